@@ -1,0 +1,1 @@
+"""From the command line to typed objects, and the record of what was run."""

@@ -1,0 +1,76 @@
+"""From a config node to the object it names: every field typed, ranged and known, or one line that says what is not."""
+
+import dataclasses
+import importlib
+from typing import Any, TypeVar
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+
+from airshower.config import schema
+from airshower.config.fields import check, unknown_key
+from airshower.errors import UserError
+
+T = TypeVar("T")
+
+
+def typed(kind: type[T], node: DictConfig, where: str) -> T:
+    """The section `where` of the config as an instance of the dataclass `kind`."""
+    try:
+        values = OmegaConf.to_container(node, resolve=True)
+        values.pop("_target_", None)
+        config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), values))
+    except ConfigKeyError as error:
+        *path, key = str(error.full_key).split(".")
+        raise unknown_key(key, ".".join([where, *path]), _fields(kind, path)) from None
+    except MissingMandatoryValue as error:
+        key = str(error.full_key or error.key)
+        raise UserError(f"{where}.{key}: has no value; give one, as in {where}.{key}=...") from None
+    except OmegaConfBaseException as error:
+        reason = str(error.msg if hasattr(error, "msg") else error).splitlines()[0]
+        raise UserError(f"{where}.{error.full_key}: {reason}") from None
+    check(config, where)
+    return config
+
+
+def target(node: DictConfig, where: str) -> type:
+    """The class that the node's `_target_` names."""
+    path = node.get("_target_")
+    if not path:
+        raise UserError(f"{where}: has no _target_, the dotted path of the class to build")
+    module, _, name = str(path).rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"{where}._target_={path}: can't be imported ({error})") from None
+
+
+def component(node: DictConfig, where: str) -> tuple[type, Any]:
+    """The class that the node names and its typed `Config`; nothing is constructed yet."""
+    kind = target(node, where)
+    return kind, typed(kind.Config, node, where)
+
+
+def settings(cfg: DictConfig) -> schema.Settings:
+    """The root sections, typed."""
+    for key in cfg:
+        if key not in ROOT_KEYS:
+            raise UserError(f"{key}: there is no such section; there are {', '.join(ROOT_KEYS)}")
+    name = str(cfg.mode.get("name"))
+    if name not in schema.MODES:
+        raise UserError(f"mode.name={name}: must be one of {', '.join(schema.MODES)}")
+    return schema.Settings(
+        run=typed(schema.RunConfig, cfg.run, "run"),
+        mode=typed(schema.MODES[name], cfg.mode, "mode"),
+        framework=typed(schema.FrameworkConfig, cfg.framework, "framework"),
+        output_dir=str(cfg.output_dir),
+    )
+
+
+ROOT_KEYS = ("run", "mode", "data", "network", "task", "framework", "output_dir")
+
+
+def _fields(kind: type, path: list[str]) -> list[str]:
+    for name in path:
+        kind = next(item.type for item in dataclasses.fields(kind) if item.name == name)
+    return [item.name for item in dataclasses.fields(kind)]

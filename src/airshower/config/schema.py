@@ -1,0 +1,106 @@
+"""The sections that every run has. This file does not import torch, so that mistakes show within a second."""
+
+from dataclasses import dataclass, field
+
+from airshower.config.fields import choice, number, section
+
+
+@dataclass
+class RunConfig:
+    """`run.*`: how much is done, where and in which arithmetic."""
+
+    id: str = "run"
+    iterations: int = number(150, low=0)
+    aux_iterations: int = number(10, low=1)
+    minibatch_size: int = number(2, low=1)
+    aux_minibatch_size: int = number(0, low=0)
+    compute_mode: str = choice("auto", "cpu", "gpu", "xpu", "mps")
+    precision: str = choice("float32", "bfloat16", "mixed")
+    distributed: bool = False
+    profile: bool = False
+    overwrite: bool = False
+
+
+@dataclass
+class FrameworkConfig:
+    """`framework.*`: what torch does with the machine."""
+
+    name: str = choice("torch")
+    seed: int = number(1, low=0)
+    deterministic: bool = False
+    compile: bool = False
+    channels_last: bool = True
+    inter_op_parallelism_threads: int = number(0, low=0)
+    intra_op_parallelism_threads: int = number(0, low=0)
+    environment_variables: dict[str, str] = field(default_factory=dict)
+    distributed_mode: str = choice("ddp", "fsdp")
+
+
+@dataclass
+class ScheduleConfig:
+    """`mode.optimizer.schedule.*`: the learning rate as a function of the step."""
+
+    name: str = choice("constant", "warmup_flat_decay", "cosine", "one_cycle")
+    warmup: float = number(1.0, low=0.0)
+    flat: float = number(20.0, low=0.0)
+    decay: float = number(0.999, above=0.0)
+    floor: float = number(1.0e-4, low=0.0)
+
+
+@dataclass
+class OptimizerConfig:
+    """`mode.optimizer.*`."""
+
+    name: str = choice("adam", "adamw", "rmsprop", "sgd")
+    learning_rate: float = number(3.0e-4, above=0.0)
+    weight_decay: float = number(0.0, low=0.0)
+    gradient_accumulation: int = number(1, low=1)
+    clip_norm: float = number(0.0, low=0.0)
+    schedule: ScheduleConfig = section(ScheduleConfig)
+
+
+@dataclass
+class TrainConfig:
+    """`mode=train`."""
+
+    name: str = choice("train")
+    weights_location: str = ""
+    checkpoint_iteration: int = number(50, low=1)
+    keep_checkpoints: int = number(3, low=1)
+    validation_iteration: int = number(25, low=0)
+    logging_iteration: int = number(10, low=1)
+    summary_iteration: int = number(1, low=1)
+    no_summary_images: bool = False
+    optimizer: OptimizerConfig = section(OptimizerConfig)
+
+
+@dataclass
+class IotestConfig:
+    """`mode=iotest`."""
+
+    name: str = choice("iotest")
+    start_index: int = number(0, low=0)
+
+
+@dataclass
+class InferenceConfig:
+    """`mode=inference`."""
+
+    name: str = choice("inference")
+    weights_location: str = ""
+    start_index: int = number(0, low=0)
+    displays: int = number(4, low=0)
+    scores: bool = True
+
+
+MODES = {"train": TrainConfig, "iotest": IotestConfig, "inference": InferenceConfig}
+
+
+@dataclass
+class Settings:
+    """The typed root sections of one run."""
+
+    run: RunConfig
+    mode: TrainConfig | IotestConfig | InferenceConfig
+    framework: FrameworkConfig
+    output_dir: str

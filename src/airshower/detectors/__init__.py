@@ -1,0 +1,1 @@
+"""One folder a detector: its file format, geometry, reader, writer and simulation."""

@@ -1,0 +1,1 @@
+"""Liquid-argon time projection chambers: wire images in larcv3 files."""

@@ -1,0 +1,81 @@
+"""A columnar copy of a file's wires and labels that decodes several times faster than gzip'd records.
+
+Row and column (u2), charge (f4) and class (u1) are four columns, blosc-lz4 with bitshuffle. The copy lies in the cache
+folder under the digest of the file's index and its time of change, so that a changed file gets a new copy.
+"""
+
+import hashlib
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from airshower.detectors.lartpc.wires import WireEvent, WireFile
+from airshower.errors import DataError, UserError
+from airshower.runtime.log import progress
+
+CHUNK = 65_536
+COLUMNS = {"row": np.uint16, "column": np.uint16, "value": np.float32, "label": np.uint8}
+
+
+def cache_folder() -> Path:
+    """`AIRSHOWER_CACHE`, or `airshower` in the user's cache folder (`XDG_CACHE_HOME`, else ~/.cache)."""
+    chosen = os.environ.get("AIRSHOWER_CACHE")
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return Path(chosen).expanduser() if chosen else base / "airshower"
+
+
+class CachedReader:
+    """Reads the columnar copy of a wire file, after making it if there is none."""
+
+    def __init__(self, source: WireFile):
+        if max(source.shape) > np.iinfo(np.uint16).max:
+            raise UserError(f"data.cache: images of {source.shape[0]} x {source.shape[1]} pixels are too large for it")
+        changed = str(source.path.stat().st_mtime_ns)
+        key = hashlib.sha256(f"{source.digest} {changed}".encode()).hexdigest()[:20]
+        self.copy = cache_folder() / "lartpc" / f"{key}.columns.h5"
+        if not self.copy.exists():
+            _write(source, self.copy)
+        self.file = h5py.File(self.copy, "r")
+        self.counts = self.file["counts"][:]
+        self.first = np.concatenate([[0], np.cumsum(self.counts.sum(1))])
+        self.columns = [self.file[name] if name in self.file else None for name in COLUMNS]
+
+    def read(self, entry: int) -> WireEvent:
+        """One event."""
+        span = slice(int(self.first[entry]), int(self.first[entry + 1]))
+        try:
+            row, column, value, label = (data[span] if data is not None else None for data in self.columns)
+        except OSError as error:
+            raise DataError(f"{self.copy}: is damaged; delete it, it will be made again ({error})") from None
+        return WireEvent(row.astype(np.int32), column.astype(np.int32), value, label, self.counts[entry])
+
+
+def _write(source: WireFile, path: Path) -> None:
+    import hdf5plugin
+
+    compression = hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    counts = np.zeros((len(source), source.planes), np.int64)
+    names = [name for name in COLUMNS if name != "label" or source.labels is not None]
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with h5py.File(partial, "w", libver="earliest") as file:
+            file.attrs["source"] = str(source.path)
+            columns = {
+                name: file.create_dataset(name, (0,), COLUMNS[name], maxshape=(None,), chunks=(CHUNK,), **compression)
+                for name in names
+            }
+            for entry in progress(range(len(source)), f"caching {source.path.name}"):
+                event = source.read(entry)
+                counts[entry] = event.counts
+                for name, data in columns.items():
+                    data.resize((len(data) + int(event.counts.sum()),))
+                    data[len(data) - int(event.counts.sum()) :] = getattr(event, name)
+            file["counts"] = counts
+        os.replace(partial, path)
+    except OSError as error:
+        raise UserError(f"data.cache: {path} can't be written ({error}); set AIRSHOWER_CACHE to another folder") from None
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,162 @@
+"""Wire images as a source of events: real larcv3 files."""
+
+import glob
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from omegaconf import MISSING
+
+from airshower.config.fields import choice, number
+from airshower.data.batch import Batch, SparseImages
+from airshower.data.source import ImageSpec, Selection, Splits
+from airshower.detectors.lartpc.cache import CachedReader
+from airshower.detectors.lartpc.larcv_package import LarcvReader
+from airshower.detectors.lartpc.predictions import WirePredictionWriter
+from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile, WireReader
+from airshower.errors import DataError, UserError
+
+EVENT_CLASSES = ("nu_e CC", "nu_mu CC", "NC", "no neutrino")
+
+
+@dataclass
+class WireConfig:
+    """What all wire-image data share."""
+
+    data_directory: str = ""
+    downsample: int = number(2, low=0, high=10)
+    img_transform: bool = False
+    order: str = choice("shuffled", "serial", "random_blocks")
+    reader: str = choice("native", "larcv", "queueloader")
+    cache: bool = False
+    image_producer: str = "sbndwire"
+    label_producer: str = "sbnd_cosmicseg"
+    particle_producer: str = "sbndneutrino"
+
+
+class WireImages:
+    """Events of one or more larcv3 files, concatenated; `file` is a path or a glob pattern."""
+
+    kind = "wire_images"
+
+    def __init__(self, config: WireConfig, file: str):
+        if config.reader == "queueloader":
+            raise UserError(
+                "data.reader=queueloader: with numpy >= 2, larcv's queueloader returns garbage without a message; "
+                "use data.reader=larcv (its IOManager) or native"
+            )
+        self.config = config
+        products = Products(config.image_producer, config.label_producer, config.particle_producer)
+        self.files = [WireFile(path, products) for path in _paths(config.data_directory, file)]
+        self._check_equal()
+        self.readers = [_reader(file, config) for file in self.files]
+        self.ends = np.cumsum([len(file) for file in self.files])
+        self.event_ids = np.concatenate([file.event_ids for file in self.files])
+        self.spec = ImageSpec(self.files[0].planes, self.files[0].shape, config.downsample, CLASSES)
+        self.digest = "-".join(file.digest[:16] for file in self.files)
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def read(self, entries: np.ndarray) -> Batch:
+        """The events of these entries; see `Source.read`."""
+        events = []
+        for entry in entries:
+            file = int(np.searchsorted(self.ends, entry, side="right"))
+            events.append(self.readers[file].read(int(entry - (self.ends[file - 1] if file else 0))))
+        if not events:
+            return self._nothing()
+        columns = [np.concatenate([getattr(event, name) for event in events]) for name in ("row", "column", "value")]
+        labelled = all(event.label is not None for event in events)
+        label = np.concatenate([event.label for event in events]) if labelled else None
+        counts = np.stack([event.counts for event in events])
+        images = SparseImages(*columns, label, counts, self.spec.shape)
+        return Batch(images, np.asarray(entries, np.int64), self.event_ids[entries])
+
+    def truth(self, entries: np.ndarray) -> dict[str, np.ndarray]:
+        """Neutrino `energy` (GeV, NaN without one) and `interaction` (one of `EVENT_CLASSES`), where known."""
+        neutrinos = [file.neutrinos() for file in self.files]
+        if any(records is None for records in neutrinos):
+            return {}
+        return _neutrino_truth(np.concatenate(neutrinos)[entries])
+
+    def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
+        """Writes predicted classes as larcv3."""
+        return WirePredictionWriter(path, self.files[0].meta, self.event_ids, self.config.downsample, provenance)
+
+    def _nothing(self) -> Batch:
+        empty = np.empty(0, np.int32)
+        label = np.empty(0, np.uint8) if self.config.label_producer else None
+        counts = np.zeros((0, self.spec.planes), np.int64)
+        images = SparseImages(empty, empty, np.empty(0, np.float32), label, counts, self.spec.shape)
+        return Batch(images, np.empty(0, np.int64), np.empty((0, 3), np.int64))
+
+    def _check_equal(self) -> None:
+        first, downsample = self.files[0], self.config.downsample
+        for file in self.files[1:]:
+            if (file.planes, file.shape) != (first.planes, first.shape):
+                raise DataError(f"{file.path}: its images are not of the number and size of those of {first.path}")
+        if any(size % 2**downsample for size in first.shape):
+            most = next(d for d in range(downsample, -1, -1) if not any(size % 2**d for size in first.shape))
+            raise UserError(
+                f"data.downsample={downsample}: images of {first.shape[0]} x {first.shape[1]} pixels can be halved "
+                f"at most {most} times"
+            )
+
+
+class Lartpc:
+    """`data=lartpc`: real files. Validation comes from `aux_file`, or from a fraction of `file`."""
+
+    kind = WireImages.kind
+
+    @dataclass
+    class Config(WireConfig):
+        """`data.*`."""
+
+        file: str = MISSING
+        aux_file: str = ""
+        validation_fraction: float = number(0.0, low=0.0, high=0.9)
+
+    def __init__(self, config: Config, seed: int):
+        self.config, self.seed = config, seed
+
+    def open(self) -> Splits:
+        """Opens the files and checks their index."""
+        source = WireImages(self.config, self.config.file)
+        entries = np.arange(len(source))
+        everything = Selection(source, entries)
+        if self.config.aux_file:
+            aux = WireImages(self.config, self.config.aux_file)
+            if (aux.spec.planes, aux.spec.shape) != (source.spec.planes, source.spec.shape):
+                raise DataError(f"{self.config.aux_file}: its images are not of the size of those of data.file")
+            return Splits(everything, Selection(aux, np.arange(len(aux))), everything)
+        held_out = int(np.ceil(len(source) * self.config.validation_fraction))
+        if not held_out:
+            return Splits(everything, None, everything)
+        shuffled = np.random.default_rng(self.seed).permutation(entries)
+        held, rest = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
+        return Splits(Selection(source, rest), Selection(source, held), everything)
+
+
+def _paths(directory: str, file: str) -> list[Path]:
+    pattern = str(Path(directory).expanduser() / Path(file).expanduser())
+    if glob.has_magic(pattern):
+        found = sorted(glob.glob(pattern))
+        if not found:
+            raise DataError(f"{pattern}: no file matches")
+        return [Path(name) for name in found]
+    return [Path(pattern)]
+
+
+def _reader(file: WireFile, config: WireConfig) -> WireReader:
+    if config.cache:
+        return CachedReader(file)
+    return LarcvReader(file) if config.reader == "larcv" else file
+
+
+def _neutrino_truth(neutrino: np.ndarray) -> dict[str, np.ndarray]:
+    flavour, charged = np.abs(neutrino["pdg"]), neutrino["current_type"] == 0
+    known = np.isin(flavour, (12, 14, 16))
+    interaction = np.select([~known, ~charged, flavour == 12], [3, 2, 0], default=1)
+    energy = np.where(known, neutrino["energy_init"], np.nan)
+    return {"energy": energy, "interaction": np.array(EVENT_CLASSES)[interaction]}

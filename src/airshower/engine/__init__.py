@@ -1,0 +1,1 @@
+"""One optimizer step, learning-rate schedules, checkpoints."""

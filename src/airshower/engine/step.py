@@ -1,0 +1,114 @@
+"""One optimizer step: micro-batches, one normaliser for all of them, a finite check before any weight moves."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from airshower.data.batch import Batch
+from airshower.errors import TrainingError
+from airshower.runtime.device import Precision
+from airshower.runtime.ranks import Ranks
+from airshower.tasks.task import LossTerms, Phase, Task
+
+
+@dataclass
+class TrainedPhase:
+    """A phase with its optimizer."""
+
+    phase: Phase
+    optimizer: torch.optim.Optimizer
+
+
+class Step:
+    """Trains on the micro-batches of one step as if they were one batch.
+
+    Loss weights are summed over micro-batches and ranks before the division, so gradients do not depend on how a batch
+    is cut. Where they depend on the network's outputs (focal) and there are several micro-batches, a forward pass
+    without gradients finds them first: exact, for a third more time.
+    """
+
+    def __init__(self, task: Task, phases: list[TrainedPhase], precision: Precision, ranks: Ranks, clip_norm: float):
+        self.task, self.phases, self.precision, self.ranks = task, phases, precision, ranks
+        self.clip_norm = clip_norm
+
+    def __call__(self, batches: list[Batch], rate: float, measure: bool) -> dict[str, Tensor]:
+        """Train on this rank's micro-batches; returns metric counters (empty unless `measure`). Collective."""
+        counters: dict[str, Tensor] = {}
+        # one batch is prepared once; of several, each anew when its turn comes, as a task may reuse its buffers
+        self._only = self.task.prepare(batches[0]) if len(batches) == 1 else None
+        totals = self.ranks.sum(sum(self.task.totals(sample) for sample in self._samples(batches)))
+        for trained in self.phases:
+            trained.optimizer.zero_grad(set_to_none=True)
+            weight = self.task.normaliser(totals)
+            if weight is None and len(batches) > 1:
+                weight = self._weight_of_outputs(trained.phase, batches, totals)
+            for sample in self._samples(batches):
+                with self.precision.autocast():
+                    terms, outputs = trained.phase.loss(sample, totals)
+                loss = _normalised(terms, self.ranks.sum(terms.weight) if weight is None else weight)
+                self._check_finite(loss, batches)
+                self.precision.scaler.scale(loss).backward()
+                if measure:
+                    add_counters(counters, self.task.count(sample, outputs, terms))
+            self._move(trained, rate, batches)
+        return counters
+
+    def _samples(self, batches: list[Batch]) -> Iterator[Any]:
+        return iter([self._only]) if len(batches) == 1 else (self.task.prepare(batch) for batch in batches)
+
+    @torch.no_grad()
+    def _weight_of_outputs(self, phase: Phase, batches: list[Batch], totals: Tensor) -> Tensor:
+        weight = torch.zeros(())
+        with _unchanged_buffers(phase.module), torch.random.fork_rng():
+            for sample in self._samples(batches):
+                with self.precision.autocast():
+                    weight = weight + phase.loss(sample, totals)[0].weight
+        return self.ranks.sum(weight)
+
+    def _move(self, trained: TrainedPhase, rate: float, batches: list[Batch]) -> None:
+        scaler, optimizer = self.precision.scaler, trained.optimizer
+        scaler.unscale_(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf)
+        if not scaler.is_enabled() and not torch.isfinite(norm):
+            raise TrainingError(f"the gradient is not finite {_advice(batches)}")
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        scaler.step(optimizer)
+        scaler.update()
+
+    def _check_finite(self, loss: Tensor, batches: list[Batch]) -> None:
+        if not torch.isfinite(loss):
+            raise TrainingError(f"the loss is {float(loss)} {_advice(batches)}")
+
+
+def add_counters(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:
+    """Add metric counters to `total`."""
+    for name, value in more.items():
+        total[name] = total[name] + value if name in total else value
+
+
+def _normalised(terms: LossTerms, weight: Tensor) -> Tensor:
+    weight = weight.to(terms.total.dtype)
+    return (terms.total / weight.clamp_min(torch.finfo(weight.dtype).tiny)).sum()
+
+
+def _advice(batches: list[Batch]) -> str:
+    entries = [int(entry) for batch in batches for entry in batch.entries]
+    shown = ", ".join(map(str, entries[:8])) + (", ..." if len(entries) > 8 else "")
+    return f"(entries {shown}); lower mode.optimizer.learning_rate or set mode.optimizer.clip_norm=1"
+
+
+@contextlib.contextmanager
+def _unchanged_buffers(module: nn.Module) -> Iterator[None]:
+    saved = [buffer.clone() for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in zip(module.buffers(), saved, strict=True):
+            buffer.copy_(value)

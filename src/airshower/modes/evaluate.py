@@ -1,0 +1,65 @@
+"""Running a network over events without training it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from airshower.data.batch import Batch
+from airshower.data.feeder import Feeder
+from airshower.data.plan import EntryPlan
+from airshower.data.source import Source
+from airshower.engine.step import add_counters
+from airshower.modes.job import Job
+from airshower.tasks.task import Task
+
+@dataclass
+class Evaluation:
+    """Metrics, the counters behind them, and a few events to look at."""
+
+    metrics: dict[str, float]
+    counters: dict[str, Tensor]
+    displays: list[tuple[int, Figure]] = field(default_factory=list)
+
+
+def evaluate(
+    job: Job,
+    task: Task,
+    network: nn.Module,
+    source: Source,
+    entries: np.ndarray,
+    minibatch_size: int,
+    displays: int,
+    title: str,
+    on_batch: Callable[[Batch, Any, Any], None] | None = None,
+) -> Evaluation:
+    """Metrics over `entries`, each read once, in order; `displays` of them drawn, under `title`;
+    `on_batch` sees (batch, sample, outputs).
+
+    Leaves the network in the mode (train or eval) that it had and draws no random numbers.
+    """
+    plan = EntryPlan(entries, minibatch_size, "serial")
+    phase = task.phases(network)[0]
+    result = Evaluation({}, {})
+    training = network.training
+    network.eval()
+    with torch.no_grad(), Feeder(source, plan, minibatch_size, job.ranks.share, plan.steps_per_epoch) as feeder:
+        for _, batches in feeder:
+            for batch in batches:
+                sample = task.prepare(batch.to(job.device))
+                with job.precision.autocast():
+                    terms, outputs = phase.loss(sample, task.totals(sample))
+                add_counters(result.counters, task.count(sample, outputs, terms))
+                for index, entry in enumerate(batch.entries[: max(0, displays - len(result.displays))]):
+                    result.displays.append((int(entry), task.display(sample, outputs, index, f"{title} {entry}")))
+                if on_batch:
+                    on_batch(batch, sample, outputs)
+    network.train(training)
+    result.counters = {name: job.ranks.sum(value) for name, value in result.counters.items()}
+    result.metrics = task.metrics(result.counters)
+    return result
+

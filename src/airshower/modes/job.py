@@ -1,0 +1,35 @@
+"""All that a mode works with, built by `main`."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from airshower.config.schema import Settings
+from airshower.data.source import Splits
+from airshower.runtime.device import Precision
+from airshower.runtime.ranks import Ranks
+from airshower.tasks.task import Task
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run on one rank.
+
+    `config` is the resolved config as yaml, `folder` the run's output; `build_network` and `build_task` construct
+    from the typed config, so that a mode without a network never builds one.
+    """
+
+    settings: Settings
+    config: str
+    overrides: list[str]
+    folder: Path
+    ranks: Ranks
+    device: torch.device
+    precision: Precision
+    splits: Splits
+    order: str
+    build_network: Callable[[], nn.Module]
+    build_task: Callable[[], Task]

@@ -1,0 +1,1 @@
+"""The machine: ranks, device and precision, seeds, stop signals, log, timers."""

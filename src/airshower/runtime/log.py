@@ -1,0 +1,49 @@
+"""What a run says: the log (console and file) and progress bars."""
+
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+T = TypeVar("T")
+logger = logging.getLogger("airshower")
+console = Console(stderr=True)
+
+
+def start_log(speaks: bool) -> None:
+    """Log to the console; on ranks that do not speak, only warnings."""
+    logger.handlers.clear()
+    logger.propagate = False
+    logger.setLevel(logging.INFO if speaks else logging.WARNING)
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    logger.addHandler(handler)
+
+
+def log_to(path: Path) -> None:
+    """Log to a file too, appending."""
+    handler = logging.FileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    logger.addHandler(handler)
+
+
+def progress_bar() -> Progress:
+    """A bar for long work: description, share done, what is left, and a field `note`; silent off a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, TextColumn("{task.fields[note]}"), console=console, disable=not console.is_terminal)
+
+
+def progress(items: Iterable[T], description: str) -> Iterator[T]:
+    """Iterate with a progress bar; off a terminal, with one line in the log."""
+    items = list(items)
+    if not console.is_terminal:
+        logger.info("%s (%d)", description, len(items))
+    with progress_bar() as bar:
+        task = bar.add_task(description, total=len(items), note="")
+        for item in items:
+            yield item
+            bar.advance(task)

@@ -1,0 +1,31 @@
+"""Random numbers: seeded once, saved and restored exactly."""
+
+import random
+from typing import Any
+
+import numpy as np
+import torch
+
+
+def seed_everything(seed: int, rank: int, deterministic: bool) -> None:
+    """Seed Python, numpy and torch; `deterministic` also refuses torch's nondeterministic kernels."""
+    random.seed(seed + rank)
+    np.random.seed(seed + rank)
+    torch.manual_seed(seed + rank)
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = not deterministic
+
+
+def random_state(device: torch.device) -> dict[str, Any]:
+    """The state of torch's generators: all that a training step draws from."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type != "cpu":
+        state["device"] = torch.get_device_module(device).get_rng_state()
+    return state
+
+
+def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
+    """Go on with the random numbers where `random_state` was taken."""
+    torch.set_rng_state(state["cpu"])
+    if device.type != "cpu" and "device" in state:
+        torch.get_device_module(device).set_rng_state(state["device"])

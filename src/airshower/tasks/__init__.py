@@ -1,0 +1,1 @@
+"""What is learned: how a batch becomes inputs, the loss, the metrics."""

@@ -1,0 +1,76 @@
+"""What an inference of segmentation leaves: predictions, metrics and figures."""
+
+import contextlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from airshower.data.batch import Batch
+from airshower.data.source import Source
+from airshower.tasks.segmentation_metrics import METRICS, confusion_per_image, values
+from airshower.writers import figures
+
+
+class SegmentationReport(contextlib.ExitStack):
+    """See `tasks.task.Report`. Writes `predictions.h5`, `metrics.json`, `events.csv` and figures."""
+
+    def __init__(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool):
+        super().__init__()
+        self.source, self.folder, self.scores = source, folder, scores
+        self.writer = self.enter_context(source.prediction_writer(folder / "predictions.h5", provenance))
+        self.confusion: list[Tensor] = []
+
+    def add(self, batch: Batch, sample: Any, logits: Tensor) -> None:
+        """Write the predicted classes of a batch and keep its confusion counts."""
+        labels = logits.argmax(2)
+        self.confusion.append(confusion_per_image(sample.label, labels, logits.shape[2]).cpu())
+        labels = labels.to(torch.uint8).cpu().numpy()
+        scores = logits.softmax(2).cpu().numpy() if self.scores else None
+        for index, entry in enumerate(batch.entries):
+            self.writer.append(int(entry), labels[index], scores[index] if scores is not None else None)
+
+    def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
+        """See `Report.finish`."""
+        events = values(torch.cat(self.confusion)).nanmean(1).numpy()
+        truth = self.source.truth(entries)
+        confusion = counters["confusion"].cpu().numpy()
+        record = {"events": len(entries), "metrics": metrics, "confusion": confusion.tolist()}
+        if truth:
+            record["interactions"] = _by_interaction(truth["interaction"], events)
+        (self.folder / "metrics.json").write_text(json.dumps(_no_nan(record), indent=1) + "\n")
+        self._write_events(entries, events, truth)
+        made = [figures.save(figures.confusion_figure(confusion, self.source.spec.classes), self._figure("confusion"))]
+        if truth and np.isfinite(truth["energy"]).any():
+            shown = {name: events[:, METRICS.index(name)] for name in ("Neutrino_IoU", "Cosmic_IoU", "Non_Bkg_Accuracy")}
+            figure = figures.metric_against_energy(truth["energy"], truth["interaction"], shown)
+            made.append(figures.save(figure, self._figure("metrics_against_energy")))
+        return made
+
+    def _figure(self, name: str) -> Path:
+        return self.folder / "figures" / f"{name}.png"
+
+    def _write_events(self, entries: np.ndarray, events: np.ndarray, truth: dict[str, np.ndarray]) -> None:
+        with open(self.folder / "events.csv", "w") as handle:
+            handle.write(",".join(["entry", *truth, *METRICS]) + "\n")
+            for row, entry in enumerate(entries):
+                cells = [str(entry), *(str(column[row]) for column in truth.values())]
+                handle.write(",".join(cells + [f"{value:.6g}" for value in events[row]]) + "\n")
+
+
+def _by_interaction(interaction: np.ndarray, events: np.ndarray) -> dict[str, dict[str, float]]:
+    rows = {str(name): events[interaction == name] for name in np.unique(interaction)}
+    return {
+        name: {"events": len(row)} | dict(zip(METRICS, np.nanmean(row, 0).tolist(), strict=True))
+        for name, row in rows.items()
+    }
+
+
+def _no_nan(node: Any) -> Any:
+    """JSON has no NaN: a metric over no pixels is null."""
+    if isinstance(node, dict):
+        return {key: _no_nan(value) for key, value in node.items()}
+    return None if isinstance(node, float) and not np.isfinite(node) else node

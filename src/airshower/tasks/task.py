@@ -1,0 +1,93 @@
+"""What the engine asks of a task."""
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from airshower.data.batch import Batch
+from airshower.data.source import Source
+
+
+@dataclass(frozen=True)
+class LossTerms:
+    """The loss is the sum over terms of `total` / `weight`; both [terms], kept apart because the weight must be summed
+    over ranks and micro-batches before the division. `weight` carries no gradient."""
+
+    total: Tensor
+    weight: Tensor
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One optimizer's turn in a step: the module that it trains and the function (sample, totals) -> (loss terms,
+    outputs) that it minimises."""
+
+    name: str
+    module: nn.Module
+    loss: Callable[[Any, Tensor], tuple[LossTerms, Any]]
+
+
+class Task(Protocol):
+    """A learning task.
+
+    `prepare` may reuse its buffers: a sample is valid until the next call. `totals` are counts of a sample that the
+    loss needs summed over the whole step; `normaliser` gives the loss terms' weights from them, or None if those
+    depend on the network's outputs. Metric counters are tensors that add up over batches and ranks.
+
+    Attributes: `reads`, the kind of data; `headline`, the metrics worth a line on the console and their short names;
+    `score`, the metric that the best checkpoint has most of.
+    """
+
+    reads: str
+    headline: dict[str, str]
+    score: str
+
+    def prepare(self, batch: Batch) -> Any:
+        """What the network and the loss work on, from a batch on the device."""
+        ...
+
+    def phases(self, network: nn.Module) -> list[Phase]:
+        """The optimizers' turns in one step."""
+        ...
+
+    def totals(self, sample: Any) -> Tensor:
+        """Counts that the loss needs of the whole step."""
+        ...
+
+    def normaliser(self, totals: Tensor) -> Tensor | None:
+        """The weights of the loss terms over the whole step, where the labels alone give them."""
+        ...
+
+    def count(self, sample: Any, outputs: Any, terms: LossTerms) -> dict[str, Tensor]:
+        """Metric counters of one sample."""
+        ...
+
+    def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
+        """Named values from summed counters."""
+        ...
+
+    def display(self, sample: Any, outputs: Any, index: int, title: str) -> Figure:
+        """A picture of event `index` of the sample and what the network makes of it."""
+        ...
+
+    def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> "Report":
+        """What inference writes: predictions in the detector's format, metrics and figures, into `folder`."""
+        ...
+
+
+class Report(AbstractContextManager, Protocol):
+    """Takes the predictions of one inference batch by batch; a context manager around all of them."""
+
+    def add(self, batch: Batch, sample: Any, outputs: Any) -> None:
+        """Write the predictions of one batch."""
+        ...
+
+    def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
+        """Write metrics and figures over all events; returns the figures."""
+        ...

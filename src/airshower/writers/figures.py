@@ -1,0 +1,131 @@
+"""Figures: event displays, training curves, confusion matrices, metrics against energy."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm  # noqa: E402
+from matplotlib.figure import Figure  # noqa: E402
+
+CLASS_COLOURS = ("#f4f4f4", "#4477aa", "#cc3311")
+ERROR_COLOURS = ("#f4f4f4", "#bbbbbb", "#ee7733", "#aa3377")
+ERRORS = ("background", "right", "missed (predicted background)", "wrong class or false")
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """Write the figure as PNG and close it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+    return path
+
+
+def event_display(
+    image: np.ndarray, label: np.ndarray, predicted: np.ndarray, classes: Sequence[str], title: str
+) -> Figure:
+    """Charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns]."""
+    planes = len(image)
+    extent = (0, image.shape[2], 0, image.shape[1])
+    figure, axes = plt.subplots(planes, 4, figsize=(16, 3.1 * planes), squeeze=False, layout="constrained")
+    norm = BoundaryNorm(np.arange(len(classes) + 1) - 0.5, len(classes))
+    errors = np.select([label == predicted, predicted == 0], [np.where(label > 0, 1, 0), 2], default=3)
+    for plane, row in enumerate(axes):
+        charge = np.where(image[plane] > 0, image[plane], np.nan)
+        high = np.nanmax(charge, initial=1.0)
+        shown = row[0].imshow(charge, norm=LogNorm(max(high * 1e-3, 1e-3), high), cmap="viridis", **_IMAGE, extent=extent)
+        figure.colorbar(shown, ax=row[0], fraction=0.04, label="charge (ADC)")
+        colours = ListedColormap(CLASS_COLOURS[: len(classes)])
+        row[1].imshow(_thicken(label[plane]), cmap=colours, norm=norm, **_IMAGE, extent=extent)
+        row[2].imshow(_thicken(predicted[plane]), cmap=colours, norm=norm, **_IMAGE, extent=extent)
+        row[3].imshow(_thicken(errors[plane]), cmap=ListedColormap(ERROR_COLOURS), vmin=-0.5, vmax=3.5, **_IMAGE, extent=extent)
+        row[0].set_ylabel(f"plane {plane}\ntime (pixels)")
+    for axis, name in zip(axes[0], ("charge", "truth", "prediction", "errors"), strict=True):
+        axis.set_title(name)
+    for axis in axes[-1]:
+        axis.set_xlabel("wire (pixels)")
+    _legend(axes[0][1], classes, CLASS_COLOURS)
+    _legend(axes[0][3], ERRORS, ERROR_COLOURS)
+    figure.suptitle(title)
+    return figure
+
+
+def training_curves(
+    train: list[dict[str, float]], validation: list[dict[str, float]], names: dict[str, str]
+) -> Figure:
+    """The loss, and the other columns that `names` labels, over steps; thin: training, with dots: validation."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
+    left.plot(*_column(train, "loss"), color="0.6", lw=0.8, label="training")
+    left.plot(*_column(validation, "loss"), "o-", color="k", ms=4, label="validation")
+    left.set(xlabel="optimizer step", ylabel="loss", yscale="log")
+    others = {key: name for key, name in names.items() if key != "loss"}
+    for colour, (key, name) in zip(("#228833", "#4477aa", "#cc3311", "#aa3377", "#ccbb44"), others.items(), strict=False):
+        right.plot(*_column(train, key), color=colour, lw=0.6, alpha=0.35)
+        right.plot(*_column(validation, key), "o-", color=colour, ms=4, label=name)
+    right.set(xlabel="optimizer step", ylabel="metric", ylim=(-0.02, 1.02), title="validation (thin: training)")
+    left.legend()
+    right.legend()
+    return figure
+
+
+def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
+    """Counts [planes, true, predicted] summed over planes, coloured by the share of each true class."""
+    counts = confusion.sum(0)
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
+    shown = axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
+    for (true, predicted), value in np.ndenumerate(share):
+        text = f"{100 * value:.2f} %\n{counts[true, predicted]:,}"
+        axis.text(predicted, true, text, ha="center", va="center", color="white" if value > 0.5 else "black", size=9)
+    axis.set_xticks(range(len(classes)), classes)
+    axis.set_yticks(range(len(classes)), classes)
+    axis.set(xlabel="predicted", ylabel="true", title="pixels, all planes")
+    figure.colorbar(shown, ax=axis, label="share of the true class")
+    return figure
+
+
+def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[str, np.ndarray]) -> Figure:
+    """Per-event metrics against true energy (GeV): mean and its error in bins of equal content, a colour a `group`."""
+    figure, axes = plt.subplots(1, len(metrics), figsize=(5.2 * len(metrics), 4), squeeze=False, layout="constrained")
+    for axis, (label, values) in zip(axes[0], metrics.items(), strict=True):
+        for index, name in enumerate(np.unique(group)):
+            chosen = (group == name) & np.isfinite(energy) & np.isfinite(values)
+            if not chosen.any():
+                continue
+            colour = f"C{index}"
+            axis.plot(energy[chosen], values[chosen], ".", ms=3, alpha=0.3, color=colour)
+            axis.errorbar(*_binned(energy[chosen], values[chosen]), fmt="o-", ms=4, color=colour, label=name)
+        axis.set(xlabel="true energy (GeV)", ylabel=label, ylim=(-0.02, 1.02))
+        axis.legend(*axis.get_legend_handles_labels())
+    return figure
+
+
+_IMAGE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
+
+
+def _thicken(labels: np.ndarray) -> np.ndarray:
+    """The largest class of each block of pixels where an image has more pixels than the figure: thin tracks stay."""
+    step = max(1, labels.shape[0] // 320)
+    rows, columns = (size // step * step for size in labels.shape)
+    return labels[:rows, :columns].reshape(rows // step, step, columns // step, step).max((1, 3))
+
+
+def _legend(axis: plt.Axes, names: Sequence[str], colours: Sequence[str]) -> None:
+    handles = [plt.Line2D([], [], marker="s", ls="", color=c, label=n) for n, c in zip(names, colours, strict=False)]
+    axis.legend(handles=handles[1:], loc="upper right", fontsize=7, framealpha=0.8)
+
+
+def _column(rows: list[dict[str, float]], key: str) -> tuple[list[float], list[float]]:
+    return [row["step"] for row in rows], [row.get(key, np.nan) for row in rows]
+
+
+def _binned(x: np.ndarray, y: np.ndarray, smallest: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    order = np.argsort(x)
+    groups = np.array_split(order, max(1, min(8, len(order) // smallest)))
+    centre = np.array([x[group].mean() for group in groups])
+    mean = np.array([y[group].mean() for group in groups])
+    error = np.array([y[group].std(ddof=1) / np.sqrt(len(group)) if len(group) > 1 else 0.0 for group in groups])
+    return centre, mean, error
