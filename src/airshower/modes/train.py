@@ -101,6 +101,7 @@ class Trainer:
             stopping = self.job.ranks.any(stop.received is not None)
             if not stopping:
                 self._validate_if_due()
+                pace.restart()
             if stopping or self.step % self.mode.checkpoint_iteration == 0 or self.step == self.run.iterations:
                 self._save()
             if stopping:
@@ -189,15 +190,19 @@ class Pace:
     """Images per second and the share of time spent waiting for data, since the last count."""
 
     def __init__(self, feeder: Feeder):
-        self.feeder, self.time, self.waited = feeder, time.perf_counter(), feeder.waited
+        self.feeder = feeder
+        self.restart()
+
+    def restart(self) -> None:
+        """Leave what was done since the last count out of the next."""
+        self.time, self.waited = time.perf_counter(), self.feeder.waited
 
     def count(self, images: int) -> dict[str, float]:
         """Close the interval in which `images` were trained on."""
-        now, waited = time.perf_counter(), self.feeder.waited
-        passed = max(now - self.time, 1e-9)
-        speed = {"images_per_second": images / passed, "wait_share": min(1.0, (waited - self.waited) / passed)}
-        self.time, self.waited = now, waited
-        return speed
+        passed = max(time.perf_counter() - self.time, 1e-9)
+        waited = self.feeder.waited - self.waited
+        self.restart()
+        return {"images_per_second": images / passed, "wait_share": min(1.0, waited / passed)}
 
 
 def _profiled(wanted: bool, job: Job, step: int) -> Any:

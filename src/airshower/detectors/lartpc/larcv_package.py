@@ -14,7 +14,7 @@ def import_larcv() -> Any:
         import larcv
     except ImportError as error:
         raise UserError(
-            f"data.reader=larcv: the larcv package can't be imported ({error}); `scripts/test --larcv` builds it, "
+            f"data.reader=larcv: the larcv package can't be imported ({error}); scripts/larcv builds it, "
             "data.reader=native needs nothing"
         ) from None
     return larcv

@@ -1,0 +1,27 @@
+# Sourced by the other scripts: makes `.venv` beside them where there is none and installs what is missing.
+#
+#   PYTHON                  the interpreter to start from (default: python3, 3.11 or newer)
+#   AIRSHOWER_TORCH         torch's version (default: 2.13.0; pip takes the CPU build where it knows of one)
+#   AIRSHOWER_TORCH_INDEX   package index to take torch from, for a build for your GPUs
+
+root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
+python="$root/.venv/bin/python"
+
+install_environment() {  # install_environment EXTRA: the package with this extra ("" for none)
+    local wanted="$1" stamp="$root/.venv/installed-${1:-base}" torch="${AIRSHOWER_TORCH:-2.13.0}" state
+    state="$(cksum <"$root/pyproject.toml") torch $torch"
+    if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$state" ]; then return; fi
+    if [ ! -x "$python" ]; then
+        "${PYTHON:-python3}" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+            echo "airshower needs Python 3.11 or newer; name one with PYTHON=..." >&2
+            exit 1
+        }
+        echo "making $root/.venv"
+        "${PYTHON:-python3}" -m venv "$root/.venv"
+    fi
+    echo "installing airshower and what it needs (a few minutes the first time)"
+    # torch by its exact version before anything else, or a range would draw several GB of CUDA packages
+    "$python" -m pip install --quiet ${AIRSHOWER_TORCH_INDEX:+--index-url "$AIRSHOWER_TORCH_INDEX"} "torch==$torch"
+    "$python" -m pip install --quiet --editable "$root${wanted:+[$wanted]}"
+    echo "$state" >"$stamp"
+}
