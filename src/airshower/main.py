@@ -74,6 +74,10 @@ def _run_and_exit(cfg: DictConfig) -> None:
         code = run(cfg)
     except UserError as error:
         fail(str(error), error.exit_code)
+    finally:
+        from airshower.runtime import log
+
+        log.stop_log()
     if code:
         raise SystemExit(code)
 

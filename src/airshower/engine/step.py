@@ -84,7 +84,7 @@ class Step:
 
     def _check_finite(self, loss: Tensor, batches: list[Batch]) -> None:
         if not torch.isfinite(loss):
-            raise TrainingError(f"the loss is {float(loss)} {_advice(batches)}")
+            raise TrainingError(f"the loss is {float(loss.detach())} {_advice(batches)}")
 
 
 def add_counters(total: dict[str, Tensor], more: dict[str, Tensor]) -> None:

@@ -150,8 +150,8 @@ class Trainer:
             self._line(result.metrics),
         )  # fmt: skip
         for number, (_, figure) in enumerate(result.displays):
-            self.scalars.write_figure("validation", self.step, f"event_{number}", figure)
-            figures.save(figure, self.job.folder / "figures" / f"validation_event_{number}.png")
+            path = figures.save(figure, self.job.folder / "figures" / f"validation_event_{number}.png")
+            self.scalars.write_image("validation", self.step, f"event_{number}", path)
 
     def _line(self, values: dict[str, float]) -> str:
         return "  ".join(f"{name} {values[key]:.4g}" for key, name in self.task.headline.items())

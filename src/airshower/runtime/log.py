@@ -16,12 +16,19 @@ console = Console(stderr=True)
 
 def start_log(speaks: bool) -> None:
     """Log to the console; on ranks that do not speak, only warnings."""
-    logger.handlers.clear()
+    stop_log()
     logger.propagate = False
     logger.setLevel(logging.INFO if speaks else logging.WARNING)
     handler = logging.StreamHandler(sys.stdout)
     handler.setFormatter(logging.Formatter("%(message)s"))
     logger.addHandler(handler)
+
+
+def stop_log() -> None:
+    """Close the console and files that `start_log` and `log_to` opened."""
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
 
 
 def log_to(path: Path) -> None:

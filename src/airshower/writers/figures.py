@@ -8,7 +8,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.colors import BoundaryNorm, ListedColormap, LogNorm  # noqa: E402
+from matplotlib.colors import ListedColormap, LogNorm  # noqa: E402
 from matplotlib.figure import Figure  # noqa: E402
 
 CLASS_COLOURS = ("#f4f4f4", "#4477aa", "#cc3311")
@@ -19,7 +19,7 @@ ERRORS = ("background", "right", "missed (predicted background)", "wrong class o
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=110)
     plt.close(figure)
     return path
 
@@ -28,25 +28,27 @@ def event_display(
     image: np.ndarray, label: np.ndarray, predicted: np.ndarray, classes: Sequence[str], title: str
 ) -> Figure:
     """Charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns]."""
-    planes = len(image)
-    extent = (0, image.shape[2], 0, image.shape[1])
-    figure, axes = plt.subplots(planes, 4, figsize=(16, 3.1 * planes), squeeze=False, layout="constrained")
-    norm = BoundaryNorm(np.arange(len(classes) + 1) - 0.5, len(classes))
+    # fixed margins and shared axes: laying twelve images out by itself would take matplotlib seconds
+    planes, extent = len(image), (0, image.shape[2], 0, image.shape[1])
+    figure, axes = plt.subplots(planes, 4, figsize=(16, 0.6 + 2.9 * planes), squeeze=False, sharex=True, sharey=True)
+    figure.subplots_adjust(left=0.045, right=0.945, bottom=0.06, top=0.91, wspace=0.03, hspace=0.05)
+    charge = np.where(image > 0, image, np.nan)
+    high = np.nanmax(charge, initial=1.0)
+    norm = LogNorm(max(high * 1e-3, 1e-3), high)
     errors = np.select([label == predicted, predicted == 0], [np.where(label > 0, 1, 0), 2], default=3)
     for plane, row in enumerate(axes):
-        charge = np.where(image[plane] > 0, image[plane], np.nan)
-        high = np.nanmax(charge, initial=1.0)
-        shown = row[0].imshow(charge, norm=LogNorm(max(high * 1e-3, 1e-3), high), cmap="viridis", **_IMAGE, extent=extent)
-        figure.colorbar(shown, ax=row[0], fraction=0.04, label="charge (ADC)")
-        colours = ListedColormap(CLASS_COLOURS[: len(classes)])
-        row[1].imshow(_thicken(label[plane]), cmap=colours, norm=norm, **_IMAGE, extent=extent)
-        row[2].imshow(_thicken(predicted[plane]), cmap=colours, norm=norm, **_IMAGE, extent=extent)
-        row[3].imshow(_thicken(errors[plane]), cmap=ListedColormap(ERROR_COLOURS), vmin=-0.5, vmax=3.5, **_IMAGE, extent=extent)
-        row[0].set_ylabel(f"plane {plane}\ntime (pixels)")
+        shown = row[0].imshow(charge[plane], norm=norm, cmap="viridis", **_IMAGE, extent=extent)
+        for axis, values, colours in zip(
+            row[1:], (label, predicted, errors), (CLASS_COLOURS, CLASS_COLOURS, ERROR_COLOURS), strict=True
+        ):
+            colours = ListedColormap(colours)
+            axis.imshow(_thicken(values[plane]), cmap=colours, vmin=-0.5, vmax=colours.N - 0.5, **_IMAGE, extent=extent)
+        row[0].set_ylabel(f"plane {plane}, time (pixels)")
     for axis, name in zip(axes[0], ("charge", "truth", "prediction", "errors"), strict=True):
         axis.set_title(name)
     for axis in axes[-1]:
         axis.set_xlabel("wire (pixels)")
+    figure.colorbar(shown, cax=figure.add_axes((0.955, 0.06, 0.01, 0.85)), label="charge (ADC)")
     _legend(axes[0][1], classes, CLASS_COLOURS)
     _legend(axes[0][3], ERRORS, ERROR_COLOURS)
     figure.suptitle(title)

@@ -3,7 +3,6 @@
 import csv
 import os
 from pathlib import Path
-from typing import Any
 
 
 class ScalarTable:
@@ -66,9 +65,11 @@ class Scalars:
         for key, value in values.items():
             self.boards[name].add_scalar(key, value, step)
 
-    def write_figure(self, name: str, step: int, key: str, figure: Any) -> None:
-        """Add a matplotlib figure to TensorBoard."""
-        self.boards[name].add_figure(key, figure, step)
+    def write_image(self, name: str, step: int, key: str, path: Path) -> None:
+        """Show a PNG file in TensorBoard."""
+        from matplotlib.image import imread
+
+        self.boards[name].add_image(key, imread(path)[..., :3], step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush all to disk."""

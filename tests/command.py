@@ -1,0 +1,54 @@
+"""Running the application inside the test's process."""
+
+import contextlib
+import io
+import sys
+from dataclasses import dataclass
+from unittest import mock
+
+from airshower.main import cli
+
+TINY = (
+    "data.simulation.image_size=[128,96]",
+    "data.simulation.cosmic_rate=4",
+    "data.downsample=0",
+    "data.events=6",
+    "data.validation_events=3",
+    "network.depth=2",
+    "network.n_initial_filters=4",
+    "network.bottleneck_deepest=8",
+    "network.blocks_per_layer=1",
+    "network.blocks_final=1",
+    "network.blocks_deepest_layer=1",
+    "run.iterations=2",
+    "run.minibatch_size=2",
+    "run.aux_iterations=2",
+    "run.compute_mode=cpu",
+    "framework.intra_op_parallelism_threads=1",
+)
+"""A network and data small enough for a second a run."""
+
+TINY_TRAIN = ("mode=train", *TINY, "mode.no_summary_images=true")
+TINY_INFERENCE = ("mode=inference", *TINY, "mode.displays=0")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Exit code, and what was printed."""
+
+    code: int
+    out: str
+    err: str
+
+
+def airshower(*overrides: str) -> Outcome:
+    """What `airshower OVERRIDES` does."""
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with mock.patch.object(sys, "argv", ["airshower", *overrides]):
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            try:
+                cli()
+            except SystemExit as stop:
+                code = int(stop.code or 0)
+    return Outcome(code, out.getvalue(), err.getvalue())

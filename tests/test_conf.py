@@ -1,0 +1,79 @@
+"""Every yaml: complete, typed and, for networks, run through the real path."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from airshower.config import build, schema
+from airshower.main import conf_folder
+from tests.command import TINY_INFERENCE, TINY_TRAIN, airshower
+
+CONF = conf_folder()
+COMPONENTS = [*CONF.glob("data/*.yaml"), *CONF.glob("network/*.yaml"), *CONF.glob("task/*.yaml")]
+
+
+def field_names(kind: type, prefix: str = "") -> set[str]:
+    """All fields of a dataclass and of the sections in it, dotted."""
+    names = set()
+    for item in dataclasses.fields(kind):
+        nested = dataclasses.is_dataclass(item.type)
+        names |= field_names(item.type, f"{prefix}{item.name}.") if nested else {prefix + item.name}
+    return names
+
+
+def keys(node: dict, prefix: str = "") -> set[str]:
+    """All leaf keys of a node, dotted."""
+    found = set()
+    for key, value in node.items():
+        found |= keys(value, f"{prefix}{key}.") if isinstance(value, dict) and value else {prefix + key}
+    return found
+
+
+def component_node(path: Path) -> tuple[str, dict]:
+    node = OmegaConf.to_container(OmegaConf.load(path))
+    name = path.parent.name
+    return name, node[name] if name in node else node
+
+
+@pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")
+def test_component_yaml_lists_every_field(path: Path) -> None:
+    name, node = component_node(path)
+    kind = build.target(OmegaConf.create(node), name)
+    assert keys(node) - {"_target_"} == field_names(kind.Config)
+
+
+@pytest.mark.parametrize(
+    ("section", "kind"),
+    [("run", schema.RunConfig), ("framework/torch", schema.FrameworkConfig)]
+    + [(f"mode/{name}", kind) for name, kind in schema.MODES.items()],
+)
+def test_section_yaml_lists_every_field(section: str, kind: type) -> None:
+    path = CONF / f"{section}.yaml"
+    node = OmegaConf.load(path) if path.exists() else OmegaConf.load(CONF / "config.yaml")[section]
+    assert keys(OmegaConf.to_container(node)) == field_names(kind)
+
+
+@pytest.mark.parametrize("path", sorted(CONF.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONF)))
+def test_every_key_has_a_comment(path: Path) -> None:
+    if path.parent.name == "help":
+        pytest.skip("text, not keys")
+    bare = [
+        line
+        for line in path.read_text().splitlines()
+        if line.strip()
+        and "#" not in line
+        and not line.rstrip().endswith(":")
+        and not any(word in line for word in ("_target_", "name:", "producer:", "- ", "hydra", "output_dir"))
+        and line.strip().split(":")[0] not in ("dir", "output_subdir", "chdir")
+    ]
+    assert not bare
+
+
+@pytest.mark.parametrize("network", [path.stem for path in sorted(CONF.glob("network/*.yaml"))])
+def test_every_network_trains_and_predicts(network: str, tmp_path: Path) -> None:
+    where = (f"network={network}", f"output_dir={tmp_path}")
+    assert airshower(*TINY_TRAIN, *where).code == 0
+    assert airshower(*TINY_INFERENCE, *where).code == 0
+    assert (tmp_path / "predictions" / "predictions.h5").exists()

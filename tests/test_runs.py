@@ -1,0 +1,183 @@
+"""Whole runs: training, resumption, inference and iotest through the command line."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from airshower.detectors.lartpc.larcv_file import LarcvFile
+from airshower.engine import checkpoint
+from airshower.writers.scalars import read_table
+from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower
+
+ROOT = Path(__file__).parents[1]
+TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=2", "mode.validation_iteration=3", "mode.keep_checkpoints=10")
+
+
+def newest(folder: Path) -> dict:
+    return checkpoint.CheckpointFolder(folder / "checkpoints").load_latest()
+
+
+def assert_same_state(a: dict, b: dict) -> None:
+    """Bit-identical weights, optimizer state, plan and random numbers."""
+    assert a["step"] == b["step"]
+    assert a["plan"] == b["plan"]
+    assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
+    moments = [[s["state"] for s in x["optimizers"]] for x in (a, b)]
+    for left, right in zip(*moments, strict=True):
+        assert all(torch.equal(left[i][k], right[i][k]) for i in left for k in left[i])
+    assert torch.equal(a["random"][0]["cpu"], b["random"][0]["cpu"])
+
+
+def test_train_leaves_what_the_readme_says(tmp_path: Path) -> None:
+    outcome = airshower(*TRAIN, f"output_dir={tmp_path}", "run.iterations=4", "mode.no_summary_images=false")
+    assert outcome.code == 0, outcome.err
+    for name in ("config.yaml", "provenance.json", "process.log", "metrics/train.csv", "metrics/validation.csv"):
+        assert (tmp_path / name).stat().st_size
+    assert {p.name for p in (tmp_path / "figures").iterdir()} >= {"training.png", "validation_event_0.png"}
+    assert [row["step"] for row in read_table(tmp_path / "metrics" / "train.csv")] == [1, 2, 3, 4]
+    assert [row["step"] for row in read_table(tmp_path / "metrics" / "validation.csv")] == [0, 3, 4]
+    assert list((tmp_path / "tensorboard" / "train").iterdir())
+    provenance = json.loads((tmp_path / "provenance.json").read_text())
+    assert provenance[0]["packages"]["torch"] == torch.__version__
+    assert "run.iterations=4" in provenance[0]["overrides"]
+    assert str(tmp_path / "figures") in outcome.out
+
+
+@pytest.mark.parametrize("accumulation", [1, 2])
+def test_resumed_run_is_bit_identical_to_the_uninterrupted_one(tmp_path: Path, accumulation: int) -> None:
+    command = (*TRAIN, f"mode.optimizer.gradient_accumulation={accumulation}", "mode.optimizer.schedule.name=constant")
+    assert airshower(*command, f"output_dir={tmp_path / 'whole'}", "run.iterations=7").code == 0
+    assert airshower(*command, f"output_dir={tmp_path / 'parts'}", "run.iterations=3").code == 0
+    resumed = airshower(*command, f"output_dir={tmp_path / 'parts'}", "run.iterations=7")
+    assert "resuming" in resumed.out
+    assert_same_state(newest(tmp_path / "whole"), newest(tmp_path / "parts"))
+    tables = [read_table(tmp_path / run / "metrics" / "train.csv") for run in ("whole", "parts")]
+    assert [row["loss"] for row in tables[0]] == [row["loss"] for row in tables[1]]
+    last = [read_table(tmp_path / run / "metrics" / "validation.csv")[-1] for run in ("whole", "parts")]
+    assert last[0] == last[1]
+
+
+def start(*overrides: str) -> subprocess.Popen:
+    command = [sys.executable, str(ROOT / "bin" / "exec.py"), *TRAIN, *overrides]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def wait_for(path: Path, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert process.poll() is None, process.stdout.read()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 75)])
+def test_a_signal_stops_at_a_step_with_a_checkpoint(tmp_path: Path, number: int, code: int) -> None:
+    process = start(f"output_dir={tmp_path}", "run.iterations=100000", "mode.checkpoint_iteration=100000")
+    wait_for(tmp_path / "metrics" / "train.csv", process)
+    process.send_signal(number)
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == code, out
+    assert "the same command resumes it" in out
+    saved = newest(tmp_path)
+    assert saved["step"] == read_table(tmp_path / "metrics" / "train.csv")[-1]["step"]
+
+
+def test_a_killed_run_resumes_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
+    process = start(f"output_dir={tmp_path / 'killed'}", "run.iterations=100000", "mode.optimizer.schedule.name=constant")
+    wait_for(tmp_path / "killed" / "checkpoints" / "step_00000004.ckpt", process)
+    process.kill()
+    process.communicate()
+    total = newest(tmp_path / "killed")["step"] + 2
+    command = (*TRAIN, f"run.iterations={total}", "mode.optimizer.schedule.name=constant")
+    assert airshower(*command, f"output_dir={tmp_path / 'killed'}").code == 0
+    assert airshower(*command, f"output_dir={tmp_path / 'whole'}").code == 0
+    assert_same_state(newest(tmp_path / "killed"), newest(tmp_path / "whole"))
+    steps = [row["step"] for row in read_table(tmp_path / "killed" / "metrics" / "train.csv")]
+    assert steps == list(range(1, total + 1))
+
+
+def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
+    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
+    before = (tmp_path / "checkpoints" / "step_00000002.ckpt").read_bytes()
+    again = airshower(*TRAIN, f"output_dir={tmp_path}")
+    assert again.code == 0
+    assert "raise run.iterations" in again.out
+    assert (tmp_path / "checkpoints" / "step_00000002.ckpt").read_bytes() == before
+
+
+def test_another_config_is_refused_or_overwrites_when_told(tmp_path: Path) -> None:
+    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
+    other = airshower(*TRAIN, f"output_dir={tmp_path}", "task.loss_balance_scheme=light", "run.iterations=1")
+    assert other.code == 2
+    assert "task.loss_balance_scheme: focal -> light" in other.err
+    assert "run.overwrite=true" in other.err
+    assert newest(tmp_path)["step"] == 2
+    assert airshower(*TRAIN, f"output_dir={tmp_path}", "run.overwrite=true", "run.iterations=1").code == 0
+    assert newest(tmp_path)["step"] == 1
+
+
+@pytest.mark.parametrize("size", [1, 2, 4])
+def test_inference_covers_every_event_once_whatever_the_batch_size(tmp_path: Path, size: int) -> None:
+    run = tmp_path / "run"
+    assert airshower(*TRAIN, f"output_dir={run}").code == 0
+    command = (*TINY_INFERENCE, f"output_dir={run}", f"run.minibatch_size={size}", "run.overwrite=true")
+    outcome = airshower(*command)
+    assert outcome.code == 0, outcome.err
+    predictions = LarcvFile(run / "predictions" / "predictions.h5")
+    assert predictions.event_ids["event"].tolist() == [0, 1, 2]
+    metrics = json.loads((run / "predictions" / "metrics.json").read_text())
+    assert np.sum(metrics["confusion"]) == 3 * 3 * 128 * 96
+    reference = tmp_path / "one" / "predictions" / "metrics.json"
+    one = (*TINY_INFERENCE, f"output_dir={tmp_path / 'one'}", "run.minibatch_size=1")
+    assert airshower(*one, f"mode.weights_location={run}").code == 0
+    assert metrics["confusion"] == json.loads(reference.read_text())["confusion"]
+
+
+def test_inference_of_labels_from_file_equals_what_the_network_said(tmp_path: Path) -> None:
+    """The confusion matrix recomputed from the written file and the truth is that of metrics.json."""
+    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
+    assert airshower(*TINY_INFERENCE, f"output_dir={tmp_path}").code == 0
+    predicted = LarcvFile(tmp_path / "predictions" / "predictions.h5").images("airshower_label")
+    path = next(Path(os.environ["AIRSHOWER_CACHE"]).glob("lartpc_simulated/validation_3_*.h5"))
+    truth = LarcvFile(path).images("sbnd_cosmicseg")
+    confusion = np.zeros((3, 3, 3), int)
+    for entry in range(3):
+        dense = []
+        for table in (truth, predicted):
+            raw, image = table.read(entry), np.zeros((3, 128 * 96), int)
+            image[np.repeat(np.arange(3), raw.counts), raw.ids.astype(int)] = raw.values
+            dense.append(image)
+        for plane in range(3):
+            np.add.at(confusion[plane], (dense[0][plane], dense[1][plane]), 1)
+    assert confusion.tolist() == json.loads((tmp_path / "predictions" / "metrics.json").read_text())["confusion"]
+
+
+def test_iotest_reports_what_the_data_hold(tmp_path: Path) -> None:
+    outcome = airshower("mode=iotest", *TINY, f"output_dir={tmp_path}", "run.iterations=5")
+    assert outcome.code == 0, outcome.err
+    report = json.loads((tmp_path / "iotest" / "report.json").read_text())
+    assert report["images"] == 10
+    assert report["products"]["image"]["shape"] == [2, 3, 96, 128]
+    assert report["products"]["voxel value"]["min"] >= 5.0
+    assert report["products"]["label"]["max"] == 2
+    assert not (tmp_path / "checkpoints").exists()
+
+
+def test_real_events_train_and_predict(tmp_path: Path, sbnd_file: Path) -> None:
+    small = [item for item in TINY if not item.startswith("data.")]
+    data = ("data=lartpc", f"data.file={sbnd_file}", f"data.aux_file={sbnd_file}", "data.downsample=3")
+    assert airshower("mode=train", *small, *data, f"output_dir={tmp_path}").code == 0
+    outcome = airshower("mode=inference", *small, *data, f"output_dir={tmp_path}")
+    assert outcome.code == 0, outcome.err
+    metrics = json.loads((tmp_path / "predictions" / "metrics.json").read_text())
+    assert metrics["events"] == 5
+    assert (tmp_path / "predictions" / "figures" / "metrics_against_energy.png").exists()
+    assert sum(item["events"] for item in metrics["interactions"].values()) == 5
