@@ -52,6 +52,6 @@ class Densifier:
         counts = torch.as_tensor(images.counts.reshape(-1), device=images.row.device)
         start = torch.arange(0, len(counts) * rows * columns, rows * columns, device=images.row.device)
         plane = torch.repeat_interleave(start, counts, output_size=len(images.row))
-        # images whose sides are not multiples of 2^d lose their last rows or columns in larcv too: refused by the source
+        # sides that are not multiples of 2^d are refused by the source: the last row's pixels would land elsewhere
         row, column = images.row >> self.downsample, images.column >> self.downsample
         return plane + (row * columns + column)

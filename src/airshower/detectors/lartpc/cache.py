@@ -4,13 +4,17 @@ Row and column (u2), charge (f4) and class (u1) are four columns, blosc-lz4 with
 folder under the digest of the file's index and its time of change, so that a changed file gets a new copy.
 """
 
+import contextlib
 import hashlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
+import hdf5plugin
 import numpy as np
 
+from airshower.detectors.lartpc.larcv_writer import OutputFile
 from airshower.detectors.lartpc.wires import WireEvent, WireFile
 from airshower.errors import DataError, UserError
 from airshower.runtime.log import progress
@@ -37,31 +41,38 @@ class CachedReader:
         self.copy = cache_folder() / "lartpc" / f"{key}.columns.h5"
         if not self.copy.exists():
             _write(source, self.copy)
-        self.file = h5py.File(self.copy, "r")
-        self.counts = self.file["counts"][:]
-        self.first = np.concatenate([[0], np.cumsum(self.counts.sum(1))])
-        self.columns = [self.file[name] if name in self.file else None for name in COLUMNS]
+        with self._reading():
+            self.file = h5py.File(self.copy, "r")
+            self.counts = self.file["counts"][:]
+            self.first = np.concatenate([[0], np.cumsum(self.counts.sum(1))])
+            self.columns = [self.file.get(name) for name in COLUMNS]
+            if any(len(column) != self.first[-1] for column in self.columns if column is not None):
+                raise OSError("its columns differ in length")
 
     def read(self, entry: int) -> WireEvent:
         """One event."""
         span = slice(int(self.first[entry]), int(self.first[entry + 1]))
-        try:
+        with self._reading():
             row, column, value, label = (data[span] if data is not None else None for data in self.columns)
-        except OSError as error:
-            raise DataError(f"{self.copy}: is damaged; delete it, it will be made again ({error})") from None
         return WireEvent(row.astype(np.int32), column.astype(np.int32), value, label, self.counts[entry])
+
+    @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        try:
+            yield
+        except (OSError, RuntimeError, KeyError) as error:
+            said = " ".join(str(error).split())
+            raise DataError(f"{self.copy}: is damaged; delete it, it will be made again ({said})") from None
 
 
 def _write(source: WireFile, path: Path) -> None:
-    import hdf5plugin
-
     compression = hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     counts = np.zeros((len(source), source.planes), np.int64)
     names = [name for name in COLUMNS if name != "label" or source.labels is not None]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with h5py.File(partial, "w", libver="earliest") as file:
+        with OutputFile(partial) as output, h5py.File(output, "w", libver="earliest") as file:
             file.attrs["source"] = str(source.path)
             columns = {
                 name: file.create_dataset(name, (0,), COLUMNS[name], maxshape=(None,), chunks=(CHUNK,), **compression)
@@ -73,9 +84,15 @@ def _write(source: WireFile, path: Path) -> None:
                 for name, data in columns.items():
                     data.resize((len(data) + int(event.counts.sum()),))
                     data[len(data) - int(event.counts.sum()) :] = getattr(event, name)
+                output.check()
             file["counts"] = counts
+        output.check()
         os.replace(partial, path)
-    except OSError as error:
-        raise UserError(f"data.cache: {path} can't be written ({error}); set AIRSHOWER_CACHE to another folder") from None
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(
+            f"data.cache: {path} can't be written ({reason}); set AIRSHOWER_CACHE to another folder"
+        ) from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

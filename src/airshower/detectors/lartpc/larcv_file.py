@@ -4,10 +4,15 @@ Nothing that larcv passes over in silence is passed over here: tables that point
 their image, values that are not finite. Each such fault is a `DataError` that names file, product and entry.
 """
 
+import contextlib
+import os
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import h5py
+import hdf5plugin  # noqa: F401  (lets HDF5 read blosc, zstd and the like)
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
@@ -20,12 +25,13 @@ class LarcvFile:
     def __init__(self, path: str | Path):
         self.path = Path(path)
         self.file = _open(self.path)
-        if "Data" not in self.file or larcv3.EVENT_IDS not in self.file:
-            raise DataError(f"{self.path}: is HDF5 but not larcv3 (it has no /Data and /Events/event_id)")
-        self.event_ids = _rows(self.file[larcv3.EVENT_IDS], self.path, ("run", "subrun", "event"))
+        with reading(str(self.path)):
+            if "Data" not in self.file or larcv3.EVENT_IDS not in self.file:
+                raise DataError(f"{self.path}: is HDF5 but not larcv3 (it has no /Data and /Events/event_id)")
+            self.event_ids = _table(self.file, larcv3.EVENT_IDS, str(self.path), "run", "subrun", "event")[:]
+            self.products = sorted(name for name in map(larcv3.product_name, self.file["Data"]) if name)
         if not len(self.event_ids):
             raise DataError(f"{self.path}: has no events")
-        self.products = sorted(name for name in map(larcv3.product_name, self.file["Data"]) if name)
 
     def __len__(self) -> int:
         return len(self.event_ids)
@@ -50,7 +56,8 @@ class LarcvFile:
         if not self.has(kind, producer):
             there = ", ".join("_".join(name) for name in self.products) or "none"
             raise DataError(f"{self.path}: has no product {kind}_{producer}; it has: {there}")
-        return f"{kind}_{producer}", self.file[larcv3.group_name(kind, producer)]
+        with reading(f"{self.path}: {kind}_{producer}"):
+            return f"{kind}_{producer}", self.file[larcv3.group_name(kind, producer)]
 
 
 @dataclass(frozen=True)
@@ -71,66 +78,67 @@ class ImageTable:
 
     def __init__(self, file: LarcvFile, name: str, group: h5py.Group):
         self.where = f"{file.path}: {name}"
-        tables = {key: _table(group, key, self.where) for key in ("extents", "voxel_extents", "image_meta", "voxels")}
-        extents = _rows(tables["extents"], self.where, ("first", "N"))
-        voxel_extents = _rows(tables["voxel_extents"], self.where, ("first", "N"))
-        meta = _rows(tables["image_meta"], self.where, ("number_of_voxels",))
-        self.voxels = tables["voxels"]
+        with reading(self.where):
+            extents = _table(group, "extents", self.where, "first", "N")[:]
+            voxel_extents = _table(group, "voxel_extents", self.where, "first", "N")[:]
+            meta = _table(group, "image_meta", self.where, "number_of_voxels", "image_sizes", "origin")[:]
+            self.voxels = _table(group, "voxels", self.where, "id", "value")
         if len(extents) != len(file):
             raise DataError(f"{self.where}: has {len(extents)} events, the file has {len(file)}")
         self.first, self.counts, projections = self._index(extents, voxel_extents)
-        self.meta = meta[projections[0]] if len(projections) else meta[:0]
+        if projections.max() >= len(meta):
+            raise DataError(f"{self.where}: image_meta has {len(meta)} rows, {projections.max() + 1} are needed")
+        filled = np.flatnonzero(extents["N"])
+        self.meta = meta[projections[filled[0]]]
         self.shapes = np.asarray(self.meta["number_of_voxels"], np.int64)
-        self._check_geometry(meta, projections)
+        differ = (meta["number_of_voxels"][projections[filled]] != self.shapes).any((1, 2))
+        for entry in filled[differ][:1]:
+            raise DataError(f"{self.where}, entry {entry}: its images are not of the size of the first event's")
 
     def read(self, entry: int) -> RawImages:
         """All planes of one event, checked: ids inside the images, values finite."""
         counts = self.counts[entry]
         first, total = int(self.first[entry]), int(counts.sum())
-        try:
-            rows = np.empty(total, larcv3.VOXEL)
-            if total:
+        rows = np.empty(total, larcv3.VOXEL)
+        if total:
+            with reading(f"{self.where}, entry {entry}"):
                 self.voxels.read_direct(rows, np.s_[first : first + total])
-        except OSError as error:
-            raise DataError(f"{self.where}, entry {entry}: can't be read, the file is damaged ({error})") from None
         ids, values = rows["id"], np.ascontiguousarray(rows["value"])
-        self._check_values(entry, ids, values, counts)
+        self.check(entry, ids, values)
         return RawImages(ids, values, counts)
 
     def _index(self, extents: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """First voxel and voxel counts per event, and the row of each event's projections (events without any: none).
+        """First voxel and voxel counts per event, and the rows of its projections (of events without any: 0).
 
         An event's voxels must be one contiguous run: larcv reads them so whatever `first` says.
         """
-        planes = int(extents["N"].max())
-        if planes == 0:
-            raise DataError(f"{self.where}: no event has an image")
         empty = extents["N"] == 0
+        if empty.all():
+            raise DataError(f"{self.where}: no event has an image")
+        numbers, events = np.unique(extents["N"][~empty], return_counts=True)
+        planes = int(numbers[events.argmax()])
         for entry in np.flatnonzero((extents["N"] != planes) & ~empty)[:1]:
             raise DataError(f"{self.where}, entry {entry}: has {extents['N'][entry]} planes, others have {planes}")
-        for entry in np.flatnonzero(extents["first"] + extents["N"] > len(rows))[:1]:
+        for entry in np.flatnonzero(_outside(extents, len(rows)) & ~empty)[:1]:
             raise DataError(f"{self.where}, entry {entry}: points outside the table voxel_extents of {len(rows)} rows")
         projections = np.where(empty[:, None], 0, extents["first"][:, None].astype(np.int64) + np.arange(planes))
+        outside = _outside(rows, len(self.voxels))[projections] & ~empty[:, None]
+        for entry, plane in np.argwhere(outside)[:1]:
+            raise DataError(
+                f"{self.where}, entry {entry}, plane {plane}: points outside the voxel table of {len(self.voxels)} rows"
+            )
         first = rows["first"][projections].astype(np.int64)
         counts = np.where(empty[:, None], 0, rows["N"][projections].astype(np.int64))
         ends = first + counts
-        for entry in np.flatnonzero((ends > len(self.voxels)).any(1) & ~empty)[:1]:
-            raise DataError(f"{self.where}, entry {entry}: points outside the voxel table of {len(self.voxels)} rows")
         apart = ((ends[:, :-1] != first[:, 1:]) & (counts[:, 1:] > 0)).any(1) & ~empty
         for entry in np.flatnonzero(apart)[:1]:
             raise DataError(f"{self.where}, entry {entry}: the voxels of its planes are not in one run of the table")
-        return first[:, 0], counts, projections[~empty]
+        return first[:, 0], counts, projections
 
-    def _check_geometry(self, meta: np.ndarray, projections: np.ndarray) -> None:
-        if projections.size and projections.max() >= len(meta):
-            raise DataError(f"{self.where}: image_meta has {len(meta)} rows, {projections.max() + 1} are needed")
-        differ = (meta["number_of_voxels"][projections] != self.shapes).any((1, 2))
-        for row in np.flatnonzero(differ)[:1]:
-            raise DataError(f"{self.where}, entry {row}: its images are not of the size of the first event's")
-
-    def _check_values(self, entry: int, ids: np.ndarray, values: np.ndarray, counts: np.ndarray) -> None:
+    def check(self, entry: int, ids: np.ndarray, values: np.ndarray) -> None:
+        """Raise `DataError` for voxels of an event that lie outside their image or are not finite."""
         pixels, start = self.shapes.prod(1), 0
-        for plane, count in enumerate(counts):
+        for plane, count in enumerate(self.counts[entry]):
             largest = int(ids[start : start + count].max(initial=0))
             if largest >= pixels[plane]:
                 raise DataError(
@@ -138,8 +146,9 @@ class ImageTable:
                     f"{' x '.join(map(str, self.shapes[plane]))} pixels"
                 )
             start += count
-        if not np.isfinite(values).all():
-            raise DataError(f"{self.where}, entry {entry}: a pixel's value is not a finite number")
+        for wrong in np.flatnonzero(~np.isfinite(values))[:1]:
+            plane = np.searchsorted(np.cumsum(self.counts[entry]), wrong, side="right")
+            raise DataError(f"{self.where}, entry {entry}, plane {plane}: a pixel's value is not a finite number")
 
 
 class ParticleTable:
@@ -147,56 +156,89 @@ class ParticleTable:
 
     def __init__(self, file: LarcvFile, name: str, group: h5py.Group):
         self.where = f"{file.path}: {name}"
-        self.records = _table(group, "particles", self.where)
-        self.extents = _rows(_table(group, "extents", self.where), self.where, ("first", "N"))
+        with reading(self.where):
+            self.records = _table(group, "particles", self.where, "pdg", "current_type", "energy_init")
+            self.extents = _table(group, "extents", self.where, "first", "N")[:]
         if len(self.extents) != len(file):
             raise DataError(f"{self.where}: has {len(self.extents)} events, the file has {len(file)}")
-        outside = self.extents["first"] + self.extents["N"] > len(self.records)
+        outside = _outside(self.extents, len(self.records)) & (self.extents["N"] > 0)
         for entry in np.flatnonzero(outside)[:1]:
             raise DataError(f"{self.where}, entry {entry}: points outside the table of {len(self.records)} particles")
 
     def read(self, entry: int) -> np.ndarray:
         """The particles of one event."""
         first, count = (int(self.extents[name][entry]) for name in ("first", "N"))
-        return self.records[first : first + count]
+        return self._read(slice(first, first + count), f"{self.where}, entry {entry}")
 
     def first(self) -> np.ndarray:
         """The first particle of every event (where a file has neutrinos, the neutrino), unset where there is none."""
         records = np.full(len(self.extents), larcv3.UNSET_PARTICLE, larcv3.PARTICLE)
         filled = self.extents["N"] > 0
         if filled.any():
-            records[filled] = self.records[:][self.extents["first"][filled].astype(np.int64)]
+            everything = self._read(slice(None), self.where)
+            records[filled] = everything[self.extents["first"][filled].astype(np.int64)]
+        return records
+
+    def _read(self, rows: slice, where: str) -> np.ndarray:
+        with reading(where):
+            stored = self.records[rows]
+        records = np.full(len(stored), larcv3.UNSET_PARTICLE, larcv3.PARTICLE)
+        for name in set(larcv3.PARTICLE.names) & set(stored.dtype.names):  # numpy would match columns by position
+            records[name] = stored[name]
         return records
 
 
-def _open(path: Path) -> h5py.File:
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file")
-    if path.is_dir():
-        raise DataError(f"{path}: is a directory, a larcv3 file is needed")
+@contextlib.contextmanager
+def reading(where: str) -> Iterator[None]:
+    """What HDF5 says of a damaged file as a `DataError` that begins with `where`."""
     try:
+        yield
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:
+        said = " ".join(str(error).split())
+        raise DataError(f"{where}: can't be read, the file is damaged ({said})") from None
+
+
+def _open(path: Path) -> h5py.File:
+    try:
+        if not path.exists():
+            raise DataError(f"{path}: there is no such file")
+        if path.is_dir():
+            raise DataError(f"{path}: is a directory, a larcv3 file is needed")
+        if not os.access(path, os.R_OK):
+            raise DataError(f"{path}: there is no permission to read it")
         if path.stat().st_size == 0:
             raise DataError(f"{path}: is empty")
         if not h5py.is_hdf5(path):
             raise DataError(f"{path}: is not an HDF5 file")
         return h5py.File(path, "r")
     except OSError as error:
-        reason = "is truncated" if "truncated" in str(error) else f"can't be opened ({error})"
+        said = " ".join(str(error).split())
+        reason = f"is truncated ({said})" if "truncated" in said else f"can't be opened ({said})"
         raise DataError(f"{path}: {reason}") from None
 
 
-def _table(group: h5py.Group, name: str, where: str) -> h5py.Dataset:
+def _table(group: h5py.Group, name: str, where: str, *columns: str) -> h5py.Dataset:
     if name not in group:
         raise DataError(f"{where}: its table {name} is missing, the file is damaged")
-    return group[name]
-
-
-def _rows(dataset: h5py.Dataset, where: str | Path, fields: tuple[str, ...]) -> np.ndarray:
-    try:
-        rows = dataset[:]
-    except OSError as error:
-        raise DataError(f"{where}: table {dataset.name} can't be read, the file is damaged ({error})") from None
-    missing = [name for name in fields if name not in (rows.dtype.names or ())]
+    table = group[name]
+    if not isinstance(table, h5py.Dataset) or table.ndim != 1:
+        raise DataError(f"{where}: {name} is no table")
+    missing = [column for column in columns if column not in (table.dtype.names or ())]
     if missing:
-        raise DataError(f"{where}: table {dataset.name} has no column {', '.join(missing)}")
-    return rows
+        raise DataError(f"{where}: its table {name} has no column {', '.join(missing)}")
+    if _overlaps(table.dtype):
+        raise DataError(f"{where}: its table {name} has columns that overlap, the file is damaged")
+    return table
+
+
+def _overlaps(dtype: np.dtype) -> bool:
+    """Whether columns lie on each other, as h5py has it for floats of unusual form; reading those ends the process."""
+    spans = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in dtype.fields.values())
+    inner = (kind for kind, *_ in dtype.fields.values() if kind.fields)
+    return any(one[1] > other[0] for one, other in pairwise(spans)) or any(map(_overlaps, inner))
+
+
+def _outside(extents: np.ndarray, length: int) -> np.ndarray:
+    """Which extents do not lie in a table of `length` rows; adding first and N could pass the largest integer."""
+    first, count = extents["first"], extents["N"]
+    return (first < 0) | (first > length) | (count > length - np.minimum(first, length).astype(np.int64))

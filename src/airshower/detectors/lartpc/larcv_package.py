@@ -4,8 +4,10 @@ from typing import Any
 
 import numpy as np
 
+from airshower.detectors.lartpc.larcv_file import ImageTable
+from airshower.detectors.lartpc.larcv_format import product_name
 from airshower.detectors.lartpc.wires import WireEvent, WireFile, as_classes, row_and_column
-from airshower.errors import UserError
+from airshower.errors import DataError, UserError
 
 
 def import_larcv() -> Any:
@@ -24,12 +26,14 @@ class LarcvReader:
     """Reads wires and labels through larcv's IOManager.
 
     The file's index is checked by the native reader first, because larcv answers a damaged one by hanging or with the
-    event before. Its queueloader is not used: with numpy >= 2, larcv 3.5.1 fills every batch with its first value.
+    event before; what it reads is held against that index. Its queueloader is not used: with numpy >= 2, larcv 3.5.1
+    fills every batch with its first value.
     """
 
     def __init__(self, file: WireFile):
         self.file = file
         larcv = import_larcv()
+        self._check_groups()
         self.manager = larcv.IOManager()
         self.manager.add_in_file(str(file.path))
         self.manager.initialize()
@@ -37,17 +41,33 @@ class LarcvReader:
     def read(self, entry: int) -> WireEvent:
         """One event."""
         self.manager.read_entry(int(entry))
-        ids, values, counts = self._tensors(self.file.products.image)
-        label = None
-        if self.file.products.label:
-            label_ids, labels, _ = self._tensors(self.file.products.label)
-            if not np.array_equal(ids, label_ids):
-                raise UserError(f"{self.file.path}, entry {entry}: wires and labels differ in pixels; use data.reader=native")
-            label = as_classes(labels, str(self.file.path), entry)
+        images, labels = self.file.images, self.file.labels
+        ids, values = self._tensors(self.file.products.image, images, entry)
+        counts, label = images.counts[entry], None
+        if labels is not None:
+            label_ids, label_values = self._tensors(self.file.products.label, labels, entry)
+            if not np.array_equal(ids, label_ids) or not np.array_equal(counts, labels.counts[entry]):
+                raise UserError(
+                    f"{self.file.path}, entry {entry}: wires and labels differ in pixels; use data.reader=native"
+                )
+            label = as_classes(label_values, labels.where, entry)
         return WireEvent(*row_and_column(ids, self.file.shape[0]), values, label, counts)
 
-    def _tensors(self, producer: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def _tensors(self, producer: str, table: ImageTable, entry: int) -> tuple[np.ndarray, np.ndarray]:
+        if not table.counts[entry].any():  # for an event without projections larcv has those of the event before
+            return np.empty(0, np.uint64), np.empty(0, np.float32)
         tensors = self.manager.get_data("sparse2d", producer).as_vector()
-        ids = [np.asarray(tensor.indexes()) for tensor in tensors]
-        values = [np.asarray(tensor.values(), np.float32) for tensor in tensors]
-        return np.concatenate(ids), np.concatenate(values), np.array([len(part) for part in ids])
+        if [tensor.size() for tensor in tensors] != table.counts[entry].tolist():
+            raise DataError(f"{table.where}, entry {entry}: larcv reads other pixels; use data.reader=native")
+        ids = np.concatenate([np.asarray(tensor.indexes()) for tensor in tensors])
+        values = np.concatenate([np.asarray(tensor.values(), np.float32) for tensor in tensors])
+        table.check(entry, ids, values)
+        return ids, values
+
+    def _check_groups(self) -> None:
+        """Refuse what larcv does not know in /Data: it would read every event as the first one, or stop."""
+        known = {f"{kind}{d}d" for kind in ("sparse", "cluster", "bbox") for d in (2, 3)} | {"particle"}
+        known |= {f"tensor{d}d" for d in (1, 2, 3, 4)}
+        for name in self.file.file.file["Data"]:
+            if (product_name(name) or ("",))[0] not in known:
+                raise DataError(f"{self.file.path}: larcv does not know its group /Data/{name}; use data.reader=native")

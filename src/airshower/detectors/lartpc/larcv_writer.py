@@ -7,8 +7,9 @@ nothing else is written there; provenance goes into attributes of the root), and
 """
 
 import contextlib
+import io
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -45,6 +46,69 @@ class Voxels:
     values: np.ndarray
 
 
+class OutputFile(io.RawIOBase):
+    """A file for HDF5 to write to that keeps its first error to itself; `check` raises it.
+
+    HDF5 does not recover from a failed write, such as one on a full disk: closing fails too, and the process ends with
+    a segmentation fault. So HDF5 is told that all is well, and the file is thrown away.
+    """
+
+    descriptor: int | None = None
+    error: OSError | None = None
+
+    def __init__(self, path: Path):
+        self.descriptor, self.place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), 0
+
+    def check(self) -> None:
+        """Raise the first error, if there was one."""
+        if self.error:
+            raise self.error
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        """Move; called by HDF5, as are the other methods below."""
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self.place}
+        self.place = offset + (starts[whence] if whence in starts else os.fstat(self.descriptor).st_size)
+        return self.place
+
+    def tell(self) -> int:
+        return self.place
+
+    def write(self, data: Any) -> int:
+        rest = memoryview(data).cast("B")
+        try:
+            while not self.error and len(rest):  # the part that fits on a disk is written without an error
+                done = os.pwrite(self.descriptor, rest, self.place)
+                rest, self.place = rest[done:], self.place + done
+        except OSError as error:
+            self.error = error
+        self.place += len(rest)
+        return memoryview(data).nbytes
+
+    def readinto(self, buffer: Any) -> int:
+        data = os.pread(self.descriptor, len(buffer), self.place)
+        buffer[: len(data)] = data
+        self.place += len(buffer)
+        return len(buffer)
+
+    def truncate(self, size: int | None = None) -> int:
+        size = self.place if size is None else size
+        try:
+            os.ftruncate(self.descriptor, size)
+        except OSError as error:
+            self.error = self.error or error
+        return size
+
+    def close(self) -> None:
+        """Put everything on disk."""
+        if not self.closed and self.descriptor is not None:
+            try:
+                os.fsync(self.descriptor)
+            except OSError as error:
+                self.error = self.error or error
+            os.close(self.descriptor)
+        super().close()
+
+
 class _Table:
     """A one-dimensional dataset that grows; rows are buffered and written in blocks."""
 
@@ -68,11 +132,12 @@ class _Table:
     def flush(self) -> None:
         if not self.buffered:
             return
-        # numpy packs padded records when it concatenates them: fill an array of the right layout instead
-        block = np.empty(self.buffered, self.dataset.dtype)
+        # numpy packs padded records when it concatenates them, and copies what lies between the columns: fill zeros
+        block = np.zeros(self.buffered, self.dataset.dtype)
         start = 0
         for rows in self.rows:
-            block[start : start + len(rows)] = rows
+            for name in block.dtype.names:
+                block[name][start : start + len(rows)] = rows[name]
             start += len(rows)
         self.dataset.resize((self.length,))
         self.dataset[self.written :] = block
@@ -90,12 +155,14 @@ class LarcvWriter:
         self.partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = h5py.File(self.partial, "w", libver="earliest")
+            self.output = OutputFile(self.partial)
         except OSError as error:
-            raise UserError(f"{self.path}: can't be written ({error})") from None
+            raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
+        self.file = h5py.File(self.output, "w", libver="earliest")
         self.file.attrs.update(provenance or {})
         self.events = _Table(self.file.create_group("Events"), "event_id", larcv3.EVENT_ID, 100)
         self.tables: dict[tuple[str, str], dict[str, _Table]] = {}
+        self.projections: dict[tuple[str, str], int] = {}
 
     def __enter__(self) -> "LarcvWriter":
         return self
@@ -103,12 +170,12 @@ class LarcvWriter:
     def __exit__(self, kind: type | None, *_: Any) -> None:
         try:
             if kind is None:
-                self._finish()
-        except OSError as error:
-            raise DataError(f"{self.path}: can't be written ({error})") from None
+                with self._writing():
+                    self._finish()
         finally:
-            with contextlib.suppress(OSError, RuntimeError):  # a full disk makes closing fail as well
+            with contextlib.suppress(OSError, RuntimeError):
                 self.file.close()
+            self.output.close()
             self.partial.unlink(missing_ok=True)
 
     def append(
@@ -123,7 +190,7 @@ class LarcvWriter:
         products |= {("particle", name) for name in particles or {}}
         if self.events.length and products != set(self.tables):
             raise ValueError(f"{self.path}: every event must have the same products")
-        try:
+        with self._writing():
             self.events.append(np.array([tuple(event_id)], larcv3.EVENT_ID))
             for name, images in sparse.items():
                 self._append_sparse(name, images)
@@ -131,19 +198,25 @@ class LarcvWriter:
                 self._append_clusters(name, images)
             for name, records in (particles or {}).items():
                 self._append_particles(name, records)
-        except OSError as error:
-            raise DataError(f"{self.path}: can't be written ({error})") from None
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+            self.output.check()
+        except (OSError, RuntimeError) as error:
+            reason = self.output.error or error
+            raise DataError(f"{self.path}: can't be written ({getattr(reason, 'strerror', None) or reason})") from None
 
     def _append_sparse(self, producer: str, images: Sequence[tuple[ImageMeta, Voxels]]) -> None:
-        tables = self._product("sparse", producer, len(images[0][0].number_of_voxels), "voxel_extents")
+        tables = self._product("sparse", producer, images, "voxel_extents")
         self._extend(tables["extents"], tables["voxel_extents"], len(images))
         self._append_meta(tables["image_meta"], [meta for meta, _ in images])
         for index, (meta, voxels) in enumerate(images):
             self._append_voxels(tables["voxel_extents"], tables["voxels"], index, meta, voxels)
 
     def _append_clusters(self, producer: str, images: Sequence[tuple[ImageMeta, Sequence[Voxels]]]) -> None:
-        dimension = len(images[0][0].number_of_voxels)
-        tables = self._product("cluster", producer, dimension, "projection_extents", "cluster_extents")
+        tables = self._product("cluster", producer, images, "projection_extents", "cluster_extents")
         self._extend(tables["extents"], tables["projection_extents"], len(images))
         self._append_meta(tables["image_meta"], [meta for meta, _ in images])
         for index, (meta, clusters) in enumerate(images):
@@ -163,11 +236,14 @@ class LarcvWriter:
         self._extend(tables["extents"], tables["particles"], len(records))
         tables["particles"].append(np.asarray(records, larcv3.PARTICLE))
 
-    def _product(self, kind: str, producer: str, dimension: int, *extents: str) -> dict[str, _Table]:
+    def _product(self, kind: str, producer: str, images: Sequence[tuple], *extents: str) -> dict[str, _Table]:
+        if not images or self.projections.setdefault((kind, producer), len(images)) != len(images):
+            raise ValueError(f"{self.path}: every event must have as many projections as the first")
         if (kind, producer) not in self.tables:
+            dimension = len(images[0][0].number_of_voxels)
             group = self.file.create_group(larcv3.group_name(f"{kind}{dimension}d", producer))
             types = {"extents": larcv3.EXTENTS, "image_meta": larcv3.image_meta(dimension)}
-            types |= {name: larcv3.ID_EXTENTS for name in extents}
+            types |= dict.fromkeys(extents, larcv3.ID_EXTENTS)
             tables = {name: _Table(group, name, dtype, larcv3.CHUNKS[name]) for name, dtype in types.items()}
             tables["voxels"] = _Table(group, "voxels", larcv3.VOXEL, VOXEL_CHUNK, shuffle=True)
             self.tables[kind, producer] = tables
@@ -196,6 +272,6 @@ class LarcvWriter:
         for table in [self.events, *(table for tables in self.tables.values() for table in tables.values())]:
             table.flush()
         self.file.close()
-        with open(self.partial, "rb") as handle:
-            os.fsync(handle.fileno())
+        self.output.close()
+        self.output.check()
         os.replace(self.partial, self.path)

@@ -133,6 +133,11 @@ class Lartpc:
         held_out = int(np.ceil(len(source) * self.config.validation_fraction))
         if not held_out:
             return Splits(everything, None, everything)
+        if held_out == len(source):
+            raise UserError(
+                f"data.validation_fraction={self.config.validation_fraction}: leaves none of {len(source)} events "
+                "to train on"
+            )
         shuffled = np.random.default_rng(self.seed).permutation(entries)
         held, rest = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
         return Splits(Selection(source, rest), Selection(source, held), everything)
@@ -140,7 +145,7 @@ class Lartpc:
 
 def _paths(directory: str, file: str) -> list[Path]:
     pattern = str(Path(directory).expanduser() / Path(file).expanduser())
-    if glob.has_magic(pattern):
+    if glob.has_magic(pattern) and not Path(pattern).exists():
         found = sorted(glob.glob(pattern))
         if not found:
             raise DataError(f"{pattern}: no file matches")

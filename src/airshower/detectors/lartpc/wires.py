@@ -8,7 +8,7 @@ from typing import Protocol
 import h5py
 import numpy as np
 
-from airshower.detectors.lartpc.larcv_file import ImageTable, LarcvFile, RawImages
+from airshower.detectors.lartpc.larcv_file import ImageTable, LarcvFile, RawImages, reading
 from airshower.errors import DataError
 
 CLASSES = ("background", "cosmic", "neutrino")
@@ -61,8 +61,9 @@ class WireFile:
         self.planes, self.shape = _plane_geometry(self.images)
         self.meta = self.images.meta
         self._check_labels()
-        self.event_ids = np.stack([self.file.event_ids[name] for name in ("run", "subrun", "event")], 1)
-        self.digest = _index_digest(self.path, self.event_ids, self.images)
+        ids = self.file.event_ids
+        self.event_ids = np.stack([ids["run"], ids["subrun"], ids["event"]], 1).astype(np.int64)
+        self.digest = _index_digest(self.path, self.event_ids, self.images, products)
 
     def __len__(self) -> int:
         return len(self.file)
@@ -111,28 +112,28 @@ def _plane_geometry(images: ImageTable) -> tuple[int, tuple[int, int]]:
 
 def as_classes(values: np.ndarray, where: str, entry: int) -> np.ndarray:
     """Label values (f4) as classes u1; raises `DataError` for one that is not background, cosmic or neutrino."""
-    label = values.astype(np.uint8)
+    with np.errstate(invalid="ignore"):
+        label = values.astype(np.uint8)
     wrong = (label != values) | (label >= len(CLASSES))
     if wrong.any():
         raise DataError(f"{where}, entry {entry}: label {values[wrong][0]:g} is none of 0, 1, 2 ({', '.join(CLASSES)})")
     return label
 
 
-def _index_digest(path: Path, event_ids: np.ndarray, images: ImageTable) -> str:
-    """A hash of what a file is: its size, event ids, extents, geometry and stored pieces of its voxel table.
+def _index_digest(path: Path, event_ids: np.ndarray, images: ImageTable, products: Products) -> str:
+    """A hash of what is read: products, the file's size, event ids, extents, geometry and pieces of its voxel table.
 
     Reading the whole of a file of terabytes to name it would cost more than using it; 64 pieces spread over the table
     tell apart files that differ in their values only.
     """
-    digest = hashlib.sha256(str(path.stat().st_size).encode())
+    digest = hashlib.sha256(f"{path.stat().st_size} {products}".encode())
     for table in (event_ids, images.first, images.counts, images.shapes):
         digest.update(np.ascontiguousarray(table).tobytes())
     dataset: h5py.Dataset = images.voxels
     for start in np.unique(np.linspace(0, max(0, len(dataset) - 16), 64).astype(int)):
-        try:
-            digest.update(dataset[start : start + 16].tobytes())
-        except OSError as error:
-            raise DataError(f"{images.where}: can't be read, the file is damaged ({error})") from None
+        with reading(images.where):
+            piece = dataset[start : start + 16]
+        digest.update(piece["id"].tobytes() + piece["value"].tobytes())
     return digest.hexdigest()
 
 
