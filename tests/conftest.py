@@ -5,6 +5,9 @@ from pathlib import Path
 
 import pytest
 
+# before torch is imported: many small operations, and processes beside each other, are faster with one thread each
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 SAMPLES = Path(os.environ.get("AIRSHOWER_SAMPLE_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
 

@@ -35,8 +35,7 @@ class Densifier:
         if self.log_transform:
             flat[index] = torch.log1p(flat[index].clamp_(min=0.0))
         if images.label is not None:
-            for name in range(1, int(images.label.max()) + 1 if len(images.label) else 1):
-                self.label.view(-1)[index[images.label == name]] = name
+            self.label.view(-1).scatter_reduce_(0, index, images.label, "amax")
         self.written = index
         return self.image, self.label if images.label is not None else None
 
@@ -44,14 +43,18 @@ class Densifier:
         if self.image is None or self.image.shape != shape or self.image.device != images.value.device:
             self.image = torch.zeros(shape, dtype=torch.float32, device=images.value.device)
             self.label = torch.zeros(shape, dtype=torch.uint8, device=images.value.device)
+        elif len(self.written) * 16 > self.image.numel():
+            self.image.zero_()
+            self.label.zero_()
         else:
-            self.image.view(-1)[self.written] = 0.0
-            self.label.view(-1)[self.written] = 0
+            self.image.view(-1).scatter_(0, self.written, 0.0)
+            self.label.view(-1).scatter_(0, self.written, 0)
 
     def _index(self, images: SparseImages, rows: int, columns: int) -> Tensor:
         counts = torch.as_tensor(images.counts.reshape(-1), device=images.row.device)
         start = torch.arange(0, len(counts) * rows * columns, rows * columns, device=images.row.device)
         plane = torch.repeat_interleave(start, counts, output_size=len(images.row))
         # sides that are not multiples of 2^d are refused by the source: the last row's pixels would land elsewhere
-        row, column = images.row >> self.downsample, images.column >> self.downsample
-        return plane + (row * columns + column)
+        index = images.row >> self.downsample
+        index = index.mul_(columns).add_(images.column >> self.downsample if self.downsample else images.column)
+        return plane.add_(index)

@@ -14,8 +14,10 @@ from pathlib import Path
 import h5py
 import hdf5plugin  # noqa: F401  (lets HDF5 read blosc, zstd and the like)
 import numpy as np
+from isal import isal_zlib
 
 from airshower.detectors.lartpc import larcv_format as larcv3
+from airshower.detectors.lartpc.voxels import VoxelTable
 from airshower.errors import DataError
 
 
@@ -82,7 +84,7 @@ class ImageTable:
             extents = _table(group, "extents", self.where, "first", "N")[:]
             voxel_extents = _table(group, "voxel_extents", self.where, "first", "N")[:]
             meta = _table(group, "image_meta", self.where, "number_of_voxels", "image_sizes", "origin")[:]
-            self.voxels = _table(group, "voxels", self.where, "id", "value")
+            self.voxels = VoxelTable(_table(group, "voxels", self.where, "id", "value"))
         if len(extents) != len(file):
             raise DataError(f"{self.where}: has {len(extents)} events, the file has {len(file)}")
         self.first, self.counts, projections = self._index(extents, voxel_extents)
@@ -99,11 +101,8 @@ class ImageTable:
         """All planes of one event, checked: ids inside the images, values finite."""
         counts = self.counts[entry]
         first, total = int(self.first[entry]), int(counts.sum())
-        rows = np.empty(total, larcv3.VOXEL)
-        if total:
-            with reading(f"{self.where}, entry {entry}"):
-                self.voxels.read_direct(rows, np.s_[first : first + total])
-        ids, values = rows["id"], np.ascontiguousarray(rows["value"])
+        with reading(f"{self.where}, entry {entry}"):
+            ids, values = self.voxels.read(first, total)
         self.check(entry, ids, values)
         return RawImages(ids, values, counts)
 
@@ -193,7 +192,7 @@ def reading(where: str) -> Iterator[None]:
     """What HDF5 says of a damaged file as a `DataError` that begins with `where`."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, isal_zlib.error) as error:
         said = " ".join(str(error).split())
         raise DataError(f"{where}: can't be read, the file is damaged ({said})") from None
 

@@ -10,6 +10,7 @@ import numpy as np
 from airshower.config.fields import number, section
 from airshower.data.source import Selection, Splits
 from airshower.detectors.lartpc.cache import cache_folder
+from airshower.detectors.lartpc.larcv_format import UNSET_PARTICLE
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.simulation import SimulatedEvent, SimulationConfig, simulate_event
 from airshower.detectors.lartpc.source import WireConfig, WireImages
@@ -70,7 +71,8 @@ class SimulatedLartpc:
             event_id,
             {config.image_producer: wires, config.label_producer: labels},
             {config.particle_producer: [(meta, [_vertex(meta, pixel)]) for pixel in event.vertex]},
-            {config.particle_producer: event.particles},
+            # larcv returns the event before's particles for an event that has none: such an event gets an unset one
+            {config.particle_producer: event.particles if len(event.particles) else UNSET_PARTICLE[None]},
         )
 
 

@@ -129,7 +129,7 @@ def _index_digest(path: Path, event_ids: np.ndarray, images: ImageTable, product
     digest = hashlib.sha256(f"{path.stat().st_size} {products}".encode())
     for table in (event_ids, images.first, images.counts, images.shapes):
         digest.update(np.ascontiguousarray(table).tobytes())
-    dataset: h5py.Dataset = images.voxels
+    dataset: h5py.Dataset = images.voxels.dataset
     for start in np.unique(np.linspace(0, max(0, len(dataset) - 16), 64).astype(int)):
         with reading(images.where):
             piece = dataset[start : start + 16]
