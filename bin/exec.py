@@ -6,7 +6,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from airshower.main import cli  # noqa: E402
+from airshower.main import cli
 
 if __name__ == "__main__":
     cli()

@@ -122,7 +122,12 @@ def repeat_events(source: Path, path: Path, events: int) -> Path:
                     rows["first"] += np.repeat(np.arange(times, dtype=np.uint64) * np.uint64(step), len(data))
                 rows = rows[:events] if table == "extents" else rows
                 new.create_dataset(
-                    f"Data/{name}/{table}", data=rows, dtype=data.dtype, chunks=data.chunks, maxshape=(None,), compression=1
+                    f"Data/{name}/{table}",
+                    data=rows,
+                    dtype=data.dtype,
+                    chunks=data.chunks,
+                    maxshape=(None,),
+                    compression=1,
                 )
     return path
 
@@ -153,7 +158,9 @@ def _source(file: str, reader: str, downsample: int, size: int) -> tuple:
     from airshower.detectors.lartpc.source import WireConfig, WireImages
 
     torch.set_num_threads(1)
-    config = WireConfig(reader=reader if reader == "larcv" else "native", cache=reader == "cache", downsample=downsample)
+    config = WireConfig(
+        reader=reader if reader == "larcv" else "native", cache=reader == "cache", downsample=downsample
+    )
     source, densify, cpu = WireImages(config, file), Densifier(downsample), torch.device("cpu")
 
     def fetch(batch: int) -> None:
@@ -172,7 +179,13 @@ def _queueloader(file: str, downsample: int, size: int, peer: str) -> tuple:
 
 
 def _train(
-    network: str, downsample: int, threads: int, precision: str = "float32", variant: str = "", device: str = "cpu", peer: str = ""
+    network: str,
+    downsample: int,
+    threads: int,
+    precision: str = "float32",
+    variant: str = "",
+    device: str = "cpu",
+    peer: str = "",
 ) -> dict:
     sys.path.insert(0, str(ROOT / "src"))
     import torch
@@ -184,8 +197,8 @@ def _train(
     place = choose_device("cpu" if peer else device)
     shape = (1, 3, SIZE[0] >> downsample, SIZE[1] >> downsample)
     image, label = _example(shape)
-    forward, backward = (_peer_step if peer else _our_step)(network, downsample, image.to(place), label.to(place),
-                                                            *([peer] if peer else [precision, variant, place]))  # fmt: skip
+    example = (network, downsample, image.to(place), label.to(place))
+    forward, backward = _peer_step(*example, peer) if peer else _our_step(*example, precision, variant, place)
 
     def timed(function: object) -> float:
         seconds = []
@@ -210,7 +223,9 @@ def _example(shape: tuple) -> tuple:
     return image, (filled * torch.randint(0, 3, shape)).to(torch.uint8)
 
 
-def _our_step(network: str, downsample: int, image: object, label: object, precision: str, variant: str, place: object) -> tuple:
+def _our_step(
+    network: str, downsample: int, image: object, label: object, precision: str, variant: str, place: object
+) -> tuple:
     import torch
     from omegaconf import OmegaConf
 
@@ -251,7 +266,9 @@ def _peer_step(network: str, downsample: int, image: object, label: object, peer
     from src.config import network as configs
     from src.networks.torch.uresnet2D import UResNet
 
-    config = {"uresnet": configs.UResNet, "a21": configs.A21, "polaris": configs.Polaris, "scc21": configs.SCC21}[network]()
+    config = {"uresnet": configs.UResNet, "a21": configs.A21, "polaris": configs.Polaris, "scc21": configs.SCC21}[
+        network
+    ]()
     config.depth = min(config.depth, 8 - downsample)
     net = UResNet(config)
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)

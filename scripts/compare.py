@@ -1,7 +1,7 @@
 #!/usr/bin/env python
 """A figure that holds two larcv3 files beside each other: occupancy, class shares, pixel values.
 
-    python scripts/compare.py simulated.h5 real.h5 figure.png
+python scripts/compare.py simulated.h5 real.h5 figure.png
 """
 
 import sys
@@ -11,11 +11,11 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
+from matplotlib import pyplot as plt
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile  # noqa: E402
+from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile
 
 COLOURS = ("#888888", "#4477aa", "#cc3311")
 
@@ -50,7 +50,9 @@ def figure(files: list[Content]) -> plt.Figure:
         for colour, (name, values) in zip(COLOURS, content.values.items(), strict=True):
             line = "-" if number == 0 else "--"
             label = f"{content.name}: {name}"
-            right.hist(values, np.geomspace(5, 3000, 60), density=True, histtype="step", ls=line, color=colour, label=label)
+            right.hist(
+                values, np.geomspace(5, 3000, 60), density=True, histtype="step", ls=line, color=colour, label=label
+            )
     names = [f"{name}\nplane {plane}" for plane in range(planes) for name in CLASSES]
     left.set_xticks(range(planes * 3), names, fontsize=7)
     left.set(ylabel="share of all pixels (%)", yscale="log")
@@ -68,8 +70,10 @@ def main() -> None:
     for content in files:
         share = 100 * content.shares.mean((0, 1))
         quantiles = np.quantile(np.concatenate(list(content.values.values())), (0.5, 0.99))
-        shares = ", ".join(f"{name} {value:.3f} %" for name, value in zip(CLASSES, share, strict=True))
-        print(f"{content.name}: occupied {share.sum():.3f} % ({shares}); median {quantiles[0]:.1f}, 99 % {quantiles[1]:.0f}")
+        print(
+            f"{content.name}: occupied {share.sum():.3f} %, median {quantiles[0]:.1f}, 99 % {quantiles[1]:.0f}; of which"
+        )
+        print("  " + ", ".join(f"{name} {value:.3f} %" for name, value in zip(CLASSES, share, strict=True)))
     figure(files).savefig(sys.argv[3], dpi=110)
 
 

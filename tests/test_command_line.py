@@ -110,7 +110,9 @@ def test_help_teaches_without_torch() -> None:
 
 def test_exec_and_the_installed_command_say_the_same() -> None:
     commands = [[sys.executable, str(ROOT / "bin" / "exec.py")], [str(Path(sys.executable).parent / "airshower")]]
-    printed = [subprocess.run([*c, "--cfg", "job"], capture_output=True, text=True, check=True).stdout for c in commands]
+    printed = [
+        subprocess.run([*c, "--cfg", "job"], capture_output=True, text=True, check=True).stdout for c in commands
+    ]
     assert printed[0] == printed[1]
     assert "n_initial_filters: 16" in printed[0]
 
@@ -132,10 +134,14 @@ def test_a_users_own_yaml_is_found_and_checked(tmp_path: Path) -> None:
 
 
 def test_the_old_command_lines_vocabulary_works() -> None:
-    words = "run.id=x run.distributed=false run.iterations=5 run.minibatch_size=1 run.aux_iterations=2 run.profile=false"
+    words = (
+        "run.id=x run.distributed=false run.iterations=5 run.minibatch_size=1 run.aux_iterations=2 run.profile=false"
+    )
     words += " run.compute_mode=CPU run.precision=float32 mode.optimizer.learning_rate=0.01 data.downsample=1"
     words += " mode.optimizer.gradient_accumulation=2 mode.optimizer.name=adam mode.no_summary_images=true"
     words += " mode.weights_location=x mode.checkpoint_iteration=5 network.block_concat=false framework.seed=3"
     started = time.monotonic()
-    assert airshower("--cfg", "job", "--resolve", "network=a21", "data=lartpc", "data.file=a.h5", *words.split()).code == 0
+    assert (
+        airshower("--cfg", "job", "--resolve", "network=a21", "data=lartpc", "data.file=a.h5", *words.split()).code == 0
+    )
     assert time.monotonic() - started < 60

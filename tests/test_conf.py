@@ -34,7 +34,7 @@ def keys(node: dict, prefix: str = "") -> set[str]:
 def component_node(path: Path) -> tuple[str, dict]:
     node = OmegaConf.to_container(OmegaConf.load(path))
     name = path.parent.name
-    return name, node[name] if name in node else node
+    return name, node.get(name, node)
 
 
 @pytest.mark.parametrize("path", COMPONENTS, ids=lambda path: f"{path.parent.name}/{path.stem}")

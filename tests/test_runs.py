@@ -91,7 +91,9 @@ def test_a_signal_stops_at_a_step_with_a_checkpoint(tmp_path: Path, number: int,
 
 
 def test_a_killed_run_resumes_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
-    process = start(f"output_dir={tmp_path / 'killed'}", "run.iterations=100000", "mode.optimizer.schedule.name=constant")
+    process = start(
+        f"output_dir={tmp_path / 'killed'}", "run.iterations=100000", "mode.optimizer.schedule.name=constant"
+    )
     wait_for(tmp_path / "killed" / "checkpoints" / "step_00000004.ckpt", process)
     process.kill()
     process.communicate()

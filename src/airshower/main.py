@@ -11,7 +11,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
-from airshower.config import build, record, schema
+from airshower.config import build, record
 from airshower.errors import UserError
 
 
@@ -103,7 +103,9 @@ def _one_line(error: Exception) -> str:
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     cause = getattr(error, "__cause__", None)
     details = [line.strip() for line in str(cause).splitlines()[:1]] if cause else []
-    return "; ".join(dict.fromkeys([line for line in lines if not line.startswith(("object_type", "full_key"))] + details))
+    return "; ".join(
+        dict.fromkeys([line for line in lines if not line.startswith(("object_type", "full_key"))] + details)
+    )
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class CheckpointFolder:
         return path
 
     def load_latest(self) -> dict[str, Any] | None:
-        """The newest state that can be read; a damaged file is named and the one before is used. None if there is none."""
+        """The newest state that can be read, None if there is none; a damaged file is named and passed over."""
         paths = self.paths()
         for path in paths:
             try:

@@ -17,6 +17,7 @@ from airshower.engine.step import add_counters
 from airshower.modes.job import Job
 from airshower.tasks.task import Task
 
+
 @dataclass
 class Evaluation:
     """Metrics, the counters behind them, and a few events to look at."""
@@ -62,4 +63,3 @@ def evaluate(
     result.counters = {name: job.ranks.sum(value) for name, value in result.counters.items()}
     result.metrics = task.metrics(result.counters)
     return result
-

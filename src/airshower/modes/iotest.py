@@ -64,7 +64,10 @@ class Products:
             values = torch.as_tensor(values)
             entry = self.seen.setdefault(name, {"shape": [], "low": np.inf, "high": -np.inf, "sum": 0.0, "count": 0})
             entry["shape"] = list(values.shape)
-            entry["low"], entry["high"] = min(entry["low"], float(values.min())), max(entry["high"], float(values.max()))
+            entry["low"], entry["high"] = (
+                min(entry["low"], float(values.min())),
+                max(entry["high"], float(values.max())),
+            )
             entry["sum"] += float(values.sum(dtype=torch.float64))
             entry["count"] += values.numel()
 
@@ -88,4 +91,6 @@ def _log(report: dict) -> None:
     )  # fmt: skip
     for name, values in report["products"].items():
         shape = " x ".join(map(str, values["shape"]))
-        logger.info("  %-12s %-20s min %g  mean %.4g  max %g", name, shape, values["min"], values["mean"], values["max"])
+        logger.info(
+            "  %-12s %-20s min %g  mean %.4g  max %g", name, shape, values["min"], values["mean"], values["max"]
+        )

@@ -83,7 +83,9 @@ class Trainer:
         )  # fmt: skip
         self._validate_if_due()
         with feeder, progress_bar() as bar:
-            self._loop(feeder, bar, bar.add_task("training", total=self.run.iterations, completed=self.step, note=""), stop)
+            self._loop(
+                feeder, bar, bar.add_task("training", total=self.run.iterations, completed=self.step, note=""), stop
+            )
 
     def _loop(self, feeder: Feeder, bar: Any, line: Any, stop: StopSignal) -> None:
         pace = Pace(feeder)
@@ -115,7 +117,9 @@ class Trainer:
         if "train" not in tables:
             return
         rows = {name: read_table(tables[name]) if name in tables else [] for name in self.scalars.tables}
-        path = figures.save(figures.training_curves(**rows, names=self.task.headline), self.job.folder / "figures" / "training.png")
+        path = figures.save(
+            figures.training_curves(**rows, names=self.task.headline), self.job.folder / "figures" / "training.png"
+        )
         if rows["validation"]:
             logger.info("validation: %s", self._line(rows["validation"][-1]))
         logger.info("peak memory %.2f GiB", peak_memory(self.job.device) / 2**30)

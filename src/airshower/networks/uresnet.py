@@ -5,6 +5,7 @@ Source: Acciarri et al., Cosmic Ray Background Removal With Deep Neural Networks
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from torch import Tensor, nn
 
@@ -48,13 +49,9 @@ class UResNet(nn.Module):
         ops = Dense2d(config.normalization, config.bias)
         filters = [_filters(config, level) for level in range(config.depth + 1)]
         self.initial = ConvBlock(ops, 1, filters[0], 5)
-        self.encoder = nn.ModuleList(
-            Encoder(ops, config, *pair) for pair in zip(filters[:-1], filters[1:], strict=True)
-        )
+        self.encoder = nn.ModuleList(Encoder(ops, config, *pair) for pair in pairwise(filters))
         self.deepest = Deepest(ops, config, filters[-1], spec.planes)
-        self.decoder = nn.ModuleList(
-            Decoder(ops, config, *pair) for pair in zip(filters[1:], filters[:-1], strict=True)
-        )
+        self.decoder = nn.ModuleList(Decoder(ops, config, deep, shallow) for shallow, deep in pairwise(filters))
         self.final = series(ops, config, filters[0], config.blocks_final)
         self.classify = ops.conv(filters[0], len(spec.classes), 1)
 
@@ -192,7 +189,9 @@ def _check_sizes(config: UResNetConfig, spec: ImageSpec) -> None:
     if rows % 2**config.depth == 0 and columns % 2**config.depth == 0:
         return
     most = next(d for d in range(config.depth, -1, -1) if rows % 2**d == 0 and columns % 2**d == 0)
-    spare = next((d for d in range(spec.downsample, -1, -1) if not any(n % 2 ** (config.depth + d) for n in spec.shape)), None)
+    spare = next(
+        (d for d in range(spec.downsample, -1, -1) if not any(n % 2 ** (config.depth + d) for n in spec.shape)), None
+    )
     other = f", or data.downsample={spare}" if spare is not None else ""
     raise UserError(
         f"network.depth={config.depth}: images of {rows} x {columns} pixels (data.downsample={spec.downsample}) can be "

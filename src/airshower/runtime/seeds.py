@@ -10,7 +10,7 @@ import torch
 def seed_everything(seed: int, rank: int, deterministic: bool) -> None:
     """Seed Python, numpy and torch; `deterministic` also refuses torch's nondeterministic kernels."""
     random.seed(seed + rank)
-    np.random.seed(seed + rank)
+    np.random.seed(seed + rank)  # noqa: NPY002  (for libraries that still use the global state)
     torch.manual_seed(seed + rank)
     if deterministic or torch.are_deterministic_algorithms_enabled():  # the call imports the compiler: seconds
         torch.use_deterministic_algorithms(deterministic)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from matplotlib.figure import Figure
@@ -39,7 +40,7 @@ class Segmentation:
     """
 
     reads = "wire_images"
-    headline = {
+    headline: ClassVar[dict[str, str]] = {
         "loss": "loss",
         "Average/Non_Bkg_Accuracy": "non-background accuracy",
         "Average/Cosmic_IoU": "cosmic IoU",

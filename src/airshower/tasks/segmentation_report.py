@@ -45,7 +45,9 @@ class SegmentationReport(contextlib.ExitStack):
         self._write_events(entries, events, truth)
         made = [figures.save(figures.confusion_figure(confusion, self.source.spec.classes), self._figure("confusion"))]
         if truth and np.isfinite(truth["energy"]).any():
-            shown = {name: events[:, METRICS.index(name)] for name in ("Neutrino_IoU", "Cosmic_IoU", "Non_Bkg_Accuracy")}
+            shown = {
+                name: events[:, METRICS.index(name)] for name in ("Neutrino_IoU", "Cosmic_IoU", "Non_Bkg_Accuracy")
+            }
             figure = figures.metric_against_energy(truth["energy"], truth["interaction"], shown)
             made.append(figures.save(figure, self._figure("metrics_against_energy")))
         return made

@@ -7,9 +7,9 @@ import matplotlib
 import numpy as np
 
 matplotlib.use("Agg")
-from matplotlib import pyplot as plt  # noqa: E402
-from matplotlib.colors import ListedColormap, LogNorm  # noqa: E402
-from matplotlib.figure import Figure  # noqa: E402
+from matplotlib import pyplot as plt
+from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.figure import Figure
 
 CLASS_COLOURS = ("#f4f4f4", "#4477aa", "#cc3311")
 ERROR_COLOURS = ("#f4f4f4", "#bbbbbb", "#ee7733", "#aa3377")
@@ -55,16 +55,16 @@ def event_display(
     return figure
 
 
-def training_curves(
-    train: list[dict[str, float]], validation: list[dict[str, float]], names: dict[str, str]
-) -> Figure:
+def training_curves(train: list[dict[str, float]], validation: list[dict[str, float]], names: dict[str, str]) -> Figure:
     """The loss, and the other columns that `names` labels, over steps; thin: training, with dots: validation."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     left.plot(*_column(train, "loss"), color="0.6", lw=0.8, label="training")
     left.plot(*_column(validation, "loss"), "o-", color="k", ms=4, label="validation")
     left.set(xlabel="optimizer step", ylabel="loss", yscale="log")
     others = {key: name for key, name in names.items() if key != "loss"}
-    for colour, (key, name) in zip(("#228833", "#4477aa", "#cc3311", "#aa3377", "#ccbb44"), others.items(), strict=False):
+    for colour, (key, name) in zip(
+        ("#228833", "#4477aa", "#cc3311", "#aa3377", "#ccbb44"), others.items(), strict=False
+    ):
         right.plot(*_column(train, key), color=colour, lw=0.6, alpha=0.35)
         right.plot(*_column(validation, key), "o-", color=colour, ms=4, label=name)
     right.set(xlabel="optimizer step", ylabel="metric", ylim=(-0.02, 1.02), title="validation (thin: training)")
