@@ -70,9 +70,7 @@ def main() -> None:
     for content in files:
         share = 100 * content.shares.mean((0, 1))
         quantiles = np.quantile(np.concatenate(list(content.values.values())), (0.5, 0.99))
-        print(
-            f"{content.name}: occupied {share.sum():.3f} %, median {quantiles[0]:.1f}, 99 % {quantiles[1]:.0f}; of which"
-        )
+        print(f"{content.name}: occupied {share.sum():.3f} %, median {quantiles[0]:.1f}, 99 % {quantiles[1]:.0f}")
         print("  " + ", ".join(f"{name} {value:.3f} %" for name, value in zip(CLASSES, share, strict=True)))
     figure(files).savefig(sys.argv[3], dpi=110)
 

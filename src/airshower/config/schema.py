@@ -10,8 +10,8 @@ class RunConfig:
     """`run.*`: how much is done, where and in which arithmetic."""
 
     id: str = "run"
-    iterations: int = number(150, low=0)
-    aux_iterations: int = number(10, low=1)
+    iterations: int = number(100, low=0)
+    aux_iterations: int = number(6, low=1)
     minibatch_size: int = number(2, low=1)
     aux_minibatch_size: int = number(0, low=0)
     compute_mode: str = choice("auto", "cpu", "gpu", "xpu", "mps")

@@ -25,7 +25,7 @@ class WireConfig:
 
     data_directory: str = ""
     downsample: int = number(2, low=0, high=10)
-    img_transform: bool = False
+    img_transform: bool = True
     order: str = choice("shuffled", "serial", "random_blocks")
     reader: str = choice("native", "larcv", "queueloader")
     cache: bool = False
