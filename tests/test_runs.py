@@ -162,6 +162,37 @@ def test_inference_of_labels_from_file_equals_what_the_network_said(tmp_path: Pa
     assert confusion.tolist() == json.loads((tmp_path / "predictions" / "metrics.json").read_text())["confusion"]
 
 
+def test_inference_needs_no_labels(tmp_path: Path) -> None:
+    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
+    path = next(Path(os.environ["AIRSHOWER_CACHE"]).glob("lartpc_simulated/validation_3_*.h5"))
+    tiny = [item for item in TINY if not item.startswith(("data.sim", "data.events", "data.valid"))]
+    data = ("data=lartpc", f"data.file={path}", "data.label_producer=''", "data.particle_producer=''")
+    outcome = airshower("mode=inference", *tiny, *data, f"output_dir={tmp_path}", "mode.displays=1")
+    assert outcome.code == 0, outcome.err
+    assert len(LarcvFile(tmp_path / "predictions" / "predictions.h5")) == 3
+    assert not (tmp_path / "predictions" / "metrics.json").exists()
+    refused = airshower("mode=train", *tiny, *data, f"output_dir={tmp_path / 'train'}")
+    assert refused.code == 2
+    assert refused.err == "airshower: data.label_producer: is empty, but training needs labels\n"
+
+
+@pytest.mark.slow
+def test_a_real_event_can_be_overfitted(tmp_path: Path, sbnd_file: Path) -> None:
+    """The loss of one real event falls tenfold."""
+    small = [item for item in TINY if not item.startswith(("data.", "network.n_init", "network.depth", "run."))]
+    data = ("data=lartpc", f"data.file={sbnd_file}", "data.validation_fraction=0.8", "data.downsample=3")
+    options = ("network.n_initial_filters=8", "network.depth=3", "run.iterations=60", "run.minibatch_size=1")
+    options += (
+        "mode.validation_iteration=0",
+        "mode.checkpoint_iteration=1000",
+        "mode.optimizer.learning_rate=1e-2",
+        "task.loss_balance_scheme=light",
+    )
+    assert airshower("mode=train", *small, *data, *options, f"output_dir={tmp_path}").code == 0
+    loss = [row["loss"] for row in read_table(tmp_path / "metrics" / "train.csv")]
+    assert min(loss[-10:]) < loss[0] / 10
+
+
 def test_iotest_reports_what_the_data_hold(tmp_path: Path) -> None:
     outcome = airshower("mode=iotest", *TINY, f"output_dir={tmp_path}", "run.iterations=5")
     assert outcome.code == 0, outcome.err

@@ -74,6 +74,10 @@ def _run_and_exit(cfg: DictConfig) -> None:
         code = run(cfg)
     except UserError as error:
         fail(str(error), error.exit_code)
+    except OSError as error:  # a full disk, a folder without permission
+        fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt:
+        fail("interrupted", 130)
     finally:
         from airshower.runtime import log
 

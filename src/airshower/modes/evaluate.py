@@ -44,7 +44,6 @@ def evaluate(
     Leaves the network in the mode (train or eval) that it had and draws no random numbers.
     """
     plan = EntryPlan(entries, minibatch_size, "serial")
-    phase = task.phases(network)[0]
     result = Evaluation({}, {})
     training = network.training
     network.eval()
@@ -53,8 +52,8 @@ def evaluate(
             for batch in batches:
                 sample = task.prepare(batch.to(job.device))
                 with job.precision.autocast():
-                    terms, outputs = phase.loss(sample, task.totals(sample))
-                add_counters(result.counters, task.count(sample, outputs, terms))
+                    outputs, counters = task.evaluate(network, sample)
+                add_counters(result.counters, counters)
                 for index, entry in enumerate(batch.entries[: max(0, displays - len(result.displays))]):
                     result.displays.append((int(entry), task.display(sample, outputs, index, f"{title} {entry}")))
                 if on_batch:

@@ -10,6 +10,7 @@ from airshower.config import record
 from airshower.data.batch import Batch
 from airshower.data.feeder import Feeder
 from airshower.data.plan import EntryPlan
+from airshower.errors import UserError
 from airshower.modes.job import Job
 from airshower.runtime.device import synchronize
 from airshower.runtime.log import logger, progress_bar
@@ -20,6 +21,8 @@ def run(job: Job) -> int:
     folder, run_config = job.folder / "iotest", job.settings.run
     selection, task = job.splits.train, job.build_task()
     size, skip = run_config.minibatch_size, job.settings.mode.start_index
+    if skip >= len(selection.entries):
+        raise UserError(f"mode.start_index={skip}: there are {len(selection.entries)} events")
     plan = EntryPlan(selection.entries[skip:], size, job.order, job.settings.framework.seed)
     waits, products, images, nbytes = [], Products(), 0, 0
     start = time.perf_counter()

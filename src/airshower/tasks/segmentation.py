@@ -24,10 +24,11 @@ LIGHT_WEIGHTS = (1.0, 1.5, 10.0)
 
 @dataclass(frozen=True)
 class ImageSample:
-    """`image` [events, planes, rows, columns] float32 and `label` of the same shape uint8, on the device."""
+    """`image` [events, planes, rows, columns] float32 and `label` of the same shape uint8 (None without truth), on the
+    device."""
 
     image: Tensor
-    label: Tensor
+    label: Tensor | None
 
 
 class Segmentation:
@@ -59,11 +60,8 @@ class Segmentation:
         self.densify = Densifier(spec.downsample, log_transform)
 
     def prepare(self, batch: Batch) -> ImageSample:
-        """Dense images and labels. Raises `DataError` where the files have no labels."""
-        image, label = self.densify(batch.images)
-        if label is None:
-            raise DataError("data.label_producer: is empty, but this needs labels")
-        return ImageSample(image, label)
+        """Dense images and, where there are, labels."""
+        return ImageSample(*self.densify(batch.images))
 
     def phases(self, network: nn.Module) -> list[Phase]:
         """One: the network against the labels."""
@@ -75,7 +73,9 @@ class Segmentation:
         return [Phase("segmentation", network, loss)]
 
     def totals(self, sample: ImageSample) -> Tensor:
-        """Pixels per plane and class, float64 [planes, classes]."""
+        """Pixels per plane and class, float64 [planes, classes]. Raises `DataError` where the files have no labels."""
+        if sample.label is None:
+            raise DataError("data.label_producer: is empty, but training needs labels")
         labels = sample.label.flatten(2)
         counts = [(labels == index).sum((0, 2)) for index in range(1, len(self.spec.classes))]
         pixels = labels.shape[0] * labels.shape[2]
@@ -103,6 +103,13 @@ class Segmentation:
         total = (weight * entropy).unflatten(0, planes).sum((0, 2, 3))
         return LossTerms(total, weight.unflatten(0, planes).sum((0, 2, 3)))
 
+    def evaluate(self, network: nn.Module, sample: ImageSample) -> tuple[Tensor, dict[str, Tensor]]:
+        """See `Task.evaluate`."""
+        logits = network(sample.image).float()
+        if sample.label is None:
+            return logits, {}
+        return logits, self.count(sample, logits, self.loss(logits, sample, self.totals(sample)))
+
     def count(self, sample: ImageSample, logits: Tensor, terms: LossTerms) -> dict[str, Tensor]:
         """Confusion counts, per-image metrics and the loss terms."""
         confusion = confusion_per_image(sample.label, logits.argmax(2), len(self.spec.classes))
@@ -111,13 +118,16 @@ class Segmentation:
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
         """`loss`, and the metrics of `segmentation_metrics` by plane and averaged."""
+        if not counters:
+            return {}
         loss = counters["loss_total"] / counters["loss_weight"].clamp_min(1e-300)
         return {"loss": float(loss.sum()), **named_metrics(counters)}
 
     def display(self, sample: ImageSample, logits: Tensor, index: int, title: str) -> Figure:
-        """Charge, truth, prediction and errors, plane by plane."""
-        arrays = (sample.image[index], sample.label[index], logits[index].argmax(1))
-        return event_display(*(array.cpu().numpy() for array in arrays), self.spec.classes, title)
+        """Charge, prediction and, where there is truth, truth and errors, plane by plane."""
+        image, predicted = (array.cpu().numpy() for array in (sample.image[index], logits[index].argmax(1)))
+        label = None if sample.label is None else sample.label[index].cpu().numpy()
+        return event_display(image, label, predicted, self.spec.classes, title)
 
     def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
         """See `Task.report`."""

@@ -27,14 +27,17 @@ class SegmentationReport(contextlib.ExitStack):
     def add(self, batch: Batch, sample: Any, logits: Tensor) -> None:
         """Write the predicted classes of a batch and keep its confusion counts."""
         labels = logits.argmax(2)
-        self.confusion.append(confusion_per_image(sample.label, labels, logits.shape[2]).cpu())
+        if sample.label is not None:
+            self.confusion.append(confusion_per_image(sample.label, labels, logits.shape[2]).cpu())
         labels = labels.to(torch.uint8).cpu().numpy()
         scores = logits.softmax(2).cpu().numpy() if self.scores else None
         for index, entry in enumerate(batch.entries):
             self.writer.append(int(entry), labels[index], scores[index] if scores is not None else None)
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
-        """See `Report.finish`."""
+        """See `Report.finish`; without truth there are predictions only."""
+        if not self.confusion:
+            return []
         events = values(torch.cat(self.confusion)).nanmean(1).numpy()
         truth = self.source.truth(entries)
         confusion = counters["confusion"].cpu().numpy()
@@ -66,7 +69,7 @@ class SegmentationReport(contextlib.ExitStack):
 def _by_interaction(interaction: np.ndarray, events: np.ndarray) -> dict[str, dict[str, float]]:
     rows = {str(name): events[interaction == name] for name in np.unique(interaction)}
     return {
-        name: {"events": len(row)} | dict(zip(METRICS, np.nanmean(row, 0).tolist(), strict=True))
+        name: {"events": len(row)} | dict(zip(METRICS, torch.as_tensor(row).nanmean(0).tolist(), strict=True))
         for name, row in rows.items()
     }
 

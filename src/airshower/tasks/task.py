@@ -64,6 +64,10 @@ class Task(Protocol):
         """The weights of the loss terms over the whole step, where the labels alone give them."""
         ...
 
+    def evaluate(self, network: nn.Module, sample: Any) -> tuple[Any, dict[str, Tensor]]:
+        """The network's outputs and the metric counters of one sample, none where there is no truth."""
+        ...
+
     def count(self, sample: Any, outputs: Any, terms: LossTerms) -> dict[str, Tensor]:
         """Metric counters of one sample."""
         ...

@@ -8,7 +8,7 @@ import numpy as np
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-from matplotlib.colors import ListedColormap, LogNorm
+from matplotlib.colors import ListedColormap, PowerNorm
 from matplotlib.figure import Figure
 
 CLASS_COLOURS = ("#f4f4f4", "#4477aa", "#cc3311")
@@ -25,33 +25,41 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def event_display(
-    image: np.ndarray, label: np.ndarray, predicted: np.ndarray, classes: Sequence[str], title: str
+    image: np.ndarray, label: np.ndarray | None, predicted: np.ndarray, classes: Sequence[str], title: str
 ) -> Figure:
-    """Charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns]."""
+    """Charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns].
+
+    Without truth (`label` None), charge and prediction.
+    """
+    panels = {"prediction": (predicted, classes, CLASS_COLOURS)}
+    if label is not None:
+        errors = np.select([label == predicted, predicted == 0], [np.where(label > 0, 1, 0), 2], default=3)
+        panels = {"truth": (label, classes, CLASS_COLOURS), **panels, "errors": (errors, ERRORS, ERROR_COLOURS)}
     # fixed margins and shared axes: laying twelve images out by itself would take matplotlib seconds
-    planes, extent = len(image), (0, image.shape[2], 0, image.shape[1])
-    figure, axes = plt.subplots(planes, 4, figsize=(16, 0.6 + 2.9 * planes), squeeze=False, sharex=True, sharey=True)
-    figure.subplots_adjust(left=0.045, right=0.945, bottom=0.06, top=0.91, wspace=0.03, hspace=0.05)
+    planes, columns, extent = len(image), 1 + len(panels), (0, image.shape[2], 0, image.shape[1])
+    size = (4 * columns, 0.6 + 2.9 * planes)
+    figure, axes = plt.subplots(planes, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+    figure.subplots_adjust(
+        left=0.18 / columns, right=1 - 0.32 / columns, bottom=0.06, top=0.92, wspace=0.03, hspace=0.05
+    )
     charge = np.where(image > 0, image, np.nan)
     high = np.nanmax(charge, initial=1.0)
-    norm = LogNorm(max(high * 1e-3, 1e-3), high)
-    errors = np.select([label == predicted, predicted == 0], [np.where(label > 0, 1, 0), 2], default=3)
+    norm = PowerNorm(0.4, 0.0, high)  # shows both noise and protons, of charge and of its logarithm
     for plane, row in enumerate(axes):
         shown = row[0].imshow(charge[plane], norm=norm, cmap="viridis", **_IMAGE, extent=extent)
-        for axis, values, colours in zip(
-            row[1:], (label, predicted, errors), (CLASS_COLOURS, CLASS_COLOURS, ERROR_COLOURS), strict=True
-        ):
+        for axis, (values, _, colours) in zip(row[1:], panels.values(), strict=True):
             colours = ListedColormap(colours)
             axis.imshow(_thicken(values[plane]), cmap=colours, vmin=-0.5, vmax=colours.N - 0.5, **_IMAGE, extent=extent)
         row[0].set_ylabel(f"plane {plane}, time (pixels)")
-    for axis, name in zip(axes[0], ("charge", "truth", "prediction", "errors"), strict=True):
+    for axis, name in zip(axes[0], ("charge", *panels), strict=True):
         axis.set_title(name)
+        if name in panels and name != "truth":
+            _legend(axis, *panels[name][1:])
     for axis in axes[-1]:
         axis.set_xlabel("wire (pixels)")
-    figure.colorbar(shown, cax=figure.add_axes((0.955, 0.06, 0.01, 0.85)), label="charge (ADC)")
-    _legend(axes[0][1], classes, CLASS_COLOURS)
-    _legend(axes[0][3], ERRORS, ERROR_COLOURS)
-    figure.suptitle(title)
+    bar = figure.add_axes((1 - 0.28 / columns, 0.06, 0.04 / columns, 0.86))
+    figure.colorbar(shown, cax=bar, label="network input: mean ADC per pixel (log(1 + x) with data.img_transform)")
+    figure.suptitle(title, y=0.985)
     return figure
 
 
