@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from airshower.detectors.lartpc import cache
-from airshower.detectors.lartpc.cache import CachedReader, cache_folder
+from airshower.detectors.lartpc.cache import CachedReader
 from airshower.detectors.lartpc.source import WireConfig, WireImages
 from airshower.detectors.lartpc.wires import Products, WireFile
 from airshower.errors import DataError, UserError
+from airshower.runtime.folders import cache_folder
 
 SBND = Products("sbndwire", "sbnd_cosmicseg", "sbndneutrino")
 SMALL = Products("wire", "label", "nu")

@@ -17,17 +17,11 @@ import numpy as np
 from airshower.detectors.lartpc.larcv_writer import OutputFile
 from airshower.detectors.lartpc.wires import WireEvent, WireFile
 from airshower.errors import DataError, UserError
+from airshower.runtime.folders import cache_folder
 from airshower.runtime.log import progress
 
 CHUNK = 65_536
 COLUMNS = {"row": np.uint16, "column": np.uint16, "value": np.float32, "label": np.uint8}
-
-
-def cache_folder() -> Path:
-    """`AIRSHOWER_CACHE`, or `airshower` in the user's cache folder (`XDG_CACHE_HOME`, else ~/.cache)."""
-    chosen = os.environ.get("AIRSHOWER_CACHE")
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    return Path(chosen).expanduser() if chosen else base / "airshower"
 
 
 class CachedReader:

@@ -9,11 +9,11 @@ import numpy as np
 
 from airshower.config.fields import number, section
 from airshower.data.source import Selection, Splits
-from airshower.detectors.lartpc.cache import cache_folder
 from airshower.detectors.lartpc.larcv_format import UNSET_PARTICLE
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.simulation import SimulatedEvent, SimulationConfig, simulate_event
 from airshower.detectors.lartpc.source import WireConfig, WireImages
+from airshower.runtime.folders import cache_folder
 from airshower.runtime.log import progress
 
 VERSION = 1  # raise when the simulation's physics changes: files made by an older one are then left alone
