@@ -16,6 +16,7 @@ def state(step: int) -> dict:
 
 def test_the_newest_and_the_best_stay(tmp_path: Path) -> None:
     folder = CheckpointFolder(tmp_path, keep=2)
+    (tmp_path / ".step_00000001.ckpt.123.partial").write_bytes(b"cut short by a kill")
     for step in (1, 2, 3, 4):
         folder.save(state(step), best=step == 2)
     assert [path.name for path in folder.paths()] == ["step_00000004.ckpt", "step_00000003.ckpt"]

@@ -31,7 +31,8 @@ class CheckpointFolder:
         _write(path, state)
         if best:
             _write(self.folder / BEST, state)
-        for old in self.paths()[self.keep :]:
+        # what a killed run was in the middle of writing goes too
+        for old in [*self.paths()[self.keep :], *self.folder.glob(".*.partial")]:
             old.unlink()
         return path
 

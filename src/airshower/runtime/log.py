@@ -1,7 +1,6 @@
 """What a run says: the log (console and file) and progress bars."""
 
 import logging
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -19,9 +18,14 @@ def start_log(speaks: bool) -> None:
     stop_log()
     logger.propagate = False
     logger.setLevel(logging.INFO if speaks else logging.WARNING)
-    handler = logging.StreamHandler(sys.stdout)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
+    logger.addHandler(_Console())
+
+
+class _Console(logging.Handler):
+    """Prints to what stdout is at that moment: a progress bar takes its place and stays below the lines."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
 
 
 def stop_log() -> None:
