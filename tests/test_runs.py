@@ -126,6 +126,24 @@ def test_another_config_is_refused_or_overwrites_when_told(tmp_path: Path) -> No
     assert newest(tmp_path)["step"] == 1
 
 
+@pytest.mark.parametrize("mistake", ["network.depth=6", "mode.weights_location=nowhere", "data.downsample=7"])
+def test_a_mistake_with_overwrite_costs_nothing(tmp_path: Path, mistake: str) -> None:
+    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
+    assert airshower(*TRAIN, f"output_dir={tmp_path}", "run.overwrite=true", mistake).code == 2
+    assert newest(tmp_path)["step"] == 2
+
+
+def test_training_starts_from_given_weights(tmp_path: Path) -> None:
+    assert airshower(*TRAIN, f"output_dir={tmp_path / 'first'}").code == 0
+    start = (f"output_dir={tmp_path / 'second'}", f"mode.weights_location={tmp_path / 'first'}")
+    assert airshower(*TRAIN, *start, "run.iterations=1", "mode.optimizer.learning_rate=1e-12").code == 0
+    first, second = newest(tmp_path / "first")["model"], newest(tmp_path / "second")["model"]
+    weights = [name for name in first if name.endswith("conv.weight")]
+    assert weights
+    for name in weights:
+        torch.testing.assert_close(second[name], first[name])
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
 def test_inference_covers_every_event_once_whatever_the_batch_size(tmp_path: Path, size: int) -> None:
     run = tmp_path / "run"

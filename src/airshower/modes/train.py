@@ -27,9 +27,9 @@ from airshower.writers.scalars import Scalars, read_table
 
 def run(job: Job) -> int:
     """Train; returns the exit code: 0, or 75 after a signal, with a checkpoint to resume from."""
+    trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
     record.claim(job.folder, job.config, job.settings.run.overwrite)
     log_to(job.folder / "process.log")
-    trainer = Trainer(job)
     trainer.start()
     record.write_provenance(job.folder, job.overrides, {"step": trainer.step, "ranks": job.ranks.size})
     with StopSignal() as stop:
@@ -44,6 +44,10 @@ class Trainer:
     def __init__(self, job: Job):
         self.job, self.run, self.mode = job, job.settings.run, job.settings.mode
         self.task, self.network = job.build_task(), job.build_network()
+        if self.mode.weights_location:
+            path = checkpoint.find(self.mode.weights_location)
+            checkpoint.load_weights(self.network, checkpoint.load(path), path)
+            logger.info("weights of %s", path)
         optimizer = self.mode.optimizer
         self.phases = [TrainedPhase(p, build_optimizer(optimizer, p.module)) for p in self.task.phases(self.network)]
         self.do_step = Step(self.task, self.phases, job.precision, job.ranks, optimizer.clip_norm)
@@ -56,15 +60,11 @@ class Trainer:
         self.last: Evaluation | None = None
 
     def start(self) -> None:
-        """Resume from the newest checkpoint, or start from `mode.weights_location`, or from nothing."""
+        """Resume from the newest checkpoint, if there is one."""
         state = self.checkpoints.load_latest()
         if state is not None:
             self._restore(state)
             logger.info("resuming %s at step %d of %d", self.job.folder, self.step, self.run.iterations)
-        elif self.mode.weights_location:
-            path = checkpoint.find(self.mode.weights_location)
-            checkpoint.load_weights(self.network, checkpoint.load(path), path)
-            logger.info("starting from the weights of %s", path)
         self.scalars = Scalars(self.job.folder, self.step)
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         logger.info(
