@@ -27,6 +27,11 @@ class ImageSpec:
         return self.shape[0] >> self.downsample, self.shape[1] >> self.downsample
 
 
+def halvings(shape: tuple[int, int]) -> int:
+    """How many times both sides of an image (positive sizes) can be halved without a remainder."""
+    return min((size & -size).bit_length() - 1 for size in shape)
+
+
 class PredictionWriter(Protocol):
     """Writes predictions in the detector's own format; a context manager."""
 

@@ -10,7 +10,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from airshower.config.fields import choice, number
-from airshower.data.source import ImageSpec
+from airshower.data.source import ImageSpec, halvings
 from airshower.errors import UserError
 from airshower.networks.operations import Dense2d, Operations
 
@@ -186,13 +186,10 @@ def _check_sizes(config: UResNetConfig, spec: ImageSpec) -> None:
     if config.filter_size_deepest % 2 == 0:
         raise UserError(f"network.filter_size_deepest={config.filter_size_deepest}: must be odd")
     rows, columns = spec.pooled
-    if rows % 2**config.depth == 0 and columns % 2**config.depth == 0:
+    most, spare = halvings(spec.pooled), halvings(spec.shape) - config.depth
+    if config.depth <= most:
         return
-    most = next(d for d in range(config.depth, -1, -1) if rows % 2**d == 0 and columns % 2**d == 0)
-    spare = next(
-        (d for d in range(spec.downsample, -1, -1) if not any(n % 2 ** (config.depth + d) for n in spec.shape)), None
-    )
-    other = f", or data.downsample={spare}" if spare is not None else ""
+    other = f", or data.downsample={spare}" if spare >= 0 else ""
     raise UserError(
         f"network.depth={config.depth}: images of {rows} x {columns} pixels (data.downsample={spec.downsample}) can be "
         f"halved {most} times; use network.depth={most}{other}"

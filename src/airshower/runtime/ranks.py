@@ -2,15 +2,12 @@
 
 import os
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 from torch import Tensor
 
 from airshower.errors import UserError
 from airshower.runtime.log import logger
-
-T = TypeVar("T")
 
 _LAUNCHER_SIZES = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "PMIX_SIZE", "MV2_COMM_WORLD_SIZE")
 
@@ -42,7 +39,7 @@ class Ranks:
 
 def launched_processes() -> int:
     """How many processes the MPI launcher says it started, 1 without one."""
-    return max([int(os.environ.get(name, "1")) for name in _LAUNCHER_SIZES])
+    return max(int(os.environ.get(name, "1")) for name in _LAUNCHER_SIZES)
 
 
 def connect(distributed: bool) -> Ranks:

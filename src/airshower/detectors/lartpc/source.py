@@ -9,7 +9,7 @@ from omegaconf import MISSING
 
 from airshower.config.fields import choice, number
 from airshower.data.batch import Batch, SparseImages
-from airshower.data.source import ImageSpec, Selection, Splits
+from airshower.data.source import ImageSpec, Selection, Splits, halvings
 from airshower.detectors.lartpc.cache import CachedReader
 from airshower.detectors.lartpc.larcv_package import LarcvReader
 from airshower.detectors.lartpc.predictions import WirePredictionWriter
@@ -96,8 +96,8 @@ class WireImages:
         for file in self.files[1:]:
             if (file.planes, file.shape) != (first.planes, first.shape):
                 raise DataError(f"{file.path}: its images are not of the number and size of those of {first.path}")
-        if any(size % 2**downsample for size in first.shape):
-            most = next(d for d in range(downsample, -1, -1) if not any(size % 2**d for size in first.shape))
+        most = halvings(first.shape)
+        if downsample > most:
             raise UserError(
                 f"data.downsample={downsample}: images of {first.shape[0]} x {first.shape[1]} pixels can be halved "
                 f"at most {most} times"
