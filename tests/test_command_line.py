@@ -87,11 +87,13 @@ def test_inference_without_a_checkpoint_says_so(tmp_path: Path) -> None:
     assert "no checkpoint is there" in outcome.err
 
 
-def test_several_processes_that_would_each_be_alone_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processes_that_do_not_see_each_other_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The launcher started two, MPI counts one: each would believe to be rank 0."""
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
-    outcome = airshower("mode=iotest", *TINY)
+    outcome = airshower("mode=iotest", *TINY, "run.distributed=true")
     assert outcome.code == 2
-    assert "2 processes were started" in outcome.err
+    assert "2 processes" in outcome.err
+    assert len(outcome.err.splitlines()) == 1
 
 
 def test_help_teaches_without_torch() -> None:

@@ -3,16 +3,21 @@
 import importlib
 import os
 import sys
+import time
+import traceback
 from pathlib import Path
+from typing import NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
+from hydra.types import RunMode
 from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from airshower.config import build, record
 from airshower.errors import UserError
+from airshower.runtime.launcher import launched
 
 
 def conf_folder() -> Path:
@@ -22,18 +27,12 @@ def conf_folder() -> Path:
 
 
 def cli() -> None:
-    """Run the command line. A user's mistake is one line on stderr and exit code 2."""
+    """Run the command line. A user's mistake is one line on stderr and exit code 2, on however many ranks."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets hydra's errors reach us instead of being printed at length
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_run_and_exit)()
     except (HydraException, OmegaConfBaseException) as error:
-        fail(_one_line(error))
-
-
-def fail(message: str, exit_code: int = 2) -> None:
-    """Say what is wrong in one line and end."""
-    print(f"airshower: {message}", file=sys.stderr, flush=True)
-    raise SystemExit(exit_code)
+        _end(error, _one_line(error), 2)
 
 
 def run(cfg: DictConfig) -> int:
@@ -41,21 +40,27 @@ def run(cfg: DictConfig) -> int:
     settings = build.settings(cfg)
     parts = {name: build.component(cfg[name], name) for name in ("data", "network", "task")}
     _check_fit(parts)
+    launch = launched()
+    if launch.size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+        raise UserError("--multirun: every rank would run every job into the same folders; launch each job by itself")
+    os.environ.update(settings.framework.environment_variables)
 
     from airshower.modes.job import Job
     from airshower.runtime import device, log, ranks, seeds
 
-    log.start_log(speaks=True)
-    connected = ranks.connect(settings.run.distributed)
-    device.prepare_machine(settings.framework)
-    used = device.choose_device(settings.run.compute_mode)
+    log.start_log(speaks=launch.rank == 0)
+    connected = ranks.connect(settings.run.distributed, settings.run.timeout)
+    device.prepare_machine(settings.framework, connected)
+    used = device.choose_device(settings.run.compute_mode, connected)
+    connected.start_torch(used)
     seeds.seed_everything(settings.framework.seed, connected.rank, settings.framework.deterministic)
     (data, data_config), (network, network_config), (task, task_config) = parts.values()
-    splits = data(data_config, settings.framework.seed).open()
-    spec = splits.train.source.spec
+    splits = connected.in_turn(data(data_config, settings.framework.seed).open)
+    spec, config = splits.train.source.spec, record.resolved(cfg)
+    record.check_same(connected.exchange(record.identity(config, splits.digest)))
     job = Job(
         settings=settings,
-        config=record.resolved(cfg),
+        config=config,
         overrides=list(HydraConfig.get().overrides.task),
         folder=Path(settings.output_dir),
         ranks=connected,
@@ -66,24 +71,51 @@ def run(cfg: DictConfig) -> int:
         build_network=lambda: device.place(network(network_config, spec), used, settings.framework),
         build_task=lambda: task(task_config, spec, data_config.img_transform),
     )
-    return importlib.import_module(f"airshower.modes.{settings.mode.name}").run(job)
+    code = importlib.import_module(f"airshower.modes.{settings.mode.name}").run(job)
+    connected.close()
+    return code
 
 
 def _run_and_exit(cfg: DictConfig) -> None:
     try:
         code = run(cfg)
     except UserError as error:
-        fail(str(error), error.exit_code)
+        _end(error, str(error), error.exit_code)
     except OSError as error:  # a full disk, a folder without permission
-        fail(f"{error.filename or 'output'}: {error.strerror or error}", 1)
-    except KeyboardInterrupt:
-        fail("interrupted", 130)
+        _end(error, f"{error.filename or 'output'}: {error.strerror or error}", 1)
+    except KeyboardInterrupt as error:
+        _end(error, "interrupted", 130)
+    except Exception as error:
+        if not _among_several():
+            raise
+        _end(error, f"{type(error).__name__}: {error}", 1, traceback.format_exc())
     finally:
-        from airshower.runtime import log
-
-        log.stop_log()
+        if "airshower.runtime.log" in sys.modules:
+            sys.modules["airshower.runtime.log"].stop_log()
     if code:
         raise SystemExit(code)
+
+
+def _end(error: BaseException, message: str, exit_code: int, details: str = "") -> NoReturn:
+    """Say what is wrong in one line and end; of several ranks, one speaks, and all end."""
+    if _among_several():
+        from airshower.runtime import failure, ranks
+
+        try:
+            connected = ranks.connected() or ranks.connect(True, 60.0)
+            connected.failures.leave(failure.report(error, message, exit_code, details))
+        except (UserError, failure.RanksError) as other:  # ranks that can't meet can't agree who speaks either
+            message = str(other)
+            time.sleep(min(launched().rank, 1))  # the first to end ends all: let rank 0 speak before
+    print(f"airshower: {message}", file=sys.stderr, flush=True)
+    raise SystemExit(exit_code)
+
+
+def _among_several() -> bool:
+    """Whether other processes work on this run, by what the launcher says or by what was found."""
+    ranks = sys.modules.get("airshower.runtime.ranks")
+    connected = ranks.connected() if ranks else None
+    return launched().size > 1 or (connected is not None and connected.size > 1)
 
 
 def _check_fit(parts: dict[str, tuple[type, object]]) -> None:

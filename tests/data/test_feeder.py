@@ -8,8 +8,9 @@ import pytest
 
 from airshower.data.batch import Batch, SparseImages
 from airshower.data.feeder import Feeder
-from airshower.data.plan import EntryPlan
+from airshower.data.plan import Dealer, EntryPlan
 from airshower.errors import DataError
+from airshower.runtime.ranks import Ranks
 
 
 class Counting:
@@ -27,13 +28,17 @@ class Counting:
         return Batch(images, entries, np.zeros((len(entries), 3), int))
 
 
+def dealer(count: int, step: int, minibatch: int, order: str = "shuffled") -> Dealer:
+    return Dealer(EntryPlan(np.arange(count), step, order, seed=4), minibatch, Ranks())
+
+
 def test_micro_batches_are_the_plan_cut_into_pieces() -> None:
-    source = Counting(10)
-    plan, same = (EntryPlan(np.arange(10), 6, seed=4) for _ in range(2))
-    with Feeder(source, plan, minibatch_size=4, steps=4) as feeder:
-        for planned, batches in feeder:
-            expected = same.next().entries.tolist()
-            assert planned.entries.tolist() == expected
+    source, same = Counting(10), EntryPlan(np.arange(10), 6, seed=4)
+    with Feeder(source, dealer(10, 6, 4), steps=4) as feeder:
+        for dealt, batches in feeder:
+            expected = same.next().tolist()
+            assert dealt.events == len(expected)
+            assert dealt.state == same.state_dict()
             assert [len(batch) for batch in batches] == ([4, 2] if len(expected) == 6 else [4])
             assert [int(e) for batch in batches for e in batch.entries] == expected
     assert len(source.read_entries) == 20
@@ -41,28 +46,38 @@ def test_micro_batches_are_the_plan_cut_into_pieces() -> None:
 
 def test_reads_ahead_no_further_than_asked() -> None:
     source = Counting(100)
-    with Feeder(source, EntryPlan(np.arange(100), 1), 1, prefetch=3) as feeder:
+    with Feeder(source, dealer(100, 1, 1), prefetch=3) as feeder:
         next(iter(feeder))
         time.sleep(0.3)
-        assert len(source.read_entries) <= 5  # one taken, three waiting, one in hand
+        assert len(source.read_entries) == 4  # one taken, three waiting
 
 
 def test_an_error_reaches_the_consumer_after_what_was_read_before() -> None:
     seen = []
-    with Feeder(Counting(5, bad=3), EntryPlan(np.arange(5), 1, "serial"), 1) as feeder:
+    with Feeder(Counting(5, bad=3), dealer(5, 1, 1, "serial")) as feeder:
         with pytest.raises(DataError, match="entry 3"):
-            seen.extend(planned.entries[0] for planned, _ in feeder)
+            seen.extend(int(dealt.pieces[0][0]) for dealt, _ in feeder)
     assert seen == [0, 1, 2]
 
 
 def test_closing_ends_the_thread() -> None:
     before = threading.active_count()
-    with Feeder(Counting(50), EntryPlan(np.arange(50), 1), 1) as feeder:
+    with Feeder(Counting(50), dealer(50, 1, 1)) as feeder:
         next(iter(feeder))
     assert threading.active_count() == before
 
 
-def test_a_rank_without_entries_gets_an_empty_batch() -> None:
-    with Feeder(Counting(3), EntryPlan(np.arange(3), 2), 1, share=lambda entries: entries[:0], steps=1) as feeder:
-        _, batches = next(iter(feeder))
+def test_a_piece_without_entries_gives_an_empty_batch() -> None:
+    class Third(Ranks):
+        """The last of three ranks, for a step of two entries."""
+
+        def scatter(self, rows: np.ndarray | None, width: int) -> np.ndarray:
+            row = rows[0].copy()
+            row[4] = 0
+            return row
+
+    third = Dealer(EntryPlan(np.arange(3), 2), 2, Third())
+    with Feeder(Counting(3), third, steps=1) as feeder:
+        dealt, batches = next(iter(feeder))
     assert [len(batch) for batch in batches] == [0]
+    assert dealt.events == 2

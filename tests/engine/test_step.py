@@ -10,11 +10,13 @@ from airshower.config.schema import OptimizerConfig, RunConfig
 from airshower.data.batch import Batch, SparseImages
 from airshower.data.source import ImageSpec
 from airshower.engine.optimizer import build_optimizer
+from airshower.engine.parallel import ParallelModule
 from airshower.engine.step import Step, TrainedPhase
 from airshower.errors import TrainingError
 from airshower.networks.uresnet import UResNet, UResNetConfig
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
+from airshower.runtime.timers import Timers
 from airshower.tasks.segmentation import Segmentation
 
 SPEC = ImageSpec(3, (16, 8), 0, ("background", "cosmic", "neutrino"))
@@ -30,10 +32,11 @@ def batch(entries: list[int], value: float | None = None) -> Batch:
         pixel.sort()
         charge = generator.exponential(5, 40)
         parts.append((pixel % 128 // 8, pixel % 8, charge, np.digitize(charge, (2, 6)), pixel))
-    row, column, charge, label, pixel = (np.concatenate(column) for column in zip(*parts, strict=True))
+    nothing = (np.empty(0, int),) * 5
+    row, column, charge, label, pixel = (np.concatenate(column) for column in zip(nothing, *parts, strict=True))
     if value is not None:
         charge[:] = value
-    counts = np.array([np.bincount(p // 128, minlength=3) for *_, p in parts])
+    counts = np.array([np.bincount(p // 128, minlength=3) for *_, p in parts], int).reshape(-1, 3)
     arrays = (row.astype(np.int32), column.astype(np.int32), charge.astype(np.float32), label.astype(np.uint8))
     return Batch(SparseImages(*arrays, counts, (16, 8)), np.array(entries), np.zeros((len(entries), 3), int)).to(DEVICE)
 
@@ -44,8 +47,8 @@ class DoubleTask(Segmentation):
     def phases(self, network: torch.nn.Module) -> list:
         phase = super().phases(network)[0]
 
-        def loss(sample, totals):
-            logits = network(sample.image.double())
+        def loss(module, sample, totals):
+            logits = module(sample.image.double())
             return self.loss(logits, sample, totals), logits
 
         return [type(phase)(phase.name, network, loss)]
@@ -61,8 +64,10 @@ def make(scheme: str, normalization: str, kind: type = DoubleTask, **optimizer: 
     network = network.double() if kind is DoubleTask else network
     task = kind(Segmentation.Config(scheme), SPEC, log_transform=False)
     options = OptimizerConfig(**{"name": "sgd", "learning_rate": 0.1, **optimizer})
-    phases = [TrainedPhase(phase, build_optimizer(options, network)) for phase in task.phases(network)]
-    return network, Step(task, phases, Precision(RunConfig(), DEVICE), Ranks(), options.clip_norm)
+    parallel = ParallelModule(network, Ranks(), "ddp")
+    phases = [TrainedPhase(phase, build_optimizer(options, network), parallel) for phase in task.phases(network)]
+    timers = Timers(DEVICE, enabled=False)
+    return network, Step(task, phases, Precision(RunConfig(), DEVICE), Ranks(), options.clip_norm, timers)
 
 
 def gradients(network: torch.nn.Module) -> torch.Tensor:

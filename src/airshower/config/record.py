@@ -28,11 +28,34 @@ def resolved(cfg: DictConfig) -> str:
     return OmegaConf.to_yaml(cfg, resolve=True)
 
 
-def differences(before: str, now: str) -> list[str]:
-    """Lines `key: before -> now` for every key whose change makes another run."""
+def differences(before: str, now: str, free: tuple[str, ...] = FREE, bound: tuple[str, ...] = BOUND) -> list[str]:
+    """Lines `key: before -> now` for every key that differs and is not `free`, or is in what is `bound` of it; by
+    default those whose change makes another run."""
     old, new = (_flat(OmegaConf.to_container(OmegaConf.create(text))) for text in (before, now))
-    keys = [key for key in sorted(old.keys() | new.keys()) if not _within(key, FREE) or _within(key, BOUND)]
+    keys = [key for key in sorted(old.keys() | new.keys()) if not _within(key, free) or _within(key, bound)]
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
+
+
+def identity(config: str, data: str) -> dict[str, str]:
+    """What must be the same on all ranks: config, a digest of the data, versions."""
+    versions = {f"the version of {name}": str(_version(name)) for name in ("airshower", "torch")}
+    return {"config": config, "the content of its data files": data, **versions}
+
+
+def check_same(everyone: list[dict[str, str]]) -> None:
+    """Raise `UserError` if the `identity` of a rank is not the master's; where it finds its files may differ."""
+    first = everyone[0]
+    for rank, other in enumerate(everyone):
+        changed = differences(
+            first["config"], other["config"], ("data.file", "data.aux_file", "data.data_directory"), ()
+        )
+        changed += [
+            f"{key}: {first[key]} -> {other[key]}" for key in first if key != "config" and first[key] != other[key]
+        ]
+        if changed:
+            raise UserError(
+                f"rank {rank} does not see what rank 0 sees ({'; '.join(changed)}); give all ranks the same"
+            )
 
 
 def claim(folder: Path, config: str, overwrite: bool) -> None:

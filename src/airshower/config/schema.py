@@ -17,6 +17,7 @@ class RunConfig:
     compute_mode: str = choice("auto", "cpu", "gpu", "xpu", "mps")
     precision: str = choice("float32", "bfloat16", "mixed")
     distributed: bool = False
+    timeout: float = number(600.0, low=1.0)
     profile: bool = False
     overwrite: bool = False
 

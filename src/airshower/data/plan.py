@@ -5,13 +5,7 @@ from typing import Any
 
 import numpy as np
 
-
-@dataclass(frozen=True)
-class PlannedStep:
-    """The entries of one optimizer step over all ranks and micro-batches, and the plan's state after it."""
-
-    entries: np.ndarray
-    state: dict[str, int]
+from airshower.runtime.ranks import Ranks
 
 
 class EntryPlan:
@@ -33,13 +27,13 @@ class EntryPlan:
         """Steps that read every entry once."""
         return -(-len(self.entries) // self.step_size)
 
-    def next(self) -> PlannedStep:
+    def next(self) -> np.ndarray:
         """The next step's entries; after the last of an epoch the next epoch begins."""
         entries = self._epoch_order()[self.position : self.position + self.step_size]
         self.position += len(entries)
         if self.position >= len(self.entries):
             self.epoch, self.position = self.epoch + 1, 0
-        return PlannedStep(entries, self.state_dict())
+        return entries
 
     def state_dict(self) -> dict[str, int]:
         """Epoch and position (entries of it already read)."""
@@ -63,3 +57,46 @@ class EntryPlan:
             return generator.permutation(self.entries)
         blocks = [self.entries[i : i + self.block] for i in range(0, len(self.entries), self.block)]
         return np.concatenate([blocks[i] for i in generator.permutation(len(blocks))])
+
+
+@dataclass(frozen=True)
+class DealtStep:
+    """One rank's part of an optimizer step: the entries of its `pieces` (micro-batches), how many `events` the step has
+    over all ranks, and the plan's `state` after it."""
+
+    pieces: list[np.ndarray]
+    events: int
+    state: dict[str, int]
+
+
+class Dealer:
+    """Deals the plan's steps to the ranks: the master draws and scatters.
+
+    A step is cut into minibatches, and each of these over the ranks, so that all ranks have the same number of pieces;
+    at the end of an epoch some may be empty. The entries of a minibatch do not depend on the number of ranks.
+    """
+
+    def __init__(self, plan: EntryPlan, minibatch_size: int, ranks: Ranks):
+        self.plan, self.minibatch_size, self.ranks = plan, minibatch_size, ranks
+        self.pieces, self.largest = -(-plan.step_size // minibatch_size), -(-minibatch_size // ranks.size)
+
+    def next(self) -> DealtStep:
+        """This rank's part of the next step. Collective."""
+        rows = self._rows() if self.ranks.master else None
+        epoch, position, events, count, *row = self.ranks.scatter(rows, 4 + self.pieces * (1 + self.largest)).tolist()
+        lengths, entries = row[: self.pieces], np.array(row[self.pieces :], np.int64).reshape(self.pieces, -1)
+        pieces = [piece[:length] for piece, length in zip(entries[:count], lengths, strict=False)]
+        return DealtStep(pieces, events, self.plan.state_dict() | {"epoch": epoch, "position": position})
+
+    def _rows(self) -> np.ndarray:
+        """A row a rank: epoch, position, events, number of pieces, their lengths, their entries."""
+        entries, size = self.plan.next(), self.minibatch_size
+        minibatches = [entries[i : i + size] for i in range(0, len(entries), size)]
+        rows = np.zeros((self.ranks.size, 4 + self.pieces * (1 + self.largest)), np.int64)
+        rows[:, :4] = self.plan.epoch, self.plan.position, len(entries), len(minibatches)
+        for index, minibatch in enumerate(minibatches):
+            start = 4 + self.pieces + index * self.largest
+            for rank, part in enumerate(np.array_split(minibatch, self.ranks.size)):
+                rows[rank, 4 + index] = len(part)
+                rows[rank, start : start + len(part)] = part
+        return rows

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -33,10 +33,15 @@ def halvings(shape: tuple[int, int]) -> int:
 
 
 class PredictionWriter(Protocol):
-    """Writes predictions in the detector's own format; a context manager."""
+    """Writes predictions in the detector's own format; a context manager, which opens the file."""
 
-    def append(self, entry: int, labels: np.ndarray, scores: np.ndarray | None) -> None:
-        """Add one event: class per pixel (uint8 [planes, rows, columns]) and scores (f4 [planes, classes, ...])."""
+    def pack(self, labels: np.ndarray, scores: np.ndarray | None) -> Any:
+        """What the file holds of one event, from class per pixel (uint8 [planes, rows, columns]) and scores (f4
+        [planes, classes, ...]); needs no open file."""
+        ...
+
+    def append(self, entry: int, packed: Any) -> None:
+        """Add one packed event."""
         ...
 
 
@@ -82,3 +87,9 @@ class Splits:
     train: Selection
     validation: Selection | None
     whole: Selection
+
+    @property
+    def digest(self) -> str:
+        """A hash of the content of all files."""
+        used = [self.train, self.validation, self.whole]
+        return " ".join(dict.fromkeys(selection.source.digest for selection in used if selection is not None))

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from airshower.engine.parallel import like
 from airshower.errors import DataError, UserError
+from airshower.runtime import folders
 from airshower.runtime.log import logger
 
 FORMAT = 1
@@ -75,6 +77,12 @@ def find(location: str) -> Path:
     raise UserError(f"mode.weights_location={location}: no checkpoint is there; give a file or a run's folder")
 
 
+def find_and_load(location: str) -> tuple[Path, dict[str, Any]]:
+    """The checkpoint that a path means, and its state."""
+    path = find(location)
+    return path, load(path)
+
+
 def load_weights(module: nn.Module, state: dict[str, Any], path: Path) -> None:
     """Put a checkpoint's weights into `module`. Raises `UserError`, naming what differs, for another network's."""
     mine, theirs = module.state_dict(), state["model"]
@@ -86,7 +94,7 @@ def load_weights(module: nn.Module, state: dict[str, Any], path: Path) -> None:
             f"{path}: holds the weights of another network ({len(missing)} missing, {len(surplus)} too many, "
             f"{len(shapes)} of another shape, such as {name}); {_network_hint(state)}"
         )
-    module.load_state_dict(theirs)
+    module.load_state_dict({name: like(mine[name], value) for name, value in theirs.items()})
 
 
 def _network_hint(state: dict[str, Any]) -> str:
@@ -96,7 +104,7 @@ def _network_hint(state: dict[str, Any]) -> str:
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = folders.partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as handle:

@@ -2,6 +2,7 @@
 
 import contextlib
 import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -10,77 +11,121 @@ import torch
 from torch import Tensor, nn
 
 from airshower.data.batch import Batch
+from airshower.engine.parallel import ParallelModule, whole
 from airshower.errors import TrainingError
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
+from airshower.runtime.timers import Timers
 from airshower.tasks.task import LossTerms, Phase, Task
 
 
 @dataclass
 class TrainedPhase:
-    """A phase with its optimizer."""
+    """A phase with its optimizer, on all ranks."""
 
     phase: Phase
     optimizer: torch.optim.Optimizer
+    parallel: ParallelModule
 
 
 class Step:
-    """Trains on the micro-batches of one step as if they were one batch.
+    """Trains on the micro-batches of all ranks in one step as if they were one batch.
 
     Loss weights are summed over micro-batches and ranks before the division, so gradients do not depend on how a batch
     is cut. Where they depend on the network's outputs (focal) and there are several micro-batches, a forward pass
     without gradients finds them first: exact, for a third more time.
     """
 
-    def __init__(self, task: Task, phases: list[TrainedPhase], precision: Precision, ranks: Ranks, clip_norm: float):
+    def __init__(
+        self,
+        task: Task,
+        phases: list[TrainedPhase],
+        precision: Precision,
+        ranks: Ranks,
+        clip_norm: float,
+        timers: Timers,
+    ):
         self.task, self.phases, self.precision, self.ranks = task, phases, precision, ranks
-        self.clip_norm = clip_norm
+        self.clip_norm, self.timers = clip_norm, timers
 
     def __call__(self, batches: list[Batch], rate: float, measure: bool) -> dict[str, Tensor]:
-        """Train on this rank's micro-batches; returns metric counters (empty unless `measure`). Collective."""
+        """Train on this rank's micro-batches, as many as each other rank has; returns this rank's metric counters
+        (empty unless `measure`). Collective."""
         counters: dict[str, Tensor] = {}
+        timers = self.timers
         # one batch is prepared once; of several, each anew when its turn comes, as a task may reuse its buffers
-        self._only = self.task.prepare(batches[0]) if len(batches) == 1 else None
-        totals = self.ranks.sum(sum(self.task.totals(sample) for sample in self._samples(batches)))
+        self._only = self._prepare(batches[0]) if len(batches) == 1 else None
+        totals = self._sum(sum(self.task.totals(sample) for sample in self._samples(batches)))
         for trained in self.phases:
             trained.optimizer.zero_grad(set_to_none=True)
             weight = self.task.normaliser(totals)
             if weight is None and len(batches) > 1:
                 weight = self._weight_of_outputs(trained.phase, batches, totals)
-            for sample in self._samples(batches):
-                with self.precision.autocast():
-                    terms, outputs = trained.phase.loss(sample, totals)
-                loss = _normalised(terms, self.ranks.sum(terms.weight) if weight is None else weight)
-                self._check_finite(loss, batches)
-                self.precision.scaler.scale(loss).backward()
+            for index, sample in enumerate(self._samples(batches)):
+                last = index == len(batches) - 1
+                with contextlib.nullcontext() if last else trained.parallel.accumulating():
+                    with timers("loss"), self.precision.autocast():
+                        terms, outputs = trained.phase.loss(trained.parallel.module, sample, totals)
+                    loss = _normalised(terms, self._sum(terms.weight) if weight is None else weight)
+                    self._check_finite(loss, batches)
+                    self._backward(loss, trained.parallel if last else None)
                 if measure:
-                    add_counters(counters, self.task.count(sample, outputs, terms))
+                    with timers("metrics"):
+                        add_counters(counters, self.task.count(sample, outputs, terms))
             self._move(trained, rate, batches)
+            with timers("reduce"), torch.no_grad():
+                trained.parallel.average_buffers(sum(len(batch) for batch in batches))
         return counters
 
+    def warm_up(self, batch: Batch) -> None:
+        """A step that moves nothing. DDP settles the order in which it sums gradients after its first backward pass;
+        it has to be settled before the first step, or a resumed run would round differently. Collective."""
+        sample = self.task.prepare(batch)
+        totals = self.ranks.sum(self.task.totals(sample))
+        for trained in self.phases:
+            with _unchanged_buffers(trained.phase.module), self.precision.autocast():
+                terms, _ = trained.phase.loss(trained.parallel.module, sample, totals)
+                _normalised(terms, terms.weight).backward()
+            trained.optimizer.zero_grad(set_to_none=True)
+
+    def _prepare(self, batch: Batch) -> Any:
+        with self.timers("copy"):
+            return self.task.prepare(batch)
+
+    def _sum(self, tensor: Tensor) -> Tensor:
+        with self.timers("reduce"):
+            return self.ranks.sum(tensor)
+
+    def _backward(self, loss: Tensor, reducing: ParallelModule | None) -> None:
+        with self.timers("backward"):
+            self.precision.scaler.scale(loss).backward()
+        if self.timers.enabled and reducing is not None and reducing.reduced_at:
+            self.timers.move("backward", "reduce", time.perf_counter() - reducing.reduced_at)
+
     def _samples(self, batches: list[Batch]) -> Iterator[Any]:
-        return iter([self._only]) if len(batches) == 1 else (self.task.prepare(batch) for batch in batches)
+        return iter([self._only]) if len(batches) == 1 else (self._prepare(batch) for batch in batches)
 
     @torch.no_grad()
     def _weight_of_outputs(self, phase: Phase, batches: list[Batch], totals: Tensor) -> Tensor:
         weight = torch.zeros(())
         with _unchanged_buffers(phase.module), torch.random.fork_rng():
             for sample in self._samples(batches):
-                with self.precision.autocast():
-                    weight = weight + phase.loss(sample, totals)[0].weight
-        return self.ranks.sum(weight)
+                with self.timers("loss"), self.precision.autocast():
+                    weight = weight + phase.loss(phase.module, sample, totals)[0].weight
+        return self._sum(weight)
 
     def _move(self, trained: TrainedPhase, rate: float, batches: list[Batch]) -> None:
         scaler, optimizer = self.precision.scaler, trained.optimizer
-        scaler.unscale_(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
-        norm = nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf)
-        if not scaler.is_enabled() and not torch.isfinite(norm):
-            raise TrainingError(f"the gradient is not finite {_advice(batches)}")
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        scaler.step(optimizer)
-        scaler.update()
+        with self.timers("optimizer"):
+            scaler.unscale_(optimizer)
+            parameters = [p for group in optimizer.param_groups for p in group["params"]]
+            norm = whole(nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf))
+            if not scaler.is_enabled() and not torch.isfinite(norm):
+                raise TrainingError(f"the gradient is not finite {_advice(batches)}")
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            scaler.step(optimizer)
+            scaler.update()
 
     def _check_finite(self, loss: Tensor, batches: list[Batch]) -> None:
         if not torch.isfinite(loss):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from airshower.data.batch import Batch
 from airshower.data.feeder import Feeder
-from airshower.data.plan import EntryPlan
+from airshower.data.plan import Dealer, EntryPlan
 from airshower.data.source import Source
 from airshower.engine.step import add_counters
 from airshower.modes.job import Job
@@ -38,27 +38,29 @@ def evaluate(
     title: str,
     on_batch: Callable[[Batch, Any, Any], None] | None = None,
 ) -> Evaluation:
-    """Metrics over `entries`, each read once, in order; `displays` of them drawn, under `title`;
-    `on_batch` sees (batch, sample, outputs).
+    """Metrics over `entries`, each read once, in order, by one of the ranks; `displays` of the master's drawn, under
+    `title`; `on_batch` sees (batch, sample, outputs) of each minibatch. Collective.
 
     Leaves the network in the mode (train or eval) that it had and draws no random numbers.
     """
     plan = EntryPlan(entries, minibatch_size, "serial")
+    dealer = Dealer(plan, minibatch_size, job.ranks)
+    displays = displays if job.ranks.master else 0
     result = Evaluation({}, {})
     training = network.training
     network.eval()
-    with torch.no_grad(), Feeder(source, plan, minibatch_size, job.ranks.share, plan.steps_per_epoch) as feeder:
+    with torch.no_grad(), Feeder(source, dealer, plan.steps_per_epoch) as feeder:
         for _, batches in feeder:
             for batch in batches:
                 sample = task.prepare(batch.to(job.device))
                 with job.precision.autocast():
-                    outputs, counters = task.evaluate(network, sample)
+                    outputs, counters = task.evaluate(network, sample, job.ranks.sum)
                 add_counters(result.counters, counters)
                 for index, entry in enumerate(batch.entries[: max(0, displays - len(result.displays))]):
                     result.displays.append((int(entry), task.display(sample, outputs, index, f"{title} {entry}")))
                 if on_batch:
                     on_batch(batch, sample, outputs)
     network.train(training)
-    result.counters = {name: job.ranks.sum(value) for name, value in result.counters.items()}
+    result.counters = job.ranks.sum_all(result.counters)
     result.metrics = task.metrics(result.counters)
     return result

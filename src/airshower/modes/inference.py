@@ -1,5 +1,7 @@
 """mode=inference: a trained network over a whole file; predictions in the detector's format, metrics and figures."""
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
 from airshower.config import record
@@ -13,34 +15,45 @@ from airshower.writers import figures
 
 
 def run(job: Job) -> int:
-    """Predict every event from `mode.start_index` on; returns 0."""
-    mode, selection, folder = job.settings.mode, job.splits.whole, job.folder / "predictions"
-    path = checkpoint.find(mode.weights_location or str(job.folder))
-    state = checkpoint.load(path)
+    """Predict every event from `mode.start_index` on; returns 0. Collective: the master writes what all ranks predict,
+    in the order of the events."""
+    mode, selection, folder, ranks = job.settings.mode, job.splits.whole, job.folder / "predictions", job.ranks
+    path, state = ranks.from_master(lambda: checkpoint.find_and_load(mode.weights_location or str(job.folder)))
     task, network = job.build_task(), job.build_network()
     checkpoint.load_weights(network, state, path)
     entries = selection.entries[mode.start_index :]
     if not len(entries):
         raise UserError(f"mode.start_index={mode.start_index}: there are {len(selection.entries)} events")
-    record.claim(folder, job.config, job.settings.run.overwrite)
     about = {"checkpoint": str(path), "step": str(state["step"]), "data": selection.source.digest}
-    record.write_provenance(folder, job.overrides, about)
+    ranks.from_master(lambda: _claim(job, folder, about))
     logger.info("%d events with the weights of %s (step %d)", len(entries), path, state["step"])
-    size = job.settings.run.minibatch_size
-    with task.report(selection.source, folder, about, mode.scores) as report, progress_bar() as bar:
+    report = task.report(selection.source, folder, about, mode.scores)
+    with report if ranks.master else contextlib.nullcontext(), progress_bar() as bar:
         line = bar.add_task("inference", total=len(entries), note="")
 
         def add(batch: Batch, sample: Any, outputs: Any) -> None:
-            report.add(batch, sample, outputs)
-            bar.advance(line, len(batch))
+            for part in ranks.gather(report.pack(batch, sample, outputs)):
+                report.add(part)
+                bar.advance(line, len(part))
 
+        size = job.settings.run.minibatch_size
         result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
-    made = report.finish(entries, result.metrics, result.counters)
-    for entry, figure in result.displays:
-        made.append(figures.save(figure, folder / "figures" / f"event_{entry}.png"))
-    for name, value in result.metrics.items():
+    if ranks.master:
+        made = report.finish(entries, result.metrics, result.counters)
+        for entry, figure in result.displays:
+            made.append(figures.save(figure, folder / "figures" / f"event_{entry}.png"))
+        _log(folder, result.metrics, made)
+    return 0
+
+
+def _claim(job: Job, folder: Path, about: dict[str, str]) -> None:
+    record.claim(folder, job.config, job.settings.run.overwrite)
+    record.write_provenance(folder, job.overrides, {**about, "ranks": job.ranks.size})
+
+
+def _log(folder: Path, metrics: dict[str, float], made: list[Path]) -> None:
+    for name, value in metrics.items():
         if name == "loss" or name.startswith("Average/"):
             logger.info("  %-34s %.5f", name, value)
     logger.info("predictions, metrics.json and events.csv: %s", folder)
     logger.info("figures: %s", ", ".join(str(path.relative_to(folder)) for path in made))
-    return 0

@@ -2,6 +2,9 @@
 
 import json
 import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -9,25 +12,50 @@ import torch
 from airshower.config import record
 from airshower.data.batch import Batch
 from airshower.data.feeder import Feeder
-from airshower.data.plan import EntryPlan
+from airshower.data.plan import Dealer, EntryPlan
 from airshower.errors import UserError
 from airshower.modes.job import Job
 from airshower.runtime.device import synchronize
 from airshower.runtime.log import logger, progress_bar
+from airshower.runtime.ranks import Ranks
+from airshower.tasks.task import Task
 
 
 def run(job: Job) -> int:
-    """Read `run.iterations` minibatches as training would, and report; returns 0."""
-    folder, run_config = job.folder / "iotest", job.settings.run
-    selection, task = job.splits.train, job.build_task()
-    size, skip = run_config.minibatch_size, job.settings.mode.start_index
-    if skip >= len(selection.entries):
-        raise UserError(f"mode.start_index={skip}: there are {len(selection.entries)} events")
-    plan = EntryPlan(selection.entries[skip:], size, job.order, job.settings.framework.seed)
-    waits, products, images, nbytes = [], Products(), 0, 0
-    start = time.perf_counter()
-    with Feeder(selection.source, plan, size, job.ranks.share, run_config.iterations) as feeder, progress_bar() as bar:
-        line = bar.add_task("reading", total=run_config.iterations, note="")
+    """Read `run.iterations` minibatches as training would, and report; returns 0. Collective."""
+    folder, settings, ranks = job.folder / "iotest", job.settings, job.ranks
+    entries, skip, size = job.splits.train.entries, settings.mode.start_index, settings.run.minibatch_size
+    if skip >= len(entries):
+        raise UserError(f"mode.start_index={skip}: there are {len(entries)} events")
+    plan = EntryPlan(entries[skip:], size, job.order, settings.framework.seed)
+    task, products = job.build_task(), Products()
+    own = _read(job, task, Dealer(plan, size, ranks), products)
+    everyone = ranks.gather((own, products.seen))
+    alone = ranks.from_master(lambda: _alone(job, task, plan)) if ranks.size > 1 else 0.0
+    if ranks.master:
+        _write(job, folder, _summary(everyone, alone))
+    return 0
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one rank read: `images`, `nbytes`, and seconds from batch to batch."""
+
+    images: int
+    nbytes: int
+    seconds: list[float]
+
+    @property
+    def images_per_second(self) -> float:
+        """Of this rank."""
+        return self.images / sum(self.seconds) if self.seconds else 0.0
+
+
+def _read(job: Job, task: Task, dealer: Dealer, products: "Products") -> Reading:
+    iterations, images, nbytes, seconds = job.settings.run.iterations, 0, 0, []
+    start = last = time.perf_counter()
+    with Feeder(job.splits.train.source, dealer, iterations) as feeder, progress_bar() as bar:
+        line = bar.add_task("reading", total=iterations, note="")
         for _, batches in feeder:
             for batch in batches:
                 sample = task.prepare(batch.to(job.device))
@@ -35,21 +63,48 @@ def run(job: Job) -> int:
                 images, nbytes = images + len(batch), nbytes + batch.nbytes
                 products.add(batch, {"image": sample.image, "label": sample.label})
             now = time.perf_counter()
-            waits.append(now - start - sum(waits))
+            seconds.append(now - last)
+            last = now
             bar.update(line, advance=1, note=f"{images / (now - start):.1f} img/s")
-    report = {
+    return Reading(images, nbytes, seconds)
+
+
+def _alone(job: Job, task: Task, plan: EntryPlan) -> float:
+    """Images per second of the master while the others wait, in batches of its usual size."""
+    share = -(-plan.step_size // job.ranks.size)
+    alone = EntryPlan(plan.entries, share, plan.order, plan.seed)
+    return _read(job, task, Dealer(alone, share, Ranks()), Products()).images_per_second
+
+
+def _summary(ranks: list[tuple[Reading, dict]], alone: float) -> dict[str, Any]:
+    readings = [item[0] for item in ranks]
+    images, slowest = sum(item.images for item in readings), max(sum(item.seconds) for item in readings)
+    report: dict[str, Any] = {
         "images": images,
-        "images_per_second": images / sum(waits) if waits else 0.0,
-        "megabytes_per_second": nbytes / 1e6 / sum(waits) if waits else 0.0,
-        "seconds_per_batch": {"p50": _quantile(waits, 0.5), "p95": _quantile(waits, 0.95)},
-        "products": products.report(),
+        "images_per_second": images / slowest if slowest else 0.0,
+        "megabytes_per_second": sum(item.nbytes for item in readings) / 1e6 / slowest if slowest else 0.0,
+        "seconds_per_batch": {
+            name: _quantile([max(batch) for batch in zip(*(r.seconds for r in readings), strict=True)], q)
+            for name, q in (("p50", 0.5), ("p95", 0.95))
+        },
     }
+    if len(readings) > 1:
+        rates = [item.images_per_second for item in readings]
+        report["ranks"] = {
+            "images_per_second": rates,
+            "slowest": int(np.argmin(rates)),
+            "images_per_second_alone": alone,
+            "scaling_efficiency": report["images_per_second"] / (len(rates) * alone) if alone else 0.0,
+        }
+    return report | {"products": merged([item[1] for item in ranks])}
+
+
+def _write(job: Job, folder: Path, report: dict[str, Any]) -> None:
     record.claim(folder, job.config, overwrite=True)
     record.write_provenance(folder, job.overrides, {"ranks": job.ranks.size})
     (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
     _log(report)
     logger.info("report: %s", folder / "report.json")
-    return 0
 
 
 class Products:
@@ -74,12 +129,19 @@ class Products:
             entry["sum"] += float(values.sum(dtype=torch.float64))
             entry["count"] += values.numel()
 
-    def report(self) -> dict[str, dict]:
-        """Per product: shape of the last batch, min, mean, max."""
-        return {
-            name: {"shape": e["shape"], "min": e["low"], "mean": e["sum"] / e["count"], "max": e["high"]}
-            for name, e in self.seen.items()
+
+def merged(ranks: list[dict[str, dict]]) -> dict[str, dict]:
+    """Per product over all ranks: shape of the master's last batch, min, mean, max."""
+    report = {}
+    for name in dict.fromkeys(name for seen in ranks for name in seen):
+        parts = [seen[name] for seen in ranks if name in seen]
+        report[name] = {
+            "shape": parts[0]["shape"],
+            "min": min(part["low"] for part in parts),
+            "mean": sum(part["sum"] for part in parts) / sum(part["count"] for part in parts),
+            "max": max(part["high"] for part in parts),
         }
+    return report
 
 
 def _quantile(values: list[float], q: float) -> float:
@@ -92,6 +154,13 @@ def _log(report: dict) -> None:
         "%d images: %.1f images/s, %.1f MB/s, %.1f ms a batch (p95 %.1f ms)", report["images"],
         report["images_per_second"], report["megabytes_per_second"], 1e3 * wait["p50"], 1e3 * wait["p95"],
     )  # fmt: skip
+    if "ranks" in report:
+        each = report["ranks"]
+        logger.info(
+            "%d ranks: %.1f images/s each, slowest rank %d with %.1f; alone, rank 0 reads %.1f: efficiency %.0f %%",
+            len(each["images_per_second"]), np.mean(each["images_per_second"]), each["slowest"],
+            min(each["images_per_second"]), each["images_per_second_alone"], 100 * each["scaling_efficiency"],
+        )  # fmt: skip
     for name, values in report["products"].items():
         shape = " x ".join(map(str, values["shape"]))
         logger.info(

@@ -1,6 +1,6 @@
 """mode=train: optimizer steps up to `run.iterations`, validation, checkpoints; resumes where the run stopped."""
 
-import contextlib
+import platform
 import time
 from typing import Any
 
@@ -9,114 +9,140 @@ import torch
 
 from airshower.config import record
 from airshower.data.feeder import Feeder
-from airshower.data.plan import EntryPlan
+from airshower.data.plan import Dealer, EntryPlan
 from airshower.engine import checkpoint
 from airshower.engine.checkpoint import CheckpointFolder
 from airshower.engine.optimizer import build_optimizer, learning_rate
+from airshower.engine.parallel import ParallelModule, load_optimizer, whole
 from airshower.engine.step import Step, TrainedPhase
 from airshower.errors import UserError
 from airshower.modes.evaluate import Evaluation, evaluate
 from airshower.modes.job import Job
+from airshower.modes.profile import StepProfile
 from airshower.runtime import seeds
 from airshower.runtime.device import peak_memory
 from airshower.runtime.log import log_to, logger, progress_bar
 from airshower.runtime.stop import EXIT_CODE, StopSignal
+from airshower.runtime.timers import Timers
+from airshower.tasks.task import Phase
 from airshower.writers import figures
-from airshower.writers.scalars import Scalars, read_table
+from airshower.writers.scalars import Scalars
 
 
 def run(job: Job) -> int:
-    """Train; returns the exit code: 0, or 75 after a signal, with a checkpoint to resume from."""
-    trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
-    record.claim(job.folder, job.config, job.settings.run.overwrite)
-    log_to(job.folder / "process.log")
-    trainer.start()
-    record.write_provenance(job.folder, job.overrides, {"step": trainer.step, "ranks": job.ranks.size})
+    """Train; returns the exit code: 0, or 75 after a signal, with a checkpoint to resume from. Collective."""
     with StopSignal() as stop:
-        trainer.train(stop)
+        trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
+        job.ranks.from_master(lambda: record.claim(job.folder, job.config, job.settings.run.overwrite))
+        if job.ranks.master:
+            log_to(job.folder / "process.log")
+        trainer.start()
+        stopped = trainer.train(stop)
     trainer.finish()
-    return EXIT_CODE if stop.received else 0
+    return EXIT_CODE if stopped else 0
 
 
 class Trainer:
-    """The state of a training run and its loop."""
+    """The state of a training run and its loop. All methods are collective."""
 
     def __init__(self, job: Job):
         self.job, self.run, self.mode = job, job.settings.run, job.settings.mode
         self.task, self.network = job.build_task(), job.build_network()
         if self.mode.weights_location:
-            path = checkpoint.find(self.mode.weights_location)
-            checkpoint.load_weights(self.network, checkpoint.load(path), path)
+            path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))
+            checkpoint.load_weights(self.network, state, path)
             logger.info("weights of %s", path)
-        optimizer = self.mode.optimizer
-        self.phases = [TrainedPhase(p, build_optimizer(optimizer, p.module)) for p in self.task.phases(self.network)]
-        self.do_step = Step(self.task, self.phases, job.precision, job.ranks, optimizer.clip_norm)
-        train = job.splits.train
-        step_size = self.run.minibatch_size * optimizer.gradient_accumulation
+        optimizer, ranks = self.mode.optimizer, job.ranks
+        self.timers = Timers(job.device, self.run.profile)
+        self.phases = [self._trained(phase) for phase in self.task.phases(self.network)]
+        self.do_step = Step(self.task, self.phases, job.precision, ranks, optimizer.clip_norm, self.timers)
+        train, size = job.splits.train, self.run.minibatch_size
+        step_size = size * optimizer.gradient_accumulation
         self.plan = EntryPlan(train.entries, step_size, job.order, job.settings.framework.seed)
+        self.dealer = Dealer(self.plan, size, ranks)
         self.checkpoints = CheckpointFolder(job.folder / "checkpoints", self.mode.keep_checkpoints)
         self.step, self.best, self.validated = 0, -np.inf, -1
         self.plan_state = self.plan.state_dict()
+        if ranks.size > 1:
+            self.do_step.warm_up(train.source.read(train.entries[: self.dealer.largest]).to(job.device))
         self.last: Evaluation | None = None
 
     def start(self) -> None:
         """Resume from the newest checkpoint, if there is one."""
-        state = self.checkpoints.load_latest()
+        job = self.job
+        state = job.ranks.from_master(self.checkpoints.load_latest)
         if state is not None:
             self._restore(state)
-            logger.info("resuming %s at step %d of %d", self.job.folder, self.step, self.run.iterations)
-        self.scalars = Scalars(self.job.folder, self.step)
+            logger.info("resuming %s at step %d of %d", job.folder, self.step, self.run.iterations)
         parameters = sum(parameter.numel() for parameter in self.network.parameters())
         logger.info(
-            "%d training events, %s parameters, %s on %s, output in %s",
-            len(self.plan.entries), f"{parameters:,}", self.run.precision, self.job.device, self.job.folder,
+            "%d training events, %s parameters, %s on %s%s, output in %s", len(self.plan.entries), f"{parameters:,}",
+            self.run.precision, job.device, f", {job.ranks.size} ranks" if job.ranks.size > 1 else "", job.folder,
         )  # fmt: skip
+        hosts = job.ranks.gather(platform.node())
+        if job.ranks.master:
+            self.scalars = Scalars(job.folder, self.step)
+            about = {"step": self.step, "ranks": job.ranks.size, "hosts": list(dict.fromkeys(hosts))}
+            record.write_provenance(job.folder, job.overrides, about)
 
-    def train(self, stop: StopSignal) -> None:
-        """Steps up to `run.iterations`, or to the step at which a signal has come."""
+    def train(self, stop: StopSignal) -> bool:
+        """Steps up to `run.iterations`, or to the step at which a signal has come to any rank: then True."""
         if self.step >= self.run.iterations:
             logger.info("step %d is reached already; raise run.iterations to go on", self.step)
-            return
-        feeder = Feeder(
-            self.job.splits.train.source, self.plan, self.run.minibatch_size, self.job.ranks.share,
-            self.run.iterations - self.step, pin=self.job.device.type == "cuda",
-        )  # fmt: skip
+            return False
+        steps, pin = self.run.iterations - self.step, self.job.device.type == "cuda"
         self._validate_if_due()
-        with feeder, progress_bar() as bar:
-            self._loop(
-                feeder, bar, bar.add_task("training", total=self.run.iterations, completed=self.step, note=""), stop
-            )
+        with Feeder(self.job.splits.train.source, self.dealer, steps, pin=pin) as feeder, progress_bar() as bar:
+            line = bar.add_task("training", total=self.run.iterations, completed=self.step, note="")
+            with StepProfile(self.job, self.timers) as profile:
+                return self._loop(feeder, bar, line, profile, stop)
 
-    def _loop(self, feeder: Feeder, bar: Any, line: Any, stop: StopSignal) -> None:
-        pace = Pace(feeder)
-        for planned, batches in feeder:
-            batches = [batch.to(self.job.device) for batch in batches]
+    def _loop(self, feeder: Feeder, bar: Any, line: Any, profile: StepProfile, stop: StopSignal) -> bool:
+        pace, own_pace, own_images = Pace(feeder), Pace(feeder), 0
+        steps = iter(feeder)
+        while self.step < self.run.iterations:
+            with self.timers("read"):
+                dealt, batches = next(steps)
+            with self.timers("copy"):
+                batches = [batch.to(self.job.device) for batch in batches]
             rate = learning_rate(self.mode.optimizer, self.step, self.run.iterations, self.plan.steps_per_epoch)
             measure = (self.step + 1) % self.mode.summary_iteration == 0
-            with _profiled(self.run.profile, self.job, self.step):
-                counters = self.do_step(batches, rate, measure)
-            self.step, self.plan_state = self.step + 1, planned.state
-            speed = pace.count(len(planned.entries))
+            counters = self.do_step(batches, rate, measure)
+            self.step, self.plan_state = self.step + 1, dealt.state
+            own_images += sum(len(batch) for batch in batches)
+            speed = pace.count(dealt.events)
             if measure:
-                self._report(counters, rate, speed)
+                with self.timers("metrics"):
+                    self._report(counters, rate, speed)
+            if self.step % self.mode.logging_iteration == 0 and self.job.ranks.size > 1:
+                self._report_ranks(own_pace.count(own_images))
+                own_images = 0
             bar.update(line, completed=self.step, note=f"{speed['images_per_second']:.2f} img/s")
-            stopping = self.job.ranks.any(stop.received is not None)
+            with self.timers("reduce"):
+                stopping = self.job.ranks.any(stop.received is not None)
             if not stopping:
-                self._validate_if_due()
+                with self.timers("validation"):
+                    self._validate_if_due()
                 pace.restart()
             if stopping or self.step % self.mode.checkpoint_iteration == 0 or self.step == self.run.iterations:
-                self._save()
+                with self.timers("checkpoint"):
+                    self._save()
+            profile.step(self.step)
             if stopping:
-                logger.info("stopped at step %d (%s); the same command resumes it", self.step, stop.received)
-                return
+                logger.info(
+                    "stopped at step %d (%s); the same command resumes it", self.step, stop.received or "another rank"
+                )
+                return True
+        return False
 
     def finish(self) -> None:
         """Curves, and where everything is."""
-        self.scalars.close()
-        tables = {name: table.path for name, table in self.scalars.tables.items() if table.path.exists()}
-        if "train" not in tables:
+        if not self.job.ranks.master:
             return
-        rows = {name: read_table(tables[name]) if name in tables else [] for name in self.scalars.tables}
+        self.scalars.close()
+        rows = {name: self.scalars.tables[name].rows() for name in ("train", "validation")}
+        if not rows["train"]:
+            return
         path = figures.save(
             figures.training_curves(**rows, names=self.task.headline), self.job.folder / "figures" / "training.png"
         )
@@ -125,8 +151,15 @@ class Trainer:
         logger.info("peak memory %.2f GiB", peak_memory(self.job.device) / 2**30)
         logger.info("figures: %s and the event displays beside it", path)
 
+    def _trained(self, phase: Phase) -> TrainedPhase:
+        parallel = ParallelModule(phase.module, self.job.ranks, self.job.settings.framework.distributed_mode)
+        self.timers.watch(phase.module)
+        return TrainedPhase(phase, build_optimizer(self.mode.optimizer, phase.module), parallel)
+
     def _report(self, counters: dict[str, torch.Tensor], rate: float, speed: dict[str, float]) -> None:
-        counters = {name: self.job.ranks.sum(value) for name, value in counters.items()}
+        counters = self.job.ranks.sum_all(counters)
+        if not self.job.ranks.master:
+            return
         values = self.task.metrics(counters)
         self.scalars.write("train", self.step, {**values, "learning_rate": rate, **speed})
         if self.step % self.mode.logging_iteration == 0:
@@ -134,6 +167,11 @@ class Trainer:
                 "step %d/%d  %s  %.2f img/s  waiting %.0f %%", self.step, self.run.iterations, self._line(values),
                 speed["images_per_second"], 100 * speed["wait_share"],
             )  # fmt: skip
+
+    def _report_ranks(self, speed: dict[str, float]) -> None:
+        memory = peak_memory(self.job.device) / 2**30
+        for rank, row in enumerate(self.job.ranks.gather({**speed, "peak_memory_gib": memory})):
+            self.scalars.tables["ranks"].append({"step": self.step, "rank": rank, **row})
 
     def _validate_if_due(self) -> None:
         selection, interval = self.job.splits.validation, self.mode.validation_iteration
@@ -148,6 +186,8 @@ class Trainer:
         title = f"step {self.step}, validation event"
         result = evaluate(self.job, self.task, self.network, selection.source, sample, size, wanted, title)
         self.last, self.validated = result, self.step
+        if not self.job.ranks.master:
+            return
         self.scalars.write("validation", self.step, result.metrics)
         logger.info(
             "step %d/%d  validation (%d events): %s", self.step, self.run.iterations, len(sample),
@@ -164,29 +204,36 @@ class Trainer:
         score = self.last.metrics[self.task.score] if self.last and self.validated == self.step else -np.inf
         is_best = score > self.best
         self.best = max(self.best, score)
+        ranks = self.job.ranks
         state = {
             "step": self.step,
-            "model": self.network.state_dict(),
-            "optimizers": [trained.optimizer.state_dict() for trained in self.phases],
+            "model": whole(self.network.state_dict(), ranks.master),
+            "optimizers": [whole(trained.optimizer.state_dict(), ranks.master) for trained in self.phases],
             "scaler": self.job.precision.scaler.state_dict(),
             "plan": self.plan_state,
-            "random": [seeds.random_state(self.job.device)],
+            "random": ranks.gather(seeds.random_state(self.job.device)),
             "best": float(self.best),
             "data": self.job.splits.train.source.digest,
             "config": self.job.config,
         }
-        self.checkpoints.save(state, is_best)
+        if ranks.master:
+            self.checkpoints.save(state, is_best)
 
     def _restore(self, state: dict[str, Any]) -> None:
-        if state["data"] != self.job.splits.train.source.digest:
-            raise UserError(f"data.file: is not the file that {self.job.folder} was trained on; use another run.id")
-        checkpoint.load_weights(self.network, state, self.job.folder)
+        job, ranks = self.job, self.job.ranks
+        if state["data"] != job.splits.train.source.digest:
+            raise UserError(f"data.file: is not the file that {job.folder} was trained on; use another run.id")
+        checkpoint.load_weights(self.network, state, job.folder)
         for trained, optimizer in zip(self.phases, state["optimizers"], strict=True):
-            trained.optimizer.load_state_dict(optimizer)
-        self.job.precision.scaler.load_state_dict(state["scaler"])
+            load_optimizer(trained.optimizer, optimizer)
+        job.precision.scaler.load_state_dict(state["scaler"])
         self.plan.load_state_dict(state["plan"])
         self.plan_state, self.step, self.best = state["plan"], state["step"], state["best"]
-        seeds.restore_random_state(state["random"][0], self.job.device)
+        if len(state["random"]) == ranks.size:
+            seeds.restore_random_state(state["random"][ranks.rank], job.device)
+        else:
+            logger.info("the run had %d ranks before: same entries in the same order", len(state["random"]))
+            seeds.reseed(job.settings.framework.seed, ranks.rank, self.step)
         self.validated = self.step
 
 
@@ -207,13 +254,3 @@ class Pace:
         waited = self.feeder.waited - self.waited
         self.restart()
         return {"images_per_second": images / passed, "wait_share": min(1.0, waited / passed)}
-
-
-def _profiled(wanted: bool, job: Job, step: int) -> Any:
-    """torch's profiler around a step, its trace in `profiles/`; nothing unless wanted."""
-    if not wanted:
-        return contextlib.nullcontext()
-    folder = job.folder / "profiles"
-    folder.mkdir(exist_ok=True)
-    path = str(folder / f"step_{step:08d}.json")
-    return torch.profiler.profile(on_trace_ready=lambda profile: profile.export_chrome_trace(path))

@@ -70,8 +70,10 @@ class Dense2d:
         return _initialised(nn.ConvTranspose2d(inputs, outputs, 2, 2, bias=self.bias))
 
     def norm(self, channels: int) -> nn.Module:
-        """Batch statistics are over the events and planes of one micro-batch; `layer` normalises each image over all
-        channels and pixels (Ba et al. 2016), `group` over groups of channels (Wu & He 2018)."""
+        """Batch statistics are over the events and planes of one micro-batch, on one rank or (`sync_batch`) on all.
+
+        `layer` normalises each image over all channels and pixels (Ba et al. 2016), `group` over groups of channels
+        (Wu & He 2018)."""
         match self.normalization:
             case "none":
                 return nn.Identity()

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import platform
 from contextlib import AbstractContextManager
 
 import torch
@@ -9,29 +10,59 @@ from torch import nn
 
 from airshower.config.schema import FrameworkConfig, RunConfig
 from airshower.errors import UserError
+from airshower.runtime.ranks import Ranks
 
-_TYPES = {"gpu": ("cuda",), "xpu": ("xpu",), "mps": ("mps",)}
+_TYPES = {"gpu": "cuda", "xpu": "xpu", "mps": "mps"}
 
 
-def choose_device(compute_mode: str) -> torch.device:
-    """The device that `run.compute_mode` asks for; `auto` takes an accelerator where there is one."""
+def choose_device(compute_mode: str, ranks: Ranks) -> torch.device:
+    """The device that `run.compute_mode` asks for; `auto` takes an accelerator where there is one.
+
+    Each rank of a host gets an accelerator of its own. Collective.
+    """
     found = torch.accelerator.current_accelerator(check_available=True)
-    if compute_mode == "cpu" or (compute_mode == "auto" and found is None):
-        return torch.device("cpu")
-    if compute_mode != "auto" and (found is None or found.type not in _TYPES[compute_mode]):
+    wanted = _TYPES.get(compute_mode, "cpu" if compute_mode == "cpu" else found.type if found else "cpu")
+    if compute_mode != "cpu" and wanted != (found.type if found else "cpu"):
         there = f"there is {found.type}" if found else "torch sees no accelerator"
         raise UserError(f"run.compute_mode={compute_mode}: not on this machine ({there}); use auto or cpu")
-    return torch.device(found.type, torch.accelerator.current_device_index())
+    if wanted == "cpu":
+        return torch.device("cpu")
+    # a batch system may show each rank all devices of the host, or only its own
+    device = torch.device(wanted, ranks.local_rank % torch.accelerator.device_count())
+    torch.accelerator.set_device_index(device.index)
+    _refuse_shared(device, ranks)
+    return device
 
 
-def prepare_machine(framework: FrameworkConfig) -> None:
-    """Threads and environment variables, before the first computation."""
-    os.environ.update(framework.environment_variables)
-    if framework.intra_op_parallelism_threads:
-        torch.set_num_threads(framework.intra_op_parallelism_threads)
+def prepare_machine(framework: FrameworkConfig, ranks: Ranks) -> None:
+    """Threads, before the first computation: as configured, or this rank's part of the cores it may run on.
+
+    Collective.
+    """
+    threads = framework.intra_op_parallelism_threads
+    if not threads and ranks.size > 1 and "OMP_NUM_THREADS" not in os.environ:
+        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+        mine = (platform.node(), sorted(cores))
+        sharing = ranks.exchange(mine).count(mine)
+        threads = max(1, len(mine[1]) // sharing)
+    if threads:
+        torch.set_num_threads(threads)
     if framework.inter_op_parallelism_threads:
         with contextlib.suppress(RuntimeError):  # torch takes it only once a process
             torch.set_num_interop_threads(framework.inter_op_parallelism_threads)
+
+
+def _refuse_shared(device: torch.device, ranks: Ranks) -> None:
+    """NCCL can't talk between two processes on one device, and they would halve each other's speed."""
+    properties = torch.get_device_module(device).get_device_properties(device)
+    mine = (platform.node(), str(getattr(properties, "uuid", device.index)))
+    everyone = ranks.exchange(mine)
+    if everyone.count(mine) > 1:
+        there = torch.accelerator.device_count()
+        raise UserError(
+            f"run.compute_mode: {everyone.count(mine)} ranks on {mine[0]} share one of its {there} accelerators; "
+            "start one rank for each, or use run.compute_mode=cpu"
+        )
 
 
 class Precision:

@@ -14,8 +14,9 @@ console = Console(stderr=True)
 
 
 def start_log(speaks: bool) -> None:
-    """Log to the console; on ranks that do not speak, only warnings."""
+    """Log to the console; on ranks that do not speak, only warnings and no progress bars."""
     stop_log()
+    console.quiet = not speaks
     logger.propagate = False
     logger.setLevel(logging.INFO if speaks else logging.WARNING)
     logger.addHandler(_Console())
@@ -45,7 +46,9 @@ def log_to(path: Path) -> None:
 def progress_bar() -> Progress:
     """A bar for long work: description, share done, what is left, and a field `note`; silent off a terminal."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    return Progress(*columns, TextColumn("{task.fields[note]}"), console=console, disable=not console.is_terminal)
+    return Progress(
+        *columns, TextColumn("{task.fields[note]}"), console=console, disable=console.quiet or not console.is_terminal
+    )
 
 
 def progress(items: Iterable[T], description: str) -> Iterator[T]:

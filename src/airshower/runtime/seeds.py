@@ -17,6 +17,11 @@ def seed_everything(seed: int, rank: int, deterministic: bool) -> None:
     torch.backends.cudnn.benchmark = not deterministic
 
 
+def reseed(seed: int, rank: int, step: int) -> None:
+    """Random numbers for a rank that has no saved state: it was not there when the run stopped at `step`."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, rank, step]).generate_state(1, np.uint64)[0]))
+
+
 def random_state(device: torch.device) -> dict[str, Any]:
     """The state of torch's generators: all that a training step draws from."""
     state = {"cpu": torch.get_rng_state()}

@@ -1,5 +1,6 @@
 """Segmentation of images: a class for every pixel."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -66,8 +67,8 @@ class Segmentation:
     def phases(self, network: nn.Module) -> list[Phase]:
         """One: the network against the labels."""
 
-        def loss(sample: ImageSample, totals: Tensor) -> tuple[LossTerms, Tensor]:
-            logits = network(sample.image).float()
+        def loss(module: nn.Module, sample: ImageSample, totals: Tensor) -> tuple[LossTerms, Tensor]:
+            logits = module(sample.image).float()
             return self.loss(logits, sample, totals), logits
 
         return [Phase("segmentation", network, loss)]
@@ -103,12 +104,14 @@ class Segmentation:
         total = (weight * entropy).unflatten(0, planes).sum((0, 2, 3))
         return LossTerms(total, weight.unflatten(0, planes).sum((0, 2, 3)))
 
-    def evaluate(self, network: nn.Module, sample: ImageSample) -> tuple[Tensor, dict[str, Tensor]]:
+    def evaluate(
+        self, network: nn.Module, sample: ImageSample, over_ranks: Callable[[Tensor], Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """See `Task.evaluate`."""
         logits = network(sample.image).float()
         if sample.label is None:
             return logits, {}
-        return logits, self.count(sample, logits, self.loss(logits, sample, self.totals(sample)))
+        return logits, self.count(sample, logits, self.loss(logits, sample, over_ranks(self.totals(sample))))
 
     def count(self, sample: ImageSample, logits: Tensor, terms: LossTerms) -> dict[str, Tensor]:
         """Confusion counts, per-image metrics and the loss terms."""

@@ -14,6 +14,8 @@ from airshower.data.source import Source
 from airshower.tasks.segmentation_metrics import METRICS, confusion_per_image, values
 from airshower.writers import figures
 
+PackedEvent = tuple[int, Any, np.ndarray | None]  # entry, prediction, confusion counts [planes, true, predicted]
+
 
 class SegmentationReport(contextlib.ExitStack):
     """See `tasks.task.Report`. Writes `predictions.h5`, `metrics.json`, `events.csv` and figures."""
@@ -21,24 +23,38 @@ class SegmentationReport(contextlib.ExitStack):
     def __init__(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool):
         super().__init__()
         self.source, self.folder, self.scores = source, folder, scores
-        self.writer = self.enter_context(source.prediction_writer(folder / "predictions.h5", provenance))
-        self.confusion: list[Tensor] = []
+        self.writer = source.prediction_writer(folder / "predictions.h5", provenance)
+        self.confusion: list[np.ndarray] = []
 
-    def add(self, batch: Batch, sample: Any, logits: Tensor) -> None:
-        """Write the predicted classes of a batch and keep its confusion counts."""
+    def __enter__(self) -> "SegmentationReport":
+        self.enter_context(self.writer)
+        return self
+
+    def pack(self, batch: Batch, sample: Any, logits: Tensor) -> list[PackedEvent]:
+        """Predicted classes of a batch and, where there is truth, confusion counts."""
         labels = logits.argmax(2)
+        confusion = [None] * len(batch)
         if sample.label is not None:
-            self.confusion.append(confusion_per_image(sample.label, labels, logits.shape[2]).cpu())
+            confusion = confusion_per_image(sample.label, labels, logits.shape[2]).cpu().numpy()
         labels = labels.to(torch.uint8).cpu().numpy()
-        scores = logits.softmax(2).cpu().numpy() if self.scores else None
-        for index, entry in enumerate(batch.entries):
-            self.writer.append(int(entry), labels[index], scores[index] if scores is not None else None)
+        scores = logits.softmax(2).cpu().numpy() if self.scores else [None] * len(batch)
+        return [
+            (int(entry), self.writer.pack(labels[index], scores[index]), confusion[index])
+            for index, entry in enumerate(batch.entries)
+        ]
+
+    def add(self, packed: list[PackedEvent]) -> None:
+        """Write a batch's predictions and keep its confusion counts."""
+        for entry, prediction, confusion in packed:
+            self.writer.append(entry, prediction)
+            if confusion is not None:
+                self.confusion.append(confusion)
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`; without truth there are predictions only."""
         if not self.confusion:
             return []
-        events = values(torch.cat(self.confusion)).nanmean(1).numpy()
+        events = values(torch.as_tensor(np.stack(self.confusion))).nanmean(1).numpy()
         truth = self.source.truth(entries)
         confusion = counters["confusion"].cpu().numpy()
         record = {"events": len(entries), "metrics": metrics, "confusion": confusion.tolist()}

@@ -25,12 +25,12 @@ class LossTerms:
 
 @dataclass(frozen=True)
 class Phase:
-    """One optimizer's turn in a step: the module that it trains and the function (sample, totals) -> (loss terms,
-    outputs) that it minimises."""
+    """One optimizer's turn in a step: the module that it trains and the function (module, sample, totals) -> (loss
+    terms, outputs) that it minimises. The function is given the module as all ranks train it."""
 
     name: str
     module: nn.Module
-    loss: Callable[[Any, Tensor], tuple[LossTerms, Any]]
+    loss: Callable[[nn.Module, Any, Tensor], tuple[LossTerms, Any]]
 
 
 class Task(Protocol):
@@ -64,8 +64,11 @@ class Task(Protocol):
         """The weights of the loss terms over the whole step, where the labels alone give them."""
         ...
 
-    def evaluate(self, network: nn.Module, sample: Any) -> tuple[Any, dict[str, Tensor]]:
-        """The network's outputs and the metric counters of one sample, none where there is no truth."""
+    def evaluate(
+        self, network: nn.Module, sample: Any, over_ranks: Callable[[Tensor], Tensor]
+    ) -> tuple[Any, dict[str, Tensor]]:
+        """The network's outputs and the metric counters of one sample, none where there is no truth; `over_ranks` sums
+        a tensor over ranks. Collective."""
         ...
 
     def count(self, sample: Any, outputs: Any, terms: LossTerms) -> dict[str, Tensor]:
@@ -86,10 +89,15 @@ class Task(Protocol):
 
 
 class Report(AbstractContextManager, Protocol):
-    """Takes the predictions of one inference batch by batch; a context manager around all of them."""
+    """Takes the predictions of one inference batch by batch; a context manager around all of them, which opens the
+    file. Every rank packs, one adds."""
 
-    def add(self, batch: Batch, sample: Any, outputs: Any) -> None:
-        """Write the predictions of one batch."""
+    def pack(self, batch: Batch, sample: Any, outputs: Any) -> list[Any]:
+        """What is to be written of one batch, an item an event, small enough to be sent to another process."""
+        ...
+
+    def add(self, packed: list[Any]) -> None:
+        """Write packed events."""
         ...
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:

@@ -113,6 +113,36 @@ def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[s
     return figure
 
 
+def step_times(rows: list[dict[str, float]]) -> Figure:
+    """Where the time of training steps goes: seconds by part, stacked; left the mean step of each rank (without the
+    first, which warms up), right the first rank step by step."""
+    ranks = sorted({row["rank"] for row in rows})
+    parts = [name for name in rows[0] if name not in ("step", "rank", "total")]
+    parts = [name for name in parts if any(row[name] > 0 for row in rows)]
+    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained", width_ratios=(1, 2))
+    first = min(row["step"] for row in rows)
+    settled = [row for row in rows if row["step"] > first] or rows
+    means = {rank: [row for row in settled if row["rank"] == rank] for rank in ranks}
+    low = np.zeros(len(ranks))
+    for part in parts:
+        mean = np.array([np.mean([row[part] for row in means[rank]]) for rank in ranks])
+        left.bar([f"rank {rank}" for rank in ranks], mean, bottom=low, color=_PART_COLOURS.get(part), label=part)
+        low += mean
+    left.set(ylabel="seconds", title="mean step")
+    own = [row for row in rows if row["rank"] == ranks[0]]
+    heights = [[row[part] for row in own] for part in parts]
+    right.stackplot([row["step"] for row in own], heights, labels=parts, colors=[_PART_COLOURS.get(p) for p in parts])
+    right.set(xlabel="optimizer step", ylabel="seconds", title=f"rank {ranks[0]}")
+    handles, labels = right.get_legend_handles_labels()
+    right.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+_PART_COLOURS = {
+    "read": "#bbbbbb", "copy": "#ddaa33", "forward": "#4477aa", "loss": "#66ccee", "backward": "#004488",
+    "reduce": "#cc3311", "optimizer": "#228833", "metrics": "#aa3377", "validation": "#ccbb44",
+    "checkpoint": "#ee7733", "other": "#e4e4e4",
+}  # fmt: skip
 _IMAGE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
 
 

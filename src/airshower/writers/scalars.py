@@ -27,6 +27,10 @@ class ScalarTable:
                 writer.writeheader()
             writer.writerow(row)
 
+    def rows(self) -> list[dict[str, float]]:
+        """What the file holds."""
+        return read_table(self.path) if self.path.exists() else []
+
     def _rewrite(self, rows: list[dict[str, float]]) -> None:
         partial = self.path.with_name(f".{self.path.name}.partial")
         with open(partial, "w", newline="") as handle:
@@ -46,7 +50,8 @@ def read_table(path: Path) -> list[dict[str, float]]:
 
 
 class Scalars:
-    """The metrics of a run: `metrics/train.csv`, `metrics/validation.csv` and TensorBoard.
+    """The metrics of a run: `metrics/train.csv`, `metrics/validation.csv`, both in TensorBoard too, and, with several
+    ranks, `metrics/ranks.csv`.
 
     `step` is where the run starts or resumes; later rows of an interrupted run are dropped.
     """
@@ -54,9 +59,12 @@ class Scalars:
     def __init__(self, folder: Path, step: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.tables = {name: ScalarTable(folder / "metrics" / f"{name}.csv", step) for name in ("train", "validation")}
+        self.tables = {
+            name: ScalarTable(folder / "metrics" / f"{name}.csv", step) for name in ("train", "validation", "ranks")
+        }
         self.boards = {
-            name: SummaryWriter(str(folder / "tensorboard" / name), purge_step=step + 1) for name in self.tables
+            name: SummaryWriter(str(folder / "tensorboard" / name), purge_step=step + 1)
+            for name in ("train", "validation")
         }
 
     def write(self, name: str, step: int, values: dict[str, float]) -> None:

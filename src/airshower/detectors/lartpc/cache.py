@@ -17,7 +17,7 @@ import numpy as np
 from airshower.detectors.lartpc.larcv_writer import OutputFile
 from airshower.detectors.lartpc.wires import WireEvent, WireFile
 from airshower.errors import DataError, UserError
-from airshower.runtime.folders import cache_folder
+from airshower.runtime import folders
 from airshower.runtime.log import progress
 
 CHUNK = 65_536
@@ -32,7 +32,7 @@ class CachedReader:
             raise UserError(f"data.cache: images of {source.shape[0]} x {source.shape[1]} pixels are too large for it")
         changed = str(source.path.stat().st_mtime_ns)
         key = hashlib.sha256(f"{source.digest} {changed}".encode()).hexdigest()[:20]
-        self.copy = cache_folder() / "lartpc" / f"{key}.columns.h5"
+        self.copy = folders.cache_folder() / "lartpc" / f"{key}.columns.h5"
         if not self.copy.exists():
             _write(source, self.copy)
         with self._reading():
@@ -61,7 +61,7 @@ class CachedReader:
 
 def _write(source: WireFile, path: Path) -> None:
     compression = hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial = folders.partial(path)
     counts = np.zeros((len(source), source.planes), np.int64)
     names = [name for name in COLUMNS if name != "label" or source.labels is not None]
     try:

@@ -19,6 +19,7 @@ import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.errors import DataError, UserError
+from airshower.runtime import folders
 
 VOXEL_CHUNK = 10_000  # with shuffle: a third smaller and 1.3-1.6 times faster to read than larcv's own 1000
 
@@ -152,7 +153,7 @@ class LarcvWriter:
 
     def __init__(self, path: str | Path, provenance: Mapping[str, str] | None = None):
         self.path = Path(path)
-        self.partial = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
+        self.partial = folders.partial(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.output = OutputFile(self.partial)

@@ -9,6 +9,7 @@ from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxe
 from airshower.detectors.lartpc.wires import CLASSES
 
 LABEL_PRODUCER = "airshower_label"
+Packed = dict[str, list[Voxels]]
 
 
 class WirePredictionWriter:
@@ -24,18 +25,19 @@ class WirePredictionWriter:
             ImageMeta(tuple(int(n) >> downsample for n in row["number_of_voxels"]), tuple(row["image_sizes"]),
                       tuple(row["origin"])) for row in meta
         ]  # fmt: skip
-        self.event_ids = event_ids
-        self.writer = LarcvWriter(path, provenance)
+        self.event_ids, self.path, self.provenance = event_ids, path, provenance
 
     def __enter__(self) -> "WirePredictionWriter":
+        self.writer = LarcvWriter(self.path, self.provenance)
         return self
 
     def __exit__(self, *error: Any) -> None:
         self.writer.__exit__(*error)
 
-    def append(self, entry: int, labels: np.ndarray, scores: np.ndarray | None) -> None:
-        """Add one event: `labels` u1 [planes, rows, columns], `scores` f4 [planes, classes, rows, columns] or None."""
-        products: dict[str, list[tuple[ImageMeta, Voxels]]] = {}
+    def pack(self, labels: np.ndarray, scores: np.ndarray | None) -> Packed:
+        """Voxels by product and plane, from `labels` u1 [planes, rows, columns] and `scores` f4 [planes, classes, rows,
+        columns] or None."""
+        products: Packed = {}
         for plane, label in enumerate(labels):
             by_wire = label.T.reshape(-1)  # larcv's ids run along the time axis first
             ids = np.flatnonzero(by_wire)
@@ -44,5 +46,10 @@ class WirePredictionWriter:
                 for index, name in enumerate(CLASSES[1:], 1):
                     voxels[f"airshower_{name}"] = scores[plane, index].T.reshape(-1)[ids]
             for name, values in voxels.items():
-                products.setdefault(name, []).append((self.metas[plane], Voxels(ids, values.astype(np.float32))))
+                products.setdefault(name, []).append(Voxels(ids, values.astype(np.float32)))
+        return products
+
+    def append(self, entry: int, packed: Packed) -> None:
+        """Add one event."""
+        products = {name: list(zip(self.metas, planes, strict=True)) for name, planes in packed.items()}
         self.writer.append(tuple(int(n) for n in self.event_ids[entry]), products)

@@ -1,0 +1,152 @@
+"""One module trained by all ranks: DDP (a copy on each rank) or FSDP (each rank keeps a part of every weight)."""
+
+import contextlib
+import inspect
+import time
+import warnings
+from contextlib import AbstractContextManager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.distributed import GradBucket
+from torch.nn.parallel import DistributedDataParallel
+
+from airshower.engine.batch_norm import synchronise_on_cpu
+from airshower.runtime.ranks import Ranks
+
+_SYNC_BUFFERS = next(  # renamed in torch 2.13
+    name
+    for name in ("forward_sync_buffers", "broadcast_buffers")
+    if name in inspect.signature(DistributedDataParallel).parameters
+)
+
+
+class ParallelModule:
+    """`module` is what the loss calls in training: gradients of a backward pass through it are the sums over ranks,
+    not means, as the loss is normalised over all ranks.
+
+    Weights and buffers are the master's at the start. `reduced_at` is when the last gradients were handed over to be
+    summed: what the backward pass lasts beyond is communication.
+    """
+
+    def __init__(self, module: nn.Module, ranks: Ranks, mode: str):
+        self.own, self.ranks, self.reduced_at = module, ranks, 0.0
+        self.module: nn.Module = module
+        if ranks.size == 1:
+            return
+        if next(module.parameters()).device.type == "cpu":
+            synchronise_on_cpu(module)
+        if mode == "fsdp":
+            _shard(module)
+        else:
+            # buffers are averaged after each step (average_buffers) instead of being the master's
+            self.module = DistributedDataParallel(module, gradient_as_bucket_view=True, **{_SYNC_BUFFERS: False})
+            self.module.register_comm_hook(None, self._sum)
+
+    def accumulating(self) -> AbstractContextManager:
+        """In this context, gradients add up on each rank and are not communicated."""
+        if isinstance(self.module, DistributedDataParallel):
+            return self.module.no_sync()
+        if _is_sharded(self.module):
+            return self._unsynchronised()
+        return contextlib.nullcontext()
+
+    def average_buffers(self, events: int) -> None:
+        """Make running statistics the mean over ranks, weighted by the events that each saw. Collective."""
+        buffers = [buffer for buffer in self.own.buffers() if buffer.is_floating_point()]
+        if self.ranks.size == 1 or not buffers:
+            return
+        flat = torch.cat([buffer.flatten() for buffer in buffers])
+        sums = self.ranks.sum(torch.cat([flat * events, flat.new_tensor([events])]))
+        mean = sums[:-1] / sums[-1]
+        for buffer, value in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
+            buffer.copy_(value.view_as(buffer))
+
+    @contextlib.contextmanager
+    def _unsynchronised(self) -> Any:
+        self.module.set_requires_gradient_sync(False)
+        yield
+        self.module.set_requires_gradient_sync(True)
+
+    def _sum(self, _: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
+        work = torch.distributed.all_reduce(bucket.buffer(), async_op=True)
+        self.reduced_at = time.perf_counter()
+        return work.get_future().then(lambda done: done.value()[0])
+
+
+def whole(state: Any, keep: bool = True) -> Any:
+    """A state with every sharded tensor gathered, so that any number of ranks can read it. Collective.
+
+    Ranks that do not `keep` the result take part and let go of each tensor at once; the others have it on the CPU.
+    """
+
+    def gathered(tensor: Tensor) -> Tensor | None:
+        if not _is_dtensor(tensor):
+            return tensor
+        full = tensor.full_tensor()
+        return full.cpu() if keep else None
+
+    return _mapped(state, gathered)
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Load a whole state into the optimizer of a module that may be sharded."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    spread = {
+        index: {name: like(parameters[index], value) for name, value in values.items()}
+        for index, values in state["state"].items()
+    }
+    optimizer.load_state_dict({**state, "state": spread})
+
+
+def like(target: Tensor, value: Any) -> Any:
+    """`value`, sharded as `target` is if it has its shape."""
+    if not _is_dtensor(target) or not isinstance(value, Tensor) or value.shape != target.shape:
+        return value
+    from torch.distributed.tensor import distribute_tensor
+
+    return distribute_tensor(value.to(target.device), target.device_mesh, target.placements, src_data_rank=None)
+
+
+def _shard(module: nn.Module) -> None:
+    """Shard each part of the network by itself, so that a rank holds one whole part at a time.
+
+    A part must not change in place what another part returned: its gradient would be lost.
+    """
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import fully_shard  # a second to import: only where it is used
+
+    # torch warns of every view that a part returns, as it could be changed in place
+    warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
+    device = next(module.parameters()).device
+    mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
+    for parameter in module.parameters():
+        parameter.data = parameter.data.contiguous()  # FSDP knows no channels-last
+    for tensor in [*module.parameters(), *module.buffers()]:
+        torch.distributed.broadcast(tensor.detach(), 0)
+    for child in module.children():
+        for part in child if isinstance(child, nn.ModuleList) else [child]:
+            if any(True for _ in part.parameters()):
+                fully_shard(part, mesh=mesh)
+    fully_shard(module, mesh=mesh)
+    for part in module.modules():
+        if _is_sharded(part):
+            part.set_gradient_divide_factor(1.0)
+            part.set_force_sum_reduction_for_comms(True)  # gloo has no sum with a factor
+
+
+def _is_sharded(module: nn.Module) -> bool:
+    return hasattr(module, "set_requires_gradient_sync")
+
+
+def _is_dtensor(tensor: Tensor) -> bool:
+    return hasattr(tensor, "full_tensor")
+
+
+def _mapped(node: Any, function: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _mapped(value, function) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return type(node)(_mapped(value, function) for value in node)
+    return function(node) if isinstance(node, Tensor) else node

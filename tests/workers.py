@@ -1,0 +1,168 @@
+"""What the tests of several ranks run on each of them: `mpirun -n N python -m tests.workers NAME ARGUMENTS`."""
+
+import itertools
+import json
+import os
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from airshower.config.schema import OptimizerConfig, RunConfig
+from airshower.data.plan import Dealer, EntryPlan
+from airshower.engine.optimizer import build_optimizer
+from airshower.engine.parallel import ParallelModule, whole
+from airshower.engine.step import Step, TrainedPhase
+from airshower.networks.uresnet import UResNet, UResNetConfig
+from airshower.runtime import ranks
+from airshower.runtime.device import Precision
+from airshower.runtime.ranks import Ranks
+from airshower.runtime.timers import Timers
+from airshower.tasks.segmentation import Segmentation
+from tests.engine.test_step import SPEC, DoubleTask, batch
+
+CPU = torch.device("cpu")
+
+
+def connect() -> Ranks:
+    found = ranks.connect(True, 60.0)
+    found.start_torch(CPU)
+    return found
+
+
+def collectives() -> None:
+    """Every collective gives what its docstring says."""
+    here = connect()
+    rank, size = here.rank, here.size
+    assert here.exchange({"rank": rank, "text": "x" * rank}) == [{"rank": r, "text": "x" * r} for r in range(size)]
+    assert here.gather(np.arange(rank)) == [] if rank else len(here.gather(np.arange(rank))) == size
+    large = np.arange(3_000_000) if here.master else None
+    assert np.array_equal(here.broadcast(large), np.arange(3_000_000))
+    rows = np.arange(2 * size).reshape(size, 2) if here.master else None
+    assert here.scatter(rows, 2).tolist() == [2 * rank, 2 * rank + 1]
+    assert here.any(rank == size - 1)
+    assert not here.any(False)
+    assert here.from_master(lambda: f"made by {rank}") == "made by 0"
+    given = {"whole": torch.full((2,), rank + 1), "parts": torch.tensor(0.5, dtype=torch.float64)}
+    summed = here.sum_all(given)
+    assert summed["whole"].dtype == torch.int64
+    assert summed["whole"].tolist() == [size * (size + 1) // 2] * 2
+    assert float(summed["parts"]) == size / 2
+    assert float(here.sum(torch.tensor(2.0))) == 2.0 * size
+    called = here.in_turn(time.monotonic)
+    moments = here.exchange(called)
+    assert moments[0] == min(moments), "the master is first"
+    assert here.local_size == size
+    here.close()
+
+
+def epochs(count: str, minibatch: str, accumulation: str) -> None:
+    """The entries that all ranks are dealt, epoch by epoch."""
+    here = connect()
+    plan = EntryPlan(np.arange(int(count)), int(minibatch) * int(accumulation), seed=5)
+    dealer = Dealer(plan, int(minibatch), here)
+    dealt = [[piece.tolist() for piece in dealer.next().pieces] for _ in range(2 * plan.steps_per_epoch)]
+    everyone = here.gather(dealt)
+    if here.master:
+        print(json.dumps({"ranks": everyone, "steps_per_epoch": plan.steps_per_epoch}))
+    here.close()
+
+
+def gradients(mode: str) -> None:
+    """Largest relative difference of gradients to those of one rank with the whole batch, by case."""
+    here = connect()
+    entries, differences = [3, 1, 4, 5, 9], {}
+    cuts = {"one": [entries], "two": [entries[:4], entries[4:]], "each": [[entry] for entry in entries]}
+    schemes = ("none", "light", "even", "focal") if mode == "ddp" else ("focal",)
+    cases = [*itertools.product(schemes, ("none", "group"), cuts)]
+    # what one process with batch normalization does with the whole batch, several do with sync_batch
+    cases += [(scheme, "sync_batch", "one") for scheme in schemes]
+    for scheme, normalization, cut in cases:
+        alone = "batch" if normalization == "sync_batch" else normalization
+        expected = step_gradients(scheme, alone, [batch(entries)], Ranks(), mode)
+        pieces = [batch(np.array_split(minibatch, here.size)[here.rank].tolist()) for minibatch in cuts[cut]]
+        found = step_gradients(scheme, normalization, pieces, here, mode)
+        differences[f"{scheme} {normalization} {cut}"] = float((found - expected).norm() / expected.norm())
+    if here.master:
+        print(json.dumps(differences))
+    here.close()
+
+
+def step_gradients(scheme: str, normalization: str, batches: list, here: Ranks, mode: str) -> torch.Tensor:
+    torch.manual_seed(here.rank)  # the master's weights are everyone's
+    if here.size == 1:
+        torch.manual_seed(0)
+    config = UResNetConfig(
+        n_initial_filters=4, depth=2, bottleneck_deepest=8, blocks_deepest_layer=1, blocks_final=1,
+        normalization=normalization,
+    )  # fmt: skip
+    network = UResNet(config, SPEC).double()
+    task = DoubleTask(Segmentation.Config(scheme), SPEC, log_transform=False)
+    parallel = ParallelModule(network, here, mode)
+    options = OptimizerConfig(name="sgd", learning_rate=0.1)
+    phases = [TrainedPhase(phase, build_optimizer(options, network), parallel) for phase in task.phases(network)]
+    step = Step(task, phases, Precision(RunConfig(), CPU), here, 0.0, Timers(CPU, enabled=False))
+    step(batches, 0.1, measure=False)
+    return torch.cat([whole(p.grad).flatten() for p in network.parameters()])
+
+
+def statistics() -> None:
+    """Running statistics after a step are the mean over ranks, weighted by events; an empty rank has no say."""
+    here = connect()
+    module = torch.nn.BatchNorm2d(1)
+    parallel = ParallelModule(module, here, "ddp")
+    with torch.no_grad():
+        module.running_mean.fill_(float(here.rank))
+        parallel.average_buffers(events=here.rank)
+    weights = np.arange(here.size)
+    expected = (weights * np.arange(here.size)).sum() / weights.sum()
+    assert abs(float(module.running_mean) - expected) < 1e-6
+    here.close()
+
+
+def application(trouble: str, log: str, *overrides: str) -> None:
+    """bin/exec.py with a record of the entries read by each rank, and trouble made on rank 1.
+
+    trouble: none; nan, raise, memory, sleep, in the loss of rank 1 after a few steps; slow: every step takes a while.
+    """
+    from airshower.detectors.lartpc.source import WireImages
+    from airshower.main import cli
+
+    rank = int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
+    folder = Path(log)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"pid_{rank}").write_text(str(os.getpid()))
+    read, loss, calls = WireImages.read, Segmentation.loss, itertools.count(1)
+
+    def reading(self: WireImages, entries: np.ndarray) -> object:
+        if threading.current_thread().name == "feeder" and "train" in self.files[0].path.name:
+            with open(folder / f"entries_{rank}", "a") as handle:
+                handle.write(json.dumps(np.asarray(entries).tolist()) + "\n")
+        return read(self, entries)
+
+    def troubled(self: Segmentation, *arguments: object) -> object:
+        number = next(calls)
+        if trouble == "slow":
+            time.sleep(0.2)
+        elif rank == 1 and number >= 6 and torch.is_grad_enabled():
+            if trouble == "nan":
+                terms = loss(self, *arguments)
+                return type(terms)(terms.total * float("nan"), terms.weight)
+            if trouble == "raise":
+                raise RuntimeError("a fault in the code")
+            if trouble == "memory":
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            if trouble == "sleep":
+                time.sleep(600)
+        return loss(self, *arguments)
+
+    WireImages.read, Segmentation.loss = reading, troubled
+    sys.argv = ["airshower", "run.distributed=true", *overrides]
+    cli()
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
