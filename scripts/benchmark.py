@@ -3,6 +3,7 @@
 
     python scripts/benchmark.py reading --file events.h5 [--peer DIR --peer-python PYTHON]
     python scripts/benchmark.py training [--networks uresnet a21] [--downsample 1 2 3] [--peer DIR]
+    python scripts/benchmark.py scaling --file events.h5 [--ranks 1 2] [--network a21] [--downsample 2]
 
 Each measurement is a process of its own, one after the other; keep the machine otherwise idle. `--peer` is a checkout
 of CosmicTagger, measured beside; its reader needs a Python with larcv and numpy 1.26 (`--peer-python`). Where there is
@@ -42,11 +43,20 @@ def main() -> None:
     training.add_argument("--device", default="cpu")
     for command in (reading, training):
         command.add_argument("--peer", type=Path)
-    for name in ("_read", "_train"):
+    scaling = commands.add_parser("scaling", help="images/s of ranks on one machine, and what coordination costs")
+    scaling.add_argument("--file", type=Path, required=True)
+    scaling.add_argument("--events", type=int, default=200)
+    scaling.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    scaling.add_argument("--network", default="a21")
+    scaling.add_argument("--downsample", type=int, default=2)
+    scaling.add_argument("--steps", type=int, default=12)
+    for name in ("_read", "_train", "_coordinate"):
         commands.add_parser(name).add_argument("what", type=json.loads)
     arguments = parser.parse_args()
-    if arguments.command in ("_read", "_train"):
-        print(json.dumps(globals()[arguments.command](**arguments.what)))
+    if arguments.command.startswith("_"):
+        result = globals()[arguments.command](**arguments.what)
+        if result is not None:
+            print(json.dumps(result))
     else:
         globals()[arguments.command](arguments)
 
@@ -88,6 +98,92 @@ def training(arguments: argparse.Namespace) -> None:
             what = {**common, "precision": precision, "variant": variant, "device": arguments.device}
             result = measure("_train", what, sys.executable)
             print(f"{network} downsample {downsample}  {variant} {precision}: {_cells(result, base)}", flush=True)
+
+
+def scaling(arguments: argparse.Namespace) -> None:
+    """Weak scaling: one event a rank and step, one thread a rank; efficiency is images/s over N times that of one.
+
+    Then what the plan, the agreement to stop and the sum of the metrics cost in a step.
+    """
+    step = {}
+    with tempfile.TemporaryDirectory() as folder:
+        file = repeat_events(arguments.file, Path(folder) / "repeated.h5", arguments.events)
+        common = [f"network={arguments.network}", "data=lartpc", f"data.file={file}", "run.distributed=true"]
+        common += [f"data.downsample={arguments.downsample}", f"network.depth={min(6, 8 - arguments.downsample)}"]
+        common += ["framework.intra_op_parallelism_threads=1", "run.compute_mode=auto"]
+        base: dict[str, float] = {}
+        for ranks in arguments.ranks:
+            for mode in ("iotest", "train"):
+                output = Path(folder) / f"{mode}_{ranks}"
+                options = [f"mode={mode}", f"output_dir={output}", f"run.minibatch_size={ranks}"]
+                options += ["run.iterations=100"] if mode == "iotest" else [f"run.iterations={arguments.steps}"]
+                launch(ranks, [str(ROOT / "bin" / "exec.py"), *common, *options])
+                rate = _iotest_rate(output) if mode == "iotest" else _training_rate(output)
+                step[ranks] = ranks / rate
+                first = base.setdefault(mode, rate / ranks)
+                print(f"{mode} {ranks} ranks: {rate:.2f} images/s, efficiency {rate / ranks / first:.2f}", flush=True)
+    for ranks in arguments.ranks:
+        said = launch(ranks, [__file__, "_coordinate", json.dumps({"entries": 1_000_000, "repeat": 2000})])
+        costs = json.loads(said.strip().splitlines()[-1])
+        cells = [f"{name} {1e6 * cost:.0f} us ({100 * cost / step[ranks]:.4f} %)" for name, cost in costs.items()]
+        print(f"{ranks} ranks, of a step of {step[ranks]:.2f} s:  " + "   ".join(cells), flush=True)
+
+
+def launch(ranks: int, command: list[str]) -> str:
+    """What `mpirun -n ranks python command` prints, each rank with one thread."""
+    mpirun = Path(sys.executable).with_name("mpirun")
+    environment = {
+        **os.environ, "OMP_NUM_THREADS": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe", "PRTE_MCA_hwloc_default_binding_policy": "none",
+    }  # fmt: skip
+    line = [str(mpirun) if mpirun.exists() else "mpirun", "-n", str(ranks), sys.executable, *command]
+    done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(line)}:\n{done.stderr}")
+    return done.stdout
+
+
+def _iotest_rate(output: Path) -> float:
+    return json.loads((output / "iotest" / "report.json").read_text())["images_per_second"]
+
+
+def _training_rate(output: Path) -> float:
+    rows = (output / "metrics" / "train.csv").read_text().splitlines()
+    column = rows[0].split(",").index("images_per_second")
+    rates = sorted(float(row.split(",")[column]) for row in rows[4:])  # the first steps warm up
+    return rates[len(rates) // 2]
+
+
+def _coordinate(entries: int, repeat: int) -> dict | None:
+    """Seconds that each act of coordination takes, run on every rank by mpirun."""
+    sys.path.insert(0, str(ROOT / "src"))
+    import numpy as np
+    import torch
+
+    from airshower.data.plan import Dealer, EntryPlan
+    from airshower.runtime import ranks
+
+    here = ranks.connect(True, 600.0)
+    here.start_torch(torch.device("cpu"))
+    torch.set_num_threads(1)
+    dealer = Dealer(EntryPlan(np.arange(entries), here.size), here.size, here)
+    counters = {"confusion": torch.zeros(3, 3, 3), "sum": torch.zeros(3, 5), "count": torch.zeros(3, 5)}
+    acts = {
+        "plan": dealer.next,
+        "stop": lambda: here.any(False),
+        "metrics": lambda: here.sum_all(counters),
+        "normaliser": lambda: here.sum(torch.zeros(3, 3, dtype=torch.float64)),
+    }
+    costs = {}
+    for name, act in acts.items():
+        act()
+        here.barrier()
+        start = time.perf_counter()
+        for _ in range(repeat):
+            act()
+        costs[name] = (time.perf_counter() - start) / repeat
+    here.close()
+    return costs if here.master else None
 
 
 def measure(command: str, what: dict, python: str) -> dict:
@@ -191,10 +287,11 @@ def _train(
     import torch
 
     from airshower.runtime.device import choose_device, peak_memory, synchronize
+    from airshower.runtime.ranks import Ranks
 
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    place = choose_device("cpu" if peer else device)
+    place = choose_device("cpu" if peer else device, Ranks())
     shape = (1, 3, SIZE[0] >> downsample, SIZE[1] >> downsample)
     image, label = _example(shape)
     example = (network, downsample, image.to(place), label.to(place))
@@ -232,10 +329,12 @@ def _our_step(
     from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
     from airshower.data.source import ImageSpec
     from airshower.engine.optimizer import build_optimizer
+    from airshower.engine.parallel import ParallelModule
     from airshower.engine.step import Step, TrainedPhase
     from airshower.networks.uresnet import UResNet, UResNetConfig
     from airshower.runtime import device
     from airshower.runtime.ranks import Ranks
+    from airshower.runtime.timers import Timers
     from airshower.tasks.segmentation import ImageSample, Segmentation
 
     node = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "network" / f"{network}.yaml"))["network"]
@@ -250,8 +349,9 @@ def _our_step(
             return ImageSample(image, label)
 
     task, arithmetic = Fixed(Fixed.Config(), spec, False), device.Precision(RunConfig(precision=precision), place)
-    phases = [TrainedPhase(phase, build_optimizer(OptimizerConfig(), net)) for phase in task.phases(net)]
-    step = Step(task, phases, arithmetic, Ranks(), 0.0)
+    parallel = ParallelModule(net, Ranks(), "ddp")
+    phases = [TrainedPhase(phase, build_optimizer(OptimizerConfig(), net), parallel) for phase in task.phases(net)]
+    step = Step(task, phases, arithmetic, Ranks(), 0.0, Timers(place, enabled=False))
 
     def forward() -> None:
         with torch.no_grad(), arithmetic.autocast():
