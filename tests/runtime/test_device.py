@@ -47,7 +47,7 @@ def test_more_ranks_than_gpus_are_refused(two_gpus: None) -> None:
 
 
 def test_a_device_that_is_not_there_is_refused(two_gpus: None) -> None:
-    with pytest.raises(UserError, match="run.compute_mode=xpu: not on this machine .there is cuda"):
+    with pytest.raises(UserError, match=r"run.compute_mode=xpu: not on this machine \(there is cuda"):
         choose_device("xpu", Ranks())
 
 
