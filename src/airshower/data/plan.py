@@ -96,7 +96,9 @@ class Dealer:
         rows[:, :4] = self.plan.epoch, self.plan.position, len(entries), len(minibatches)
         for index, minibatch in enumerate(minibatches):
             start = 4 + self.pieces + index * self.largest
-            for rank, part in enumerate(np.array_split(minibatch, self.ranks.size)):
-                rows[rank, 4 + index] = len(part)
-                rows[rank, start : start + len(part)] = part
+            lengths = len(minibatch) // self.ranks.size + (
+                np.arange(self.ranks.size) < len(minibatch) % self.ranks.size
+            )
+            rows[:, 4 + index] = lengths
+            rows[:, start : start + self.largest][np.arange(self.largest) < lengths[:, None]] = minibatch
         return rows

@@ -4,6 +4,7 @@ Control (entries, agreements, messages) goes over MPI, tensors over torch.distri
 rank that waits sees within a second that another has failed, and none waits longer than `run.timeout`.
 """
 
+import math
 import os
 import pickle
 import socket
@@ -41,8 +42,8 @@ class Ranks:
         """Whether this process logs and writes."""
         return self.rank == 0
 
-    def barrier(self) -> None:
-        """Wait until all ranks are here. Collective."""
+    def barrier(self, patient: bool = False) -> None:
+        """Wait until all ranks are here, `patient` for as long as none fails. Collective."""
 
     def broadcast(self, value: T) -> T:
         """The master's `value`; what the others give is ignored. Collective."""
@@ -78,12 +79,12 @@ class Ranks:
 
     def in_turn(self, function: Callable[[], T]) -> T:
         """Call `function` on the master, then on the first rank of every other host, then on the rest: what the first
-        leaves on a disk, shared or its host's own, serves the others. Collective."""
+        leaves on a disk, shared or its host's own, serves the others, who wait for it without limit. Collective."""
         turn = 0 if self.master else 1 if self.local_rank == 0 else 2
         for current in range(3 if self.size > 1 else 1):
             if current == turn:
                 result = function()
-            self.barrier()
+            self.barrier(patient=True)
         return result
 
     def start_torch(self, device: torch.device) -> None:
@@ -109,8 +110,8 @@ class MpiRanks(Ranks):
         self.failures = Failures(self.store, self.rank, peers, comm.Abort)
         MpiRanks.met = self
 
-    def barrier(self) -> None:
-        self._finish(self.comm.Ibarrier())
+    def barrier(self, patient: bool = False) -> None:
+        self._finish(self.comm.Ibarrier(), math.inf if patient else self.timeout)
 
     def broadcast(self, value: T) -> T:
         data = pickle.dumps(value) if self.master else b""
@@ -180,8 +181,9 @@ class MpiRanks(Ranks):
         self._finish(self.comm.Iallgather(np.array([len(data)], np.int64), lengths))
         return lengths
 
-    def _finish(self, request: Any) -> None:
+    def _finish(self, request: Any, timeout: float = 0.0) -> None:
         """Wait for an MPI request: busily for a moment, as most are done at once, then politely."""
+        timeout = timeout or self.timeout
         start = checked = time.monotonic()
         while not request.Test():
             now = time.monotonic()
@@ -192,8 +194,8 @@ class MpiRanks(Ranks):
                 checked = now
                 if self.failures and self.failures.noticed():
                     raise RanksError("another rank has failed")
-                if now - start > self.timeout:
-                    raise RanksError(f"no answer from other ranks within run.timeout={self.timeout:g} seconds")
+                if now - start > timeout:
+                    raise RanksError(f"no answer from other ranks within run.timeout={timeout:g} seconds")
 
 
 def connect(distributed: bool, timeout: float) -> Ranks:
