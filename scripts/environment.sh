@@ -3,11 +3,13 @@
 #   PYTHON                  the interpreter to start from (default: python3, 3.11 or newer)
 #   AIRSHOWER_TORCH         torch's version (default: 2.13.0; pip takes the CPU build where it knows of one)
 #   AIRSHOWER_TORCH_INDEX   package index to take torch from, for a build for your GPUs
+#   AIRSHOWER_PYTHON        Python of an environment that has airshower: taken as it is, nothing is installed
 
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
-python="$root/.venv/bin/python"
+python="${AIRSHOWER_PYTHON:-$root/.venv/bin/python}"
 
 install_environment() {  # install_environment EXTRA: the package with this extra ("" for none)
+    if [ -n "${AIRSHOWER_PYTHON:-}" ]; then return; fi
     local wanted="$1" stamp="$root/.venv/installed-${1:-base}" torch="${AIRSHOWER_TORCH:-2.13.0}" state
     state="$(cksum <"$root/pyproject.toml") torch $torch"
     if [ -f "$stamp" ] && [ "$(cat "$stamp")" = "$state" ]; then return; fi

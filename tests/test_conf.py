@@ -66,7 +66,7 @@ def test_every_key_has_a_comment(path: Path) -> None:
         and "#" not in line
         and not line.rstrip().endswith(":")
         and not any(word in line for word in ("_target_", "name:", "producer:", "- ", "hydra", "output_dir"))
-        and line.strip().split(":")[0] not in ("dir", "output_subdir", "chdir")
+        and line.strip().split(":")[0] not in ("dir", "subdir", "output_subdir", "chdir")
     ]
     assert not bare
 

@@ -1,12 +1,13 @@
 """From the command line to a run: `bin/exec.py` and the installed command `airshower`."""
 
+import contextlib
 import importlib
 import os
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -16,8 +17,10 @@ from omegaconf import DictConfig
 from omegaconf.errors import OmegaConfBaseException
 
 from airshower.config import build, record
+from airshower.config.schema import Settings
 from airshower.errors import UserError
 from airshower.runtime.launcher import launched
+from airshower.runtime.stop import StopSignal
 
 
 def conf_folder() -> Path:
@@ -40,15 +43,19 @@ def run(cfg: DictConfig) -> int:
     settings = build.settings(cfg)
     parts = {name: build.component(cfg[name], name) for name in ("data", "network", "task")}
     _check_fit(parts)
-    launch = launched()
-    if launch.size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
+    if launched().size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("--multirun: every rank would run every job into the same folders; launch each job by itself")
     os.environ.update(settings.framework.environment_variables)
+    # only training can be stopped half-way and go on: in the other modes a signal ends the process
+    with StopSignal() if settings.mode.name == "train" else contextlib.nullcontext() as stop:
+        return _run(cfg, settings, parts, stop)
 
+
+def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]], stop: StopSignal | None) -> int:
     from airshower.modes.job import Job
     from airshower.runtime import device, log, ranks, seeds
 
-    log.start_log(speaks=launch.rank == 0)
+    log.start_log(speaks=launched().rank == 0)
     connected = ranks.connect(settings.run.distributed, settings.run.timeout)
     device.prepare_machine(settings.framework, connected)
     used = device.choose_device(settings.run.compute_mode, connected)
@@ -64,6 +71,7 @@ def run(cfg: DictConfig) -> int:
         overrides=list(HydraConfig.get().overrides.task),
         folder=Path(settings.output_dir),
         ranks=connected,
+        stop=stop,
         device=used,
         precision=device.Precision(settings.run, used),
         splits=splits,

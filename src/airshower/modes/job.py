@@ -11,6 +11,7 @@ from airshower.config.schema import Settings
 from airshower.data.source import Splits
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
+from airshower.runtime.stop import StopSignal
 from airshower.tasks.task import Task
 
 
@@ -19,7 +20,7 @@ class Job:
     """One run on one rank.
 
     `config` is the resolved config as yaml, `folder` the run's output; `build_network` and `build_task` construct
-    from the typed config, so that a mode without a network never builds one.
+    from the typed config, so that a mode without a network never builds one. `stop` is for modes that can go on later.
     """
 
     settings: Settings
@@ -27,6 +28,7 @@ class Job:
     overrides: list[str]
     folder: Path
     ranks: Ranks
+    stop: StopSignal | None
     device: torch.device
     precision: Precision
     splits: Splits

@@ -22,7 +22,7 @@ from airshower.modes.profile import StepProfile
 from airshower.runtime import seeds
 from airshower.runtime.device import peak_memory
 from airshower.runtime.log import log_to, logger, progress_bar
-from airshower.runtime.stop import EXIT_CODE, StopSignal
+from airshower.runtime.stop import EXIT_CODE
 from airshower.runtime.timers import Timers
 from airshower.tasks.task import Phase
 from airshower.writers import figures
@@ -31,13 +31,13 @@ from airshower.writers.scalars import Scalars
 
 def run(job: Job) -> int:
     """Train; returns the exit code: 0, or 75 after a signal, with a checkpoint to resume from. Collective."""
-    with StopSignal() as stop:
-        trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
-        job.ranks.from_master(lambda: record.claim(job.folder, job.config, job.settings.run.overwrite))
-        if job.ranks.master:
-            log_to(job.folder / "process.log")
-        trainer.start()
-        stopped = trainer.train(stop)
+    trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
+    job.ranks.from_master(lambda: record.claim(job.folder, job.config, job.settings.run.overwrite))
+    if job.ranks.master:
+        log_to(job.folder / "process.log")
+    trainer.start()
+    job.stop.listen()
+    stopped = trainer.train()
     trainer.finish()
     return EXIT_CODE if stopped else 0
 
@@ -85,7 +85,7 @@ class Trainer:
             about = {"step": self.step, "ranks": job.ranks.size, "hosts": list(dict.fromkeys(hosts))}
             record.write_provenance(job.folder, job.overrides, about)
 
-    def train(self, stop: StopSignal) -> bool:
+    def train(self) -> bool:
         """Steps up to `run.iterations`, or to the step at which a signal has come to any rank: then True."""
         if self.step >= self.run.iterations:
             logger.info("step %d is reached already; raise run.iterations to go on", self.step)
@@ -95,16 +95,17 @@ class Trainer:
         with Feeder(self.job.splits.train.source, self.dealer, steps, pin=pin) as feeder, progress_bar() as bar:
             line = bar.add_task("training", total=self.run.iterations, completed=self.step, note="")
             with StepProfile(self.job, self.timers) as profile:
-                return self._loop(feeder, bar, line, profile, stop)
+                return self._loop(feeder, bar, line, profile)
 
-    def _loop(self, feeder: Feeder, bar: Any, line: Any, profile: StepProfile, stop: StopSignal) -> bool:
+    def _loop(self, feeder: Feeder, bar: Any, line: Any, profile: StepProfile) -> bool:
+        job = self.job
         pace, own_pace, own_images = Pace(feeder), Pace(feeder), 0
         steps = iter(feeder)
         while self.step < self.run.iterations:
             with self.timers("read"):
                 dealt, batches = next(steps)
             with self.timers("copy"):
-                batches = [batch.to(self.job.device) for batch in batches]
+                batches = [batch.to(job.device) for batch in batches]
             rate = learning_rate(self.mode.optimizer, self.step, self.run.iterations, self.plan.steps_per_epoch)
             measure = (self.step + 1) % self.mode.summary_iteration == 0
             counters = self.do_step(batches, rate, measure)
@@ -114,12 +115,12 @@ class Trainer:
             if measure:
                 with self.timers("metrics"):
                     self._report(counters, rate, speed)
-            if self.step % self.mode.logging_iteration == 0 and self.job.ranks.size > 1:
+            if self.step % self.mode.logging_iteration == 0 and job.ranks.size > 1:
                 self._report_ranks(own_pace.count(own_images))
                 own_images = 0
             bar.update(line, completed=self.step, note=f"{speed['images_per_second']:.2f} img/s")
             with self.timers("reduce"):
-                stopping = self.job.ranks.any(stop.received is not None)
+                stopping = job.ranks.any(job.stop.received is not None)
             if not stopping:
                 with self.timers("validation"):
                     self._validate_if_due()
@@ -130,7 +131,9 @@ class Trainer:
             profile.step(self.step)
             if stopping:
                 logger.info(
-                    "stopped at step %d (%s); the same command resumes it", self.step, stop.received or "another rank"
+                    "stopped at step %d (%s); the same command resumes it",
+                    self.step,
+                    job.stop.received or "another rank",
                 )
                 return True
         return False
