@@ -161,9 +161,9 @@ def _coordinate(entries: int, repeat: int) -> dict | None:
     import torch
 
     from airshower.data.plan import Dealer, EntryPlan
-    from airshower.runtime import ranks
+    from airshower.runtime import mpi
 
-    here = ranks.connect(True, 600.0)
+    here = mpi.connect(True, 600.0)
     here.start_torch(torch.device("cpu"))
     torch.set_num_threads(1)
     dealer = Dealer(EntryPlan(np.arange(entries), here.size), here.size, here)

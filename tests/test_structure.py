@@ -7,7 +7,7 @@ import pytest
 
 SOURCE = Path(__file__).parents[1] / "src" / "airshower"
 LAYERS = ["errors", "config", "runtime", "data", "detectors", "networks", "writers", "tasks", "engine", "modes", "main"]
-DOORS = {"larcv": "detectors/lartpc/larcv_package.py", "mpi4py": "runtime/ranks.py", "spconv": None}
+DOORS = {"larcv": "detectors/lartpc/larcv_package.py", "mpi4py": "runtime/mpi.py", "spconv": None}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -17,7 +17,7 @@ from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule, whole
 from airshower.engine.step import Step, TrainedPhase
 from airshower.networks.uresnet import UResNet, UResNetConfig
-from airshower.runtime import ranks
+from airshower.runtime import mpi
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 def connect() -> Ranks:
-    found = ranks.connect(True, 60.0)
+    found = mpi.connect(True, 60.0)
     found.start_torch(CPU)
     return found
 

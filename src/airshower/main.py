@@ -53,10 +53,10 @@ def run(cfg: DictConfig) -> int:
 
 def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]], stop: StopSignal | None) -> int:
     from airshower.modes.job import Job
-    from airshower.runtime import device, log, ranks, seeds
+    from airshower.runtime import device, log, mpi, seeds
 
     log.start_log(speaks=launched().rank == 0)
-    connected = ranks.connect(settings.run.distributed, settings.run.timeout)
+    connected = mpi.connect(settings.run.distributed, settings.run.timeout)
     device.prepare_machine(settings.framework, connected)
     used = device.choose_device(settings.run.compute_mode, connected)
     connected.start_torch(used)
@@ -107,10 +107,10 @@ def _run_and_exit(cfg: DictConfig) -> None:
 def _end(error: BaseException, message: str, exit_code: int, details: str = "") -> NoReturn:
     """Say what is wrong in one line and end; of several ranks, one speaks, and all end."""
     if _among_several():
-        from airshower.runtime import failure, ranks
+        from airshower.runtime import failure, mpi
 
         try:
-            connected = ranks.connected() or ranks.connect(True, 60.0)
+            connected = mpi.connected() or mpi.connect(True, 60.0)
             connected.failures.leave(failure.report(error, message, exit_code, details))
         except (UserError, failure.RanksError) as other:  # ranks that can't meet can't agree who speaks either
             message = str(other)
@@ -121,8 +121,8 @@ def _end(error: BaseException, message: str, exit_code: int, details: str = "") 
 
 def _among_several() -> bool:
     """Whether other processes work on this run, by what the launcher says or by what was found."""
-    ranks = sys.modules.get("airshower.runtime.ranks")
-    connected = ranks.connected() if ranks else None
+    mpi = sys.modules.get("airshower.runtime.mpi")
+    connected = mpi.connected() if mpi else None
     return launched().size > 1 or (connected is not None and connected.size > 1)
 
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from airshower.errors import UserError
-from airshower.runtime import ranks
+from airshower.runtime import mpi
 from airshower.runtime.launcher import Launch, launched
 from airshower.runtime.rendezvous import interfaces
 
@@ -47,16 +47,16 @@ def test_launchers(monkeypatch: pytest.MonkeyPatch, variables: dict[str, str], e
 
 def test_without_mpi4py_one_process_goes_on_and_several_are_told_what_to_install(monkeypatch) -> None:
     monkeypatch.setitem(sys.modules, "mpi4py", None)
-    assert ranks.connect(True, 5.0).size == 1
+    assert mpi.connect(True, 5.0).size == 1
     monkeypatch.setenv("OMPI_COMM_WORLD_SIZE", "2")
     with pytest.raises(UserError, match=r"2 processes were started, but mpi4py does not work here .*airshower\[mpi\]"):
-        ranks.connect(True, 5.0)
+        mpi.connect(True, 5.0)
 
 
 def test_processes_without_run_distributed_are_refused(monkeypatch) -> None:
     monkeypatch.setenv("PMI_SIZE", "3")
     with pytest.raises(UserError, match="3 processes were started; add run"):
-        ranks.connect(False, 5.0)
+        mpi.connect(False, 5.0)
 
 
 def test_loopback_is_the_last_of_this_hosts_addresses() -> None:

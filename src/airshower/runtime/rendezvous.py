@@ -5,19 +5,16 @@ import socket
 import struct
 from collections import Counter
 from datetime import timedelta
-from typing import TYPE_CHECKING
 
 from torch.distributed import TCPStore
 
 from airshower.runtime.failure import RanksError
-
-if TYPE_CHECKING:
-    from airshower.runtime.ranks import Ranks
+from airshower.runtime.ranks import Ranks
 
 _SIOCGIFADDR = 0x8915  # Linux: ioctl that gives an interface's IPv4 address
 
 
-def open_store(ranks: "Ranks", timeout: float) -> TCPStore:
+def open_store(ranks: Ranks, timeout: float) -> TCPStore:
     """The key-value store of all ranks, served by the master. Collective.
 
     The master listens before it says where, and hands the listening socket over to the store: nobody can take the port
