@@ -36,9 +36,7 @@ def test_resumed_plan_goes_on_as_the_uninterrupted_one(count: int, step: int, be
 
 def test_order_does_not_depend_on_the_step_size() -> None:
     one, many = EntryPlan(np.arange(20), 1, seed=3), EntryPlan(np.arange(20), 8, seed=3)
-    assert [int(one.next()[0]) for _ in range(20)] == np.concatenate(
-        [many.next() for _ in range(3)]
-    ).tolist()
+    assert [int(one.next()[0]) for _ in range(20)] == np.concatenate([many.next() for _ in range(3)]).tolist()
 
 
 def test_orders() -> None:
