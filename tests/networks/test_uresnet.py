@@ -6,10 +6,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from airshower.config import build
 from airshower.data.source import ImageSpec
 from airshower.errors import UserError
 from airshower.main import conf_folder
-from airshower.networks.uresnet import UResNet, UResNetConfig
+from airshower.networks.operations import PlaneConv
+from airshower.networks.uresnet import UResNet, UResNet3d, UResNetConfig
 
 CLASSES = ("background", "cosmic", "neutrino")
 SMALL = {"n_initial_filters": 4, "depth": 2, "bottleneck_deepest": 8, "blocks_deepest_layer": 1, "blocks_final": 1}
@@ -19,16 +21,17 @@ def spec(rows: int = 32, columns: int = 16, downsample: int = 0) -> ImageSpec:
     return ImageSpec(3, (rows << downsample, columns << downsample), downsample, CLASSES)
 
 
-def network(**options: object) -> UResNet:
+def network(kind: type[UResNet] = UResNet, **options: object) -> UResNet:
     torch.manual_seed(3)
-    return UResNet(UResNetConfig(**{**SMALL, **options}), spec())
+    return kind(UResNetConfig(**{**SMALL, **options}), spec())
 
 
 def preset(name: str, **options: object) -> UResNet:
     node = OmegaConf.to_container(OmegaConf.load(conf_folder() / "network" / f"{name}.yaml"))["network"]
+    kind = build.target(OmegaConf.create(node), "network")
     node.pop("_target_")
     with torch.device("meta"):
-        return UResNet(UResNetConfig(**{**node, **options}), ImageSpec(3, (1280, 2048), 1, CLASSES))
+        return kind(UResNetConfig(**{**node, **options}), ImageSpec(3, (1280, 2048), 1, CLASSES))
 
 
 def count(module: torch.nn.Module) -> int:
@@ -42,6 +45,8 @@ def count(module: torch.nn.Module) -> int:
         ("a21", {}, 8_510_547),
         ("scc21", {}, 18_367_891),
         ("polaris", {}, 1_926_403),
+        ("uresnet3d", {}, 18_381_459),
+        ("uresnet3d", {"depth": 7}, 19_366_755),
         ("uresnet", {"connections": "sum"}, 18_334_531),
         ("uresnet", {"connections": "none"}, 18_334_531),
         ("uresnet", {"growth_rate": "multiplicative"}, 45_291_155),
@@ -68,8 +73,9 @@ def test_parameter_counts_are_those_of_cosmictagger(name: str, options: dict, pa
     + [{"depth": 0}, {"blocks_per_layer": 0}],
     ids=str,
 )
-def test_every_option_gives_logits_and_a_gradient_to_every_parameter(options: dict) -> None:
-    net = network(**options)
+@pytest.mark.parametrize("kind", [UResNet, UResNet3d])
+def test_every_option_gives_logits_and_a_gradient_to_every_parameter(kind: type[UResNet], options: dict) -> None:
+    net = network(kind, **options)
     logits = net(torch.rand(2, 3, 32, 16))
     assert logits.shape == (2, 3, 3, 32, 16)
     logits.square().sum().backward()
@@ -85,6 +91,38 @@ def test_planes_meet_only_at_the_bottom() -> None:
     apart, together = network(block_concat=True, normalization="none"), network(normalization="none")
     torch.testing.assert_close(apart(images)[0, :2], apart(changed)[0, :2])
     assert (together(images)[0, 0] - together(changed)[0, 0]).abs().max() > 1e-6
+
+
+def test_in_3d_a_plane_sees_its_neighbours_at_the_bottom() -> None:
+    """One convolution down and one up: two planes away is as far as it can see."""
+    torch.manual_seed(0)
+    net = UResNet3d(UResNetConfig(**SMALL, normalization="none"), dataclasses.replace(spec(), planes=5))
+    images = torch.rand(1, 5, 32, 16)
+    changed = images.clone()
+    changed[0, 4] = 0
+    difference = (net(images) - net(changed))[0].abs().amax((1, 2, 3))
+    assert (difference[2:] > 1e-7).all()
+    torch.testing.assert_close(difference[:2], torch.zeros(2))
+
+
+def test_plane_convolution_is_a_3d_convolution() -> None:
+    for planes, bias in ((3, True), (2, False), (5, True)):
+        torch.manual_seed(1)
+        layer = PlaneConv(4, 6, planes, bias).double()
+        x = torch.rand(2 * planes, 4, 3, 5, dtype=torch.float64)
+        volume = x.unflatten(0, (2, planes)).transpose(1, 2)
+        expected = torch.nn.functional.conv3d(volume, layer.weight[..., None, None], layer.bias, padding=(1, 0, 0))
+        torch.testing.assert_close(layer(x), expected.transpose(1, 2).flatten(0, 1))
+
+
+def test_weights_of_2d_fit_3d_but_where_planes_meet() -> None:
+    flat, volume = (network(kind).state_dict() for kind in (UResNet, UResNet3d))
+    assert flat.keys() == volume.keys()
+    other = {name for name in flat if flat[name].shape != volume[name].shape}
+    assert other
+    assert all(name.startswith(("deepest.bottleneck.conv", "deepest.widen")) for name in other)
+    apart = [network(kind, block_concat=True).state_dict() for kind in (UResNet, UResNet3d)]
+    assert all(torch.equal(apart[0][name], value) for name, value in apart[1].items())
 
 
 def test_planes_share_weights() -> None:

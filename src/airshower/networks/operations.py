@@ -1,4 +1,4 @@
-"""Operations on dense 2D images, of which topologies are built.
+"""Operations on dense images, of which topologies are built.
 
 A topology asks for convolutions, normalizations and changes of resolution here and never names a layer of torch's; the
 same topology over other operations is another network.
@@ -45,8 +45,16 @@ class Operations(Protocol):
         """`conv` (1 x 1) of the channels of x followed by those of y."""
         ...
 
+    def joined(self, channels: int, planes: int) -> int:
+        """Channels of a map whose planes `join_planes` has joined."""
+        ...
+
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+        """A convolution, of joined maps, through which the planes of an event see each other."""
+        ...
+
     def join_planes(self, x: Tensor, planes: int) -> Tensor:
-        """Move the planes of each event from the batch axis to the channels."""
+        """Bring the planes of each event together."""
         ...
 
     def split_planes(self, x: Tensor, planes: int) -> Tensor:
@@ -55,7 +63,7 @@ class Operations(Protocol):
 
 
 class Dense2d:
-    """Dense images [events * planes, channels, rows, columns]."""
+    """Dense images [events * planes, channels, rows, columns]; joined, the planes are channels of one image."""
 
     def __init__(self, normalization: str, bias: bool):
         self.normalization, self.bias = normalization, bias
@@ -104,6 +112,14 @@ class Dense2d:
         weight_x, weight_y = conv.weight.split((x.shape[1], y.shape[1]), dim=1)
         return functional.conv2d(x, weight_x, conv.bias).add_(functional.conv2d(y, weight_y))
 
+    def joined(self, channels: int, planes: int) -> int:
+        """See `Operations`."""
+        return channels * planes
+
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+        """1 x 1 over all channels of all planes."""
+        return self.conv(inputs, outputs, 1)
+
     def join_planes(self, x: Tensor, planes: int) -> Tensor:
         """[events * planes, channels, ...] -> [events, planes * channels, ...]."""
         return x.unflatten(0, (-1, planes)).flatten(1, 2).contiguous(memory_format=_format_of(x))
@@ -111,6 +127,53 @@ class Dense2d:
     def split_planes(self, x: Tensor, planes: int) -> Tensor:
         """[events, planes * channels, ...] -> [events * planes, channels, ...]."""
         return x.unflatten(1, (planes, -1)).flatten(0, 1).contiguous(memory_format=_format_of(x))
+
+
+class Dense3d(Dense2d):
+    """Dense volumes (plane, row, column), kept as images: a kernel [1, k, k] does not see other planes, so it is a 2D
+    convolution with the planes in the batch, several times faster on a CPU than the same arithmetic in 3D."""
+
+    def joined(self, channels: int, planes: int) -> int:
+        """See `Operations`."""
+        return channels
+
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+        """Kernel [3, 1, 1] along the planes, or [1, 1, 1] if there is one."""
+        return PlaneConv(inputs, outputs, planes, self.bias) if planes > 1 else self.conv(inputs, outputs, 1)
+
+    def join_planes(self, x: Tensor, planes: int) -> Tensor:
+        """Planes are neighbours already."""
+        return x
+
+    def split_planes(self, x: Tensor, planes: int) -> Tensor:
+        """See `join_planes`."""
+        return x
+
+
+class PlaneConv(nn.Module):
+    """A 3D convolution with kernel [3, 1, 1] and padding 1 on [events * planes, channels, rows, columns].
+
+    It is a 1 x 1 convolution of an event's planes as channels, with a banded matrix of weights.
+    """
+
+    def __init__(self, inputs: int, outputs: int, planes: int, bias: bool):
+        super().__init__()
+        self.planes = planes
+        self.weight = nn.Parameter(torch.empty(outputs, inputs, 3))
+        self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
+        _initialised(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[events * planes, inputs, h, w] -> [events * planes, outputs, h, w]."""
+        outputs, inputs = self.weight.shape[:2]
+        banded = self.weight.new_zeros(self.planes, outputs, self.planes, inputs)
+        for plane in range(self.planes):
+            low, high = max(0, plane - 1), min(self.planes, plane + 2)
+            banded[plane, :, low:high] = self.weight[:, :, low - plane + 1 : high - plane + 1].transpose(1, 2)
+        bias = None if self.bias is None else self.bias.repeat(self.planes)
+        x = x.unflatten(0, (-1, self.planes)).flatten(1, 2)
+        x = functional.conv2d(x, banded.view(self.planes * outputs, self.planes * inputs, 1, 1), bias)
+        return x.unflatten(1, (self.planes, -1)).flatten(0, 1)
 
 
 def _format_of(x: Tensor) -> torch.memory_format:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from airshower.config.fields import choice, number
 from airshower.data.source import ImageSpec, halvings
 from airshower.errors import UserError
-from airshower.networks.operations import Dense2d, Operations
+from airshower.networks.operations import Dense2d, Dense3d, Operations
 
 
 @dataclass
@@ -41,14 +41,15 @@ class UResNet(nn.Module):
 
     Config = UResNetConfig
     reads = "wire_images"
+    operations: type[Dense2d] = Dense2d
 
     def __init__(self, config: UResNetConfig, spec: ImageSpec):
         super().__init__()
         _check_sizes(config, spec)
         self.planes = spec.planes
-        ops = Dense2d(config.normalization, config.bias)
+        ops = self.operations(config.normalization, config.bias)
         filters = [_filters(config, level) for level in range(config.depth + 1)]
-        self.initial = ConvBlock(ops, 1, filters[0], 5)
+        self.initial = ConvBlock(ops, ops.conv(1, filters[0], 5), filters[0])
         self.encoder = nn.ModuleList(Encoder(ops, config, *pair) for pair in pairwise(filters))
         self.deepest = Deepest(ops, config, filters[-1], spec.planes)
         self.decoder = nn.ModuleList(Decoder(ops, config, deep, shallow) for shallow, deep in pairwise(filters))
@@ -68,14 +69,23 @@ class UResNet(nn.Module):
         return self.classify(self.final(x)).unflatten(0, (-1, self.planes))
 
 
+class UResNet3d(UResNet):
+    """The same with planes as a third dimension: at the bottom each sees its neighbours, elsewhere none.
+
+    Same options, weights and layers as `UResNet` but for the two at the bottom where planes meet.
+    """
+
+    operations = Dense3d
+
+
 class ConvBlock(nn.Module):
     """Convolution, normalization and, unless told otherwise, activation."""
 
-    def __init__(self, ops: Operations, inputs: int, outputs: int, kernel: int, stride: int = 1, active: bool = True):
+    def __init__(self, ops: Operations, conv: nn.Module, channels: int, active: bool = True):
         super().__init__()
         self.ops, self.active = ops, active
-        self.conv = ops.conv(inputs, outputs, kernel, stride)
-        self.norm = ops.norm(outputs)
+        self.conv = conv
+        self.norm = ops.norm(channels)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same number of dimensions as `x`."""
@@ -89,8 +99,8 @@ class ResidualBlock(nn.Module):
     def __init__(self, ops: Operations, channels: int, kernel: int):
         super().__init__()
         self.ops = ops
-        self.first = ConvBlock(ops, channels, channels, kernel)
-        self.second = ConvBlock(ops, channels, channels, kernel, active=False)
+        self.first = ConvBlock(ops, ops.conv(channels, channels, kernel), channels)
+        self.second = ConvBlock(ops, ops.conv(channels, channels, kernel), channels, active=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as `x`."""
@@ -101,7 +111,7 @@ def series(ops: Operations, config: UResNetConfig, channels: int, blocks: int, k
     """`blocks` blocks that keep the number of channels, residual or plain."""
     if config.residual:
         return nn.Sequential(*(ResidualBlock(ops, channels, kernel) for _ in range(blocks)))
-    return nn.Sequential(*(ConvBlock(ops, channels, channels, kernel) for _ in range(blocks)))
+    return nn.Sequential(*(ConvBlock(ops, ops.conv(channels, channels, kernel), channels) for _ in range(blocks)))
 
 
 class Encoder(nn.Module):
@@ -111,7 +121,8 @@ class Encoder(nn.Module):
         super().__init__()
         self.ops, self.pooling = ops, config.downsampling == "max_pooling"
         self.blocks = series(ops, config, inputs, config.blocks_per_layer)
-        self.down = ConvBlock(ops, inputs, outputs, 1) if self.pooling else ConvBlock(ops, inputs, outputs, 2, 2)
+        down = ops.conv(inputs, outputs, 1) if self.pooling else ops.conv(inputs, outputs, 2, 2)
+        self.down = ConvBlock(ops, down, outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         """[n, inputs, h, w] -> [n, outputs, h/2, w/2]."""
@@ -120,15 +131,15 @@ class Encoder(nn.Module):
 
 
 class Deepest(nn.Module):
-    """The bottom of the U: all planes of an event together, or each alone with `block_concat`."""
+    """The bottom of the U, where the planes of an event meet; each stays alone with `block_concat`."""
 
     def __init__(self, ops: Operations, config: UResNetConfig, channels: int, planes: int):
         super().__init__()
         self.ops, self.planes = ops, 1 if config.block_concat else planes
-        width = config.bottleneck_deepest
-        self.bottleneck = ConvBlock(ops, channels * self.planes, width, 1)
+        width, joined = config.bottleneck_deepest, ops.joined(channels, self.planes)
+        self.bottleneck = ConvBlock(ops, ops.plane_conv(joined, width, self.planes), width)
         self.blocks = series(ops, config, width, config.blocks_deepest_layer, config.filter_size_deepest)
-        self.widen = ConvBlock(ops, width, channels * self.planes, 1)
+        self.widen = ConvBlock(ops, ops.plane_conv(width, joined, self.planes), joined)
 
     def forward(self, x: Tensor) -> Tensor:
         """Same shape as `x`."""
@@ -162,7 +173,8 @@ class Decoder(nn.Module):
         super().__init__()
         self.ops, self.connections = ops, config.connections
         self.up = Upsample(ops, config, inputs, outputs)
-        self.connect = ConvBlock(ops, 2 * outputs, outputs, 1) if config.connections == "concat" else None
+        joins = config.connections == "concat"
+        self.connect = ConvBlock(ops, ops.conv(2 * outputs, outputs, 1), outputs) if joins else None
         self.blocks = series(ops, config, outputs, config.blocks_per_layer)
 
     def forward(self, x: Tensor, skip: Tensor) -> Tensor:
