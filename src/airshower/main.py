@@ -32,6 +32,7 @@ def conf_folder() -> Path:
 def cli() -> None:
     """Run the command line. A user's mistake is one line on stderr and exit code 2, on however many ranks."""
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # lets hydra's errors reach us instead of being printed at length
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # not its stack traces of lost connections: we name the rank
     try:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_run_and_exit)()
     except (HydraException, OmegaConfBaseException) as error:
@@ -109,13 +110,19 @@ def _end(error: BaseException, message: str, exit_code: int, details: str = "") 
     if _among_several():
         from airshower.runtime import failure, mpi
 
+        if isinstance(error, failure.RanksError):
+            message = str(error)
         try:
             connected = mpi.connected() or mpi.connect(True, 60.0)
-            connected.failures.leave(failure.report(error, message, exit_code, details))
-        except (UserError, failure.RanksError) as other:  # ranks that can't meet can't agree who speaks either
+            if connected.failures:
+                connected.failures.leave(failure.report(error, message, exit_code, details))
+        except (UserError, failure.RanksError) as other:
             message = str(other)
-            time.sleep(min(launched().rank, 1))  # the first to end ends all: let rank 0 speak before
+        # ranks that can't meet can't agree who speaks either; the first to end ends all: let rank 0 speak before
+        time.sleep(min(launched().rank, 1))
     print(f"airshower: {message}", file=sys.stderr, flush=True)
+    if _among_several() and (connected := mpi.connected()):
+        connected.abort(exit_code)
     raise SystemExit(exit_code)
 
 

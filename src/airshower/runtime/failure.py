@@ -1,17 +1,22 @@
 """How a failure of one rank ends all of them, soon and with one message."""
 
+import contextlib
 import pickle
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import NoReturn, TypeVar
 
 from torch.distributed import DistError, Store
 
 GRACE = 3.0
 """Seconds that a rank which has failed gives the others to say that they have, too."""
 
+T = TypeVar("T")
+_UNREACHABLE = (RuntimeError, DistError, TimeoutError)  # what the store's calls raise without rank 0
 _CONNECTION = ("gloo", "nccl", "connection", "timed out", "timeout", "socket")
 
 
@@ -38,23 +43,26 @@ def report(error: BaseException, message: str, exit_code: int, details: str = ""
         isinstance(error, RuntimeError) and any(word in text for word in _CONNECTION)
     )
     waited = isinstance(error, RanksError)
+    if lost:
+        message = message.splitlines()[0]
     return Report(message, exit_code, details, lost or waited, lost or waited)
 
 
 class Failures:
     """Reports of ranks that have failed, in the store that all can reach.
 
-    `peers` are the ranks' hosts and processes, by rank; `abort` ends all ranks at once.
+    `peers` are the ranks' hosts and processes, by rank; `abort` ends all ranks at once; `timeout` is how long rank 0,
+    which serves the store, may be silent.
     """
 
-    def __init__(self, store: Store, rank: int, peers: list[str], abort: Callable[[int], None]):
-        self.store, self.rank, self.peers, self.abort = store, rank, peers, abort
+    def __init__(self, store: Store, rank: int, peers: list[str], abort: Callable[[int], None], timeout: float = 600.0):
+        self.store, self.rank, self.peers, self.abort, self.timeout = store, rank, peers, abort, timeout
 
     def noticed(self) -> bool:
         """Whether any rank has failed."""
         try:
-            return self.store.check(["failed"])
-        except (RuntimeError, DistError):
+            return _within(self.timeout, lambda: self.store.check(["failed"]))
+        except _UNREACHABLE:
             raise RanksError(f"{self._name(0)} does not answer") from None
 
     def leave(self, own: Report) -> NoReturn:
@@ -63,45 +71,51 @@ class Failures:
         Returns to nobody: raises `SystemExit` if every rank has failed by itself, else the job is aborted.
         """
         try:
-            reports = self._roll_call(own)
-            speaks = self.store.add("speakers", 1) == 1
-        except (RuntimeError, DistError):
-            self._say([f"{own.message}: {self._name(0)} does not answer"], "")
+            reports, speaks = _within(2 * GRACE, lambda: self._roll_call(own))
+        except _UNREACHABLE:
+            time.sleep(min(self.rank, 20) / 10)  # the first to speak ends all
+            line = _missing([self._name(0)], own) if own.consequence else f"{self._name(self.rank)}: {own.message}"
+            self._say([line])
             self.abort(own.exit_code)
         if speaks:
-            lines, details = conclusion(reports, self.peers)
-            self._say(lines, details)
-            self.store.set("said", "1")
-        else:
-            self._wait_for("said")
+            self._say(*conclusion(reports, self.peers))
+        with contextlib.suppress(*_UNREACHABLE):  # rank 0 has gone
+            _within(2 * GRACE, lambda: self._part(speaks, reports))
         code = next((r.exit_code for _, r in sorted(reports.items()) if not r.consequence), own.exit_code)
         if len(reports) < len(self.peers) or any(item.pending for item in reports.values()):
             self.abort(code)
         raise SystemExit(code)
 
-    def _roll_call(self, own: Report) -> dict[int, Report]:
+    def _roll_call(self, own: Report) -> tuple[dict[int, Report], bool]:
+        """Who has failed, and whether this rank is the one to say so."""
         self.store.set(f"failed/{self.rank}", pickle.dumps(own))
         self.store.set("failed", "1")
         keys = [f"failed/{rank}" for rank in range(len(self.peers))]
+        self._wait_for(keys)
+        there = [rank for rank, key in enumerate(keys) if self.store.check([key])]
+        reports = {rank: pickle.loads(self.store.get(keys[rank])) for rank in there}
+        return reports, self.store.add("speakers", 1) == 1
+
+    def _part(self, speaks: bool, ranks: Iterable[int]) -> None:
+        """Wait until the speaker has spoken, and on rank 0, without which there is no store, until all know."""
+        if speaks:
+            self.store.set("said", "1")
+        else:
+            self._wait_for(["said"])
+        self.store.set(f"heard/{self.rank}", "1")
+        if self.rank == 0:
+            self._wait_for([f"heard/{rank}" for rank in ranks])
+
+    def _wait_for(self, keys: list[str]) -> None:
         deadline = time.monotonic() + GRACE
         while time.monotonic() < deadline and not self.store.check(keys):
             time.sleep(0.02)
-        there = [rank for rank, key in enumerate(keys) if self.store.check([key])]
-        return {rank: pickle.loads(self.store.get(keys[rank])) for rank in there}
-
-    def _wait_for(self, key: str) -> None:
-        deadline = time.monotonic() + GRACE
-        try:
-            while time.monotonic() < deadline and not self.store.check([key]):
-                time.sleep(0.02)
-        except (RuntimeError, DistError):  # rank 0 has spoken and gone
-            return
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} of {len(self.peers)} ({self.peers[rank]})"
 
     @staticmethod
-    def _say(lines: list[str], details: str) -> None:
+    def _say(lines: list[str], details: str = "") -> None:
         text = "".join(f"airshower: {line}\n" for line in lines)
         sys.stderr.write(details + text)
         sys.stderr.flush()
@@ -127,5 +141,23 @@ def conclusion(reports: dict[int, Report], peers: list[str]) -> tuple[list[str],
     missing = [name(rank) for rank in range(len(peers)) if rank not in reports]
     first = min(reports)
     if missing:
-        return [f"no sign of {'; '.join(missing)}: killed, out of memory, or stuck ({reports[first].message})"], ""
+        return [_missing(missing, reports[first])], ""
     return [f"{name(first)}: {reports[first].message}"], ""
+
+
+def _missing(names: list[str], noticed: Report) -> str:
+    return f"no sign of {'; '.join(names)}: killed, out of memory, or stuck ({noticed.message})"
+
+
+def _within(seconds: float, function: Callable[[], T]) -> T:
+    """What `function` gives. Raises `TimeoutError` after `seconds`: the store's calls wait for rank 0 without end."""
+    outcome: Future[T] = Future()
+
+    def call() -> None:
+        try:
+            outcome.set_result(function())
+        except Exception as error:
+            outcome.set_exception(error)
+
+    threading.Thread(target=call, daemon=True).start()
+    return outcome.result(seconds)

@@ -10,6 +10,7 @@ import pickle
 import socket
 import time
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -36,13 +37,15 @@ class MpiRanks(Ranks):
     def __init__(self, comm: Any, timeout: float):
         from mpi4py import MPI
 
-        node = comm.Split_type(MPI.COMM_TYPE_SHARED, key=comm.rank)
-        self.rank, self.size, self.local_rank, self.local_size = comm.rank, comm.size, node.rank, node.size
         self.comm, self.timeout, self._max = comm, timeout, MPI.MAX
+        self.rank, self.size = comm.rank, comm.size
+        MpiRanks.met = self
+        hosts = self.exchange(f"{socket.gethostname()} {_boot_id()}")  # not Split_type, which waits without end
+        neighbours = [rank for rank, host in enumerate(hosts) if host == hosts[self.rank]]
+        self.local_rank, self.local_size = neighbours.index(self.rank), len(neighbours)
         self.store = rendezvous.open_store(self, timeout)
         peers = self.exchange(f"{socket.gethostname()}, process {os.getpid()}")
-        self.failures = Failures(self.store, self.rank, peers, comm.Abort)
-        MpiRanks.met = self
+        self.failures = Failures(self.store, self.rank, peers, self.abort, timeout)
 
     def barrier(self, patient: bool = False) -> None:
         self._finish(self.comm.Ibarrier(), math.inf if patient else self.timeout)
@@ -109,6 +112,10 @@ class MpiRanks(Ranks):
         self.barrier()
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
+
+    def abort(self, exit_code: int) -> None:
+        self.comm.Abort(exit_code)
+        os._exit(exit_code)  # MPICH's Abort may return
 
     def _lengths(self, data: np.ndarray) -> np.ndarray:
         lengths = np.empty(self.size, np.int64)
@@ -178,6 +185,12 @@ def _connect(launched_size: int, timeout: float) -> Ranks:
             "use the mpirun that belongs to it, or rebuild mpi4py"
         )
     return MpiRanks(MPI.COMM_WORLD, timeout) if size > 1 else Ranks()
+
+
+def _boot_id() -> str:
+    """Of this machine since it was started; tells hosts of one name apart. Empty where the system has none."""
+    path = Path("/proc/sys/kernel/random/boot_id")
+    return path.read_text().strip() if path.exists() else ""
 
 
 def _unpickled(received: np.ndarray, lengths: np.ndarray) -> list[Any]:

@@ -80,3 +80,6 @@ class Ranks:
 
     def close(self) -> None:
         """Leave the process group; call at the end of a run that went well. Collective."""
+
+    def abort(self, exit_code: int) -> None:
+        """End all ranks at once."""

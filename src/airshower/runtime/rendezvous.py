@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from torch.distributed import TCPStore
 
-from airshower.runtime.failure import RanksError
+from airshower.errors import UserError
 from airshower.runtime.ranks import Ranks
 
 _SIOCGIFADDR = 0x8915  # Linux: ioctl that gives an interface's IPv4 address
@@ -28,7 +28,14 @@ def open_store(ranks: Ranks, timeout: float) -> TCPStore:
     offer = (["127.0.0.1"] if one_host else list(interfaces()), listener.getsockname()[1] if listener else 0)
     addresses, port = ranks.broadcast(offer)
     met = None if ranks.master else _first_that_answers(addresses, port)
-    chosen = Counter(item[0] for item in ranks.exchange(met) if item)
+    everyone = ranks.exchange(met)
+    lost = [str(rank) for rank, item in enumerate(everyone) if rank and not item]
+    if lost:
+        raise UserError(
+            f"rank 0 can't be reached from rank {', '.join(lost)} at any of {', '.join(addresses)} (port {port}); "
+            "is a firewall between?"
+        )
+    chosen = Counter(item[0] for item in everyone if item)
     address = met[0] if met else chosen.most_common(1)[0][0]
     _prefer_interface(met[1] if met else address)
     options = {"master_listen_fd": listener.detach()} if listener else {}
@@ -54,15 +61,15 @@ def interfaces() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].startswith("127.")))
 
 
-def _first_that_answers(addresses: list[str], port: int) -> tuple[str, str]:
-    """The master's address, and this rank's own on the way there."""
+def _first_that_answers(addresses: list[str], port: int) -> tuple[str, str] | None:
+    """The master's address, and this rank's own on the way there; None if it can't be reached."""
     for address in addresses:
         try:
             with socket.create_connection((address, port), timeout=5) as connection:
                 return address, connection.getsockname()[0]
         except OSError:
             continue
-    raise RanksError(f"rank 0 can't be reached at any of {', '.join(addresses)} (port {port}); is a firewall between?")
+    return None
 
 
 def _prefer_interface(own_address: str) -> None:
