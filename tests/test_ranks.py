@@ -245,6 +245,22 @@ def test_a_killed_rank_ends_all(tmp_path: Path, rank: int) -> None:
     assert newest(run)["step"] >= 2
 
 
+def test_a_silent_master_ends_all(tmp_path: Path) -> None:
+    """Rank 0 serves the store in which failures are told: the others must not wait for it without end."""
+    run, log = tmp_path / "run", tmp_path / "log"
+    options = ("run.iterations=1000", "run.timeout=4", "mode.checkpoint_iteration=1", f"output_dir={run}")
+    job = start(2, "-m", "tests.workers", "application", "slow", str(log), *TRAIN, *options)
+    wait_for(job, run / "checkpoints" / "step_00000002.ckpt")
+    pid = int((log / "pid_0").read_text())
+    os.kill(pid, signal.SIGSTOP)
+    outcome = finish(job, 60)
+    assert outcome.code == 1
+    assert (
+        f"no sign of rank 0 of 2 ({os.uname().nodename}, process {pid}): killed, out of memory, or stuck" in outcome.err
+    )
+    assert_gone(log)
+
+
 def test_a_mistake_is_one_line_and_the_same_exit_code_on_all(tmp_path: Path) -> None:
     for mistake, says in (
         ("network.depth=99", "network.depth=99: must be at least 0 and at most 12"),
