@@ -115,6 +115,17 @@ def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "checkpoints" / "step_00000002.ckpt").read_bytes() == before
 
 
+def test_a_validation_that_a_stop_left_out_is_made_up_for(tmp_path: Path) -> None:
+    run, common = tmp_path / "run", (*TRAIN, "run.iterations=2")
+    assert airshower(*common, f"output_dir={run}", "mode.validation_iteration=0").code == 0
+    assert not (run / "metrics" / "validation.csv").exists()
+    assert airshower(*common, f"output_dir={run}", "mode.validation_iteration=2").code == 0
+    assert [row["step"] for row in read_table(run / "metrics" / "validation.csv")] == [2]
+    assert newest(run)["validated"] == 2
+    assert newest(run)["best"] > 0
+    assert (run / "checkpoints" / "best.ckpt").exists()
+
+
 def test_another_config_is_refused_or_overwrites_when_told(tmp_path: Path) -> None:
     assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
     other = airshower(*TRAIN, f"output_dir={tmp_path}", "task.loss_balance_scheme=light", "run.iterations=1")

@@ -58,14 +58,16 @@ def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]]
 
     log.start_log(speaks=launched().rank == 0)
     connected = mpi.connect(settings.run.distributed, settings.run.timeout)
+    config = record.resolved(cfg)
+    record.check_same(connected.exchange(record.identity(config)))
     device.prepare_machine(settings.framework, connected)
     used = device.choose_device(settings.run.compute_mode, connected)
     connected.start_torch(used)
     seeds.seed_everything(settings.framework.seed, connected.rank, settings.framework.deterministic)
     (data, data_config), (network, network_config), (task, task_config) = parts.values()
     splits = connected.in_turn(data(data_config, settings.framework.seed).open)
-    spec, config = splits.train.source.spec, record.resolved(cfg)
-    record.check_same(connected.exchange(record.identity(config, splits.digest)))
+    spec = splits.train.source.spec
+    record.check_same(connected.exchange({"the content of its data files": splits.digest}))
     job = Job(
         settings=settings,
         config=config,
@@ -97,7 +99,7 @@ def _run_and_exit(cfg: DictConfig) -> None:
     except Exception as error:
         if not _among_several():
             raise
-        _end(error, f"{type(error).__name__}: {error}", 1, traceback.format_exc())
+        _end(error, f"{type(error).__name__}: {error}".splitlines()[0], 1, traceback.format_exc())
     finally:
         if "airshower.runtime.log" in sys.modules:
             sys.modules["airshower.runtime.log"].stop_log()

@@ -20,6 +20,8 @@ class OnOneHost(Ranks):
         self.answers = answers
 
     def exchange(self, value: object) -> list:
+        if isinstance(value, str):
+            return [value] * self.size
         assert value == self.answers[self.rank]
         return self.answers
 
@@ -44,6 +46,17 @@ def test_more_ranks_than_gpus_are_refused(two_gpus: None) -> None:
     with pytest.raises(UserError, match="2 ranks on node7 share one of its 2 accelerators"):
         choose_device("gpu", OnOneHost(2, answers))
     assert choose_device("cpu", OnOneHost(2, answers)).type == "cpu"
+
+
+def test_hosts_with_and_without_a_gpu_are_refused(two_gpus: None) -> None:
+    class Mixed(Ranks):
+        size = 2
+
+        def exchange(self, value: object) -> list:
+            return [value, "cpu"]
+
+    with pytest.raises(UserError, match="rank 0 has cuda, rank 1 has cpu"):
+        choose_device("auto", Mixed())
 
 
 def test_a_device_that_is_not_there_is_refused(two_gpus: None) -> None:

@@ -28,6 +28,12 @@ def test_a_cause_is_told_with_its_rank_and_consequences_are_not() -> None:
     assert conclusion(reports, PEERS)[0] == ["rank 2 of 3 (b, process 7): events.h5: entry 7 is damaged"]
 
 
+def test_of_many_causes_the_first_is_told() -> None:
+    reports = {rank: Report(f"the loss is nan (entries {rank})", 3) for rank in range(3)}
+    lines = ["rank 0 of 3 (a, process 1): the loss is nan (entries 0) (2 other ranks failed, too)"]
+    assert conclusion(reports, PEERS)[0] == lines
+
+
 def test_a_rank_that_says_nothing_is_named() -> None:
     lines, _ = conclusion({0: lost("Timed out"), 1: lost()}, PEERS)
     assert lines == ["no sign of rank 2 of 3 (b, process 7): killed, out of memory, or stuck (Timed out)"]
@@ -44,7 +50,7 @@ def test_an_unforeseen_error_comes_with_its_traceback() -> None:
         (RanksError("no answer"), True),
         (torch.distributed.DistBackendError("NCCL error"), True),
         (RuntimeError("[gloo/transport/tcp/pair.cc] Connection closed by peer"), True),
-        (RuntimeError("shape '[3]' is invalid"), False),
+        (RuntimeError("shape '[3]' of the skip connection is invalid"), False),
         (torch.OutOfMemoryError("CUDA out of memory"), False),
         (UserError("network.depth=99"), False),
     ],

@@ -36,22 +36,19 @@ def differences(before: str, now: str, free: tuple[str, ...] = FREE, bound: tupl
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 
 
-def identity(config: str, data: str) -> dict[str, str]:
-    """What must be the same on all ranks: config, a digest of the data, versions."""
-    versions = {f"the version of {name}": str(_version(name)) for name in ("airshower", "torch")}
-    return {"config": config, "the content of its data files": data, **versions}
+def identity(config: str) -> dict[str, str]:
+    """What must be the same on all ranks: config and versions."""
+    return {"config": config} | {f"the version of {name}": str(_version(name)) for name in ("airshower", "torch")}
 
 
 def check_same(everyone: list[dict[str, str]]) -> None:
-    """Raise `UserError` if the `identity` of a rank is not the master's; where it finds its files may differ."""
-    first = everyone[0]
+    """Raise `UserError` if what a rank gives is not what the master does; where it finds its files may differ."""
+    first, places = everyone[0], ("data.file", "data.aux_file", "data.data_directory")
     for rank, other in enumerate(everyone):
-        changed = differences(
-            first["config"], other["config"], ("data.file", "data.aux_file", "data.data_directory"), ()
-        )
-        changed += [
-            f"{key}: {first[key]} -> {other[key]}" for key in first if key != "config" and first[key] != other[key]
-        ]
+        changed = differences(first.get("config", ""), other.get("config", ""), places, ())
+        for key in first:
+            if key != "config" and first[key] != other[key]:
+                changed.append(f"{key}: {first[key]} -> {other[key]}")
         if changed:
             raise UserError(
                 f"rank {rank} does not see what rank 0 sees ({'; '.join(changed)}); give all ranks the same"

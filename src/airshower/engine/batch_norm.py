@@ -1,4 +1,7 @@
-"""Batch normalization over the batches of all ranks, on CPUs: torch's own works on accelerators only."""
+"""Batch normalization over the batches of all ranks.
+
+torch's own works on accelerators only, and there not with an empty batch on some rank in half precision or with FSDP.
+"""
 
 from typing import Any
 
@@ -6,16 +9,16 @@ import torch
 from torch import Tensor, nn
 
 
-def synchronise_on_cpu(module: nn.Module) -> None:
+def synchronise(module: nn.Module) -> None:
     """Replace each `nn.SyncBatchNorm` in `module`, in place; weights and statistics stay."""
     for name, child in module.named_children():
         if isinstance(child, nn.SyncBatchNorm):
-            setattr(module, name, _CpuSyncBatchNorm(child))
+            setattr(module, name, _SyncBatchNorm(child))
         else:
-            synchronise_on_cpu(child)
+            synchronise(child)
 
 
-class _CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
+class _SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Statistics are over the events and pixels of one micro-batch on all ranks (Ioffe & Szegedy 2015); a rank's batch
     may be empty."""
 
@@ -31,22 +34,20 @@ class _CpuSyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         """Same shape as `x`. Collective in training."""
         if not self.training:
             return super().forward(x)
-        others = (0, *range(2, x.ndim))
-        shape = (1, -1) + (1,) * (x.ndim - 2)
-        wide = x.double()  # the variance is a difference of large sums
-        sums = torch.cat([wide.sum(others), wide.square().sum(others), wide.new_tensor([x.numel() / x.shape[1]])])
-        sums = _Sum.apply(sums)
+        others, shape = (0, *range(2, x.ndim)), (1, -1) + (1,) * (x.ndim - 2)
+        wide = x if x.dtype == torch.float64 else x.float()
+        sums = _Sum.apply(torch.cat([wide.sum(others), wide.new_tensor([x.numel() / x.shape[1]])]))
         count = sums[-1].detach().clamp_min(1.0)
-        mean, square = (sums[:-1] / count).chunk(2)
-        variance = (square - mean.square()).clamp_min(0.0)
+        mean = sums[:-1] / count
+        centred = wide - mean.view(shape)
+        variance = _Sum.apply(centred.square().sum(others)) / count
         with torch.no_grad():
             unbiased = variance * count / (count - 1).clamp_min(1.0)
             self.running_mean.lerp_(mean.to(self.running_mean), self.momentum)
             self.running_var.lerp_(unbiased.to(self.running_var), self.momentum)
             self.num_batches_tracked += 1
-        scale = self.weight.double() * (variance + self.eps).rsqrt()
-        offset = self.bias.double() - mean * scale
-        return torch.addcmul(offset.to(x).view(shape), x, scale.to(x).view(shape))
+        scale = (self.weight * (variance + self.eps).rsqrt()).to(wide)
+        return torch.addcmul(self.bias.to(wide).view(shape), centred, scale.view(shape)).to(x.dtype)
 
 
 class _Sum(torch.autograd.Function):

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.distributed import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
-from airshower.engine.batch_norm import synchronise_on_cpu
+from airshower.engine.batch_norm import synchronise
 from airshower.runtime.ranks import Ranks
 
 _SYNC_BUFFERS = next(  # renamed in torch 2.13
@@ -35,8 +35,7 @@ class ParallelModule:
         self.module: nn.Module = module
         if ranks.size == 1:
             return
-        if next(module.parameters()).device.type == "cpu":
-            synchronise_on_cpu(module)
+        synchronise(module)
         if mode == "fsdp":
             _shard(module)
         else:
@@ -66,8 +65,10 @@ class ParallelModule:
     @contextlib.contextmanager
     def _unsynchronised(self) -> Any:
         self.module.set_requires_gradient_sync(False)
-        yield
-        self.module.set_requires_gradient_sync(True)
+        try:
+            yield
+        finally:
+            self.module.set_requires_gradient_sync(True)
 
     def _sum(self, _: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
         work = torch.distributed.all_reduce(bucket.buffer(), async_op=True)

@@ -108,7 +108,9 @@ class Step:
     @torch.no_grad()
     def _weight_of_outputs(self, phase: Phase, batches: list[Batch], totals: Tensor) -> Tensor:
         weight = torch.zeros(())
-        with _unchanged_buffers(phase.module), torch.random.fork_rng():
+        device = self.precision.device
+        accelerator = {} if device.type == "cpu" else {"devices": [device.index or 0], "device_type": device.type}
+        with _unchanged_buffers(phase.module), torch.random.fork_rng(**(accelerator or {"devices": []})):
             for sample in self._samples(batches):
                 with self.timers("loss"), self.precision.autocast():
                     weight = weight + phase.loss(phase.module, sample, totals)[0].weight
@@ -146,7 +148,8 @@ def _normalised(terms: LossTerms, weight: Tensor) -> Tensor:
 def _advice(batches: list[Batch]) -> str:
     entries = [int(entry) for batch in batches for entry in batch.entries]
     shown = ", ".join(map(str, entries[:8])) + (", ..." if len(entries) > 8 else "")
-    return f"(entries {shown}); lower mode.optimizer.learning_rate or set mode.optimizer.clip_norm=1"
+    shown = f"entries {shown}" if entries else "this rank had no entries"
+    return f"({shown}); lower mode.optimizer.learning_rate or set mode.optimizer.clip_norm=1"
 
 
 @contextlib.contextmanager

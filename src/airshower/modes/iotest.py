@@ -31,7 +31,8 @@ def run(job: Job) -> int:
     task, products = job.build_task(), Products()
     own = _read(job, task, Dealer(plan, size, ranks), products)
     everyone = ranks.gather((own, products.seen))
-    alone = ranks.from_master(lambda: _alone(job, task, plan)) if ranks.size > 1 else 0.0
+    alone = _alone(job, task, plan) if ranks.master and ranks.size > 1 else 0.0
+    ranks.barrier(patient=True)
     if ranks.master:
         _write(job, folder, _summary(everyone, alone))
     return 0
@@ -131,7 +132,7 @@ class Products:
 
 
 def merged(ranks: list[dict[str, dict]]) -> dict[str, dict]:
-    """Per product over all ranks: shape of the master's last batch, min, mean, max."""
+    """Per product over all ranks: shape of the first rank's last batch, min, mean, max."""
     report = {}
     for name in dict.fromkeys(name for seen in ranks for name in seen):
         parts = [seen[name] for seen in ranks if name in seen]

@@ -87,11 +87,14 @@ class Trainer:
 
     def train(self) -> bool:
         """Steps up to `run.iterations`, or to the step at which a signal has come to any rank: then True."""
+        before = self.validated
+        self._validate_if_due()
+        if self.step and self.validated != before:  # a stop came before this step's validation
+            self._save()
         if self.step >= self.run.iterations:
             logger.info("step %d is reached already; raise run.iterations to go on", self.step)
             return False
         steps, pin = self.run.iterations - self.step, self.job.device.type == "cuda"
-        self._validate_if_due()
         with Feeder(self.job.splits.train.source, self.dealer, steps, pin=pin) as feeder, progress_bar() as bar:
             line = bar.add_task("training", total=self.run.iterations, completed=self.step, note="")
             with StepProfile(self.job, self.timers) as profile:
@@ -122,9 +125,11 @@ class Trainer:
             with self.timers("reduce"):
                 stopping = job.ranks.any(job.stop.received is not None)
             if not stopping:
+                begun = time.perf_counter()
                 with self.timers("validation"):
                     self._validate_if_due()
                 pace.restart()
+                own_pace.leave_out(time.perf_counter() - begun)
             if stopping or self.step % self.mode.checkpoint_iteration == 0 or self.step == self.run.iterations:
                 with self.timers("checkpoint"):
                     self._save()
@@ -216,6 +221,7 @@ class Trainer:
             "plan": self.plan_state,
             "random": ranks.gather(seeds.random_state(self.job.device)),
             "best": float(self.best),
+            "validated": self.validated,
             "data": self.job.splits.train.source.digest,
             "config": self.job.config,
         }
@@ -237,7 +243,7 @@ class Trainer:
         else:
             logger.info("the run had %d ranks before: same entries in the same order", len(state["random"]))
             seeds.reseed(job.settings.framework.seed, ranks.rank, self.step)
-        self.validated = self.step
+        self.validated = state.get("validated", self.step)
 
 
 class Pace:
@@ -250,6 +256,10 @@ class Pace:
     def restart(self) -> None:
         """Leave what was done since the last count out of the next."""
         self.time, self.waited = time.perf_counter(), self.feeder.waited
+
+    def leave_out(self, seconds: float) -> None:
+        """Do not count what was spent on something else."""
+        self.time += seconds
 
     def count(self, images: int) -> dict[str, float]:
         """Close the interval in which `images` were trained on."""

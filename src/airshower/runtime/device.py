@@ -21,16 +21,25 @@ def choose_device(compute_mode: str, ranks: Ranks) -> torch.device:
     Each rank of a host gets an accelerator of its own. Collective.
     """
     found = torch.accelerator.current_accelerator(check_available=True)
-    wanted = _TYPES.get(compute_mode, "cpu" if compute_mode == "cpu" else found.type if found else "cpu")
-    if compute_mode != "cpu" and wanted != (found.type if found else "cpu"):
-        there = f"there is {found.type}" if found else "torch sees no accelerator"
-        raise UserError(f"run.compute_mode={compute_mode}: not on this machine ({there}); use auto or cpu")
+    there = found.type if found else "cpu"
+    wanted = there if compute_mode == "auto" else _TYPES.get(compute_mode, "cpu")
+    if wanted not in ("cpu", there):
+        reason = f"there is {there}" if found else "torch sees no accelerator"
+        raise UserError(f"run.compute_mode={compute_mode}: not on this machine ({reason}); use auto or cpu")
+    kinds = ranks.exchange(wanted)
+    other = next((rank for rank, kind in enumerate(kinds) if kind != kinds[0]), None)
+    if other is not None:
+        raise UserError(
+            f"run.compute_mode={compute_mode}: rank 0 has {kinds[0]}, rank {other} has {kinds[other]}; "
+            "use run.compute_mode=cpu, or hosts of one kind"
+        )
     if wanted == "cpu":
         return torch.device("cpu")
     # a batch system may show each rank all devices of the host, or only its own
     device = torch.device(wanted, ranks.local_rank % torch.accelerator.device_count())
     torch.accelerator.set_device_index(device.index)
-    _refuse_shared(device, ranks)
+    if ranks.size > 1:
+        _refuse_shared(device, ranks)
     return device
 
 
@@ -39,11 +48,11 @@ def prepare_machine(framework: FrameworkConfig, ranks: Ranks) -> None:
 
     Collective.
     """
+    cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
+    mine = (platform.node(), sorted(cores))
+    sharing = ranks.exchange(mine).count(mine)  # always: a variable that only some ranks have must not decide
     threads = framework.intra_op_parallelism_threads
     if not threads and ranks.size > 1 and "OMP_NUM_THREADS" not in os.environ:
-        cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-        mine = (platform.node(), sorted(cores))
-        sharing = ranks.exchange(mine).count(mine)
         threads = max(1, len(mine[1]) // sharing)
     if threads:
         torch.set_num_threads(threads)
@@ -54,7 +63,7 @@ def prepare_machine(framework: FrameworkConfig, ranks: Ranks) -> None:
 
 def _refuse_shared(device: torch.device, ranks: Ranks) -> None:
     """NCCL can't talk between two processes on one device, and they would halve each other's speed."""
-    properties = torch.get_device_module(device).get_device_properties(device)
+    properties = getattr(torch.get_device_module(device), "get_device_properties", lambda _: None)(device)
     mine = (platform.node(), str(getattr(properties, "uuid", device.index)))
     everyone = ranks.exchange(mine)
     if everyone.count(mine) > 1:

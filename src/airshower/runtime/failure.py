@@ -1,11 +1,10 @@
 """How a failure of one rank ends all of them, soon and with one message."""
 
-import contextlib
 import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NoReturn, TypeVar
@@ -17,7 +16,7 @@ GRACE = 3.0
 
 T = TypeVar("T")
 _UNREACHABLE = (RuntimeError, DistError, TimeoutError)  # what the store's calls raise without rank 0
-_CONNECTION = ("gloo", "nccl", "connection", "timed out", "timeout", "socket")
+_CONNECTION = ("gloo", "nccl", "timed out", "connection closed", "connection reset")
 
 
 class RanksError(Exception):
@@ -43,9 +42,8 @@ def report(error: BaseException, message: str, exit_code: int, details: str = ""
         isinstance(error, RuntimeError) and any(word in text for word in _CONNECTION)
     )
     waited = isinstance(error, RanksError)
-    if lost:
-        message = message.splitlines()[0]
-    return Report(message, exit_code, details, lost or waited, lost or waited)
+    pending = lost or waited or isinstance(error, KeyboardInterrupt)
+    return Report(message, exit_code, details, consequence=lost or waited, pending=pending)
 
 
 class Failures:
@@ -71,45 +69,51 @@ class Failures:
         Returns to nobody: raises `SystemExit` if every rank has failed by itself, else the job is aborted.
         """
         try:
-            reports, speaks = _within(2 * GRACE, lambda: self._roll_call(own))
+            speaks = _within(2 * GRACE, lambda: self._roll_call(own))
+            if speaks:
+                reports = _within(2 * GRACE, self._reports)
+                self._say(*conclusion(reports, self.peers))
+            code, alone = _within(4 * GRACE, lambda: self._part(reports if speaks else None))
         except _UNREACHABLE:
             time.sleep(min(self.rank, 20) / 10)  # the first to speak ends all
             line = _missing([self._name(0)], own) if own.consequence else f"{self._name(self.rank)}: {own.message}"
             self._say([line])
             self.abort(own.exit_code)
-        if speaks:
-            self._say(*conclusion(reports, self.peers))
-        with contextlib.suppress(*_UNREACHABLE):  # rank 0 has gone
-            _within(2 * GRACE, lambda: self._part(speaks, reports))
-        code = next((r.exit_code for _, r in sorted(reports.items()) if not r.consequence), own.exit_code)
-        if len(reports) < len(self.peers) or any(item.pending for item in reports.values()):
+        if not alone:
             self.abort(code)
         raise SystemExit(code)
 
-    def _roll_call(self, own: Report) -> tuple[dict[int, Report], bool]:
-        """Who has failed, and whether this rank is the one to say so."""
+    def _roll_call(self, own: Report) -> bool:
+        """Report, give the others time to do so, and return whether this rank is the one to speak."""
         self.store.set(f"failed/{self.rank}", pickle.dumps(own))
+        self.store.add("reports", 1)
         self.store.set("failed", "1")
-        keys = [f"failed/{rank}" for rank in range(len(self.peers))]
-        self._wait_for(keys)
-        there = [rank for rank, key in enumerate(keys) if self.store.check([key])]
-        reports = {rank: pickle.loads(self.store.get(keys[rank])) for rank in there}
-        return reports, self.store.add("speakers", 1) == 1
+        self._wait_for("reports", len(self.peers))
+        return self.store.add("speakers", 1) == 1
 
-    def _part(self, speaks: bool, ranks: Iterable[int]) -> None:
-        """Wait until the speaker has spoken, and on rank 0, without which there is no store, until all know."""
-        if speaks:
-            self.store.set("said", "1")
-        else:
-            self._wait_for(["said"])
-        self.store.set(f"heard/{self.rank}", "1")
+    def _reports(self) -> dict[int, Report]:
+        there = [rank for rank in range(len(self.peers)) if self.store.check([f"failed/{rank}"])]
+        return {rank: pickle.loads(self.store.get(f"failed/{rank}")) for rank in there}
+
+    def _part(self, reports: dict[int, Report] | None) -> tuple[int, bool]:
+        """The exit code, and whether each rank can leave by itself, as the speaker, who has the reports, concludes.
+
+        Rank 0, without which there is no store, waits until all know.
+        """
+        if reports is not None:
+            code = next((r.exit_code for _, r in sorted(reports.items()) if not r.consequence), 1)
+            alone = len(reports) == len(self.peers) and not any(item.pending for item in reports.values())
+            self.store.set("verdict", pickle.dumps((code, alone)))
+        verdict = pickle.loads(self.store.get("verdict"))
+        self.store.add("heard", 1)
         if self.rank == 0:
-            self._wait_for([f"heard/{rank}" for rank in ranks])
+            self._wait_for("heard", self.store.add("reports", 0))
+        return verdict
 
-    def _wait_for(self, keys: list[str]) -> None:
+    def _wait_for(self, counter: str, number: int) -> None:
         deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline and not self.store.check(keys):
-            time.sleep(0.02)
+        while time.monotonic() < deadline and self.store.add(counter, 0) < number:
+            time.sleep(0.05)
 
     def _name(self, rank: int) -> str:
         return f"rank {rank} of {len(self.peers)} ({self.peers[rank]})"
@@ -124,8 +128,8 @@ class Failures:
 def conclusion(reports: dict[int, Report], peers: list[str]) -> tuple[list[str], str]:
     """The lines to print, and the traceback of an unforeseen error.
 
-    One line for what all ranks say alike; else a line for each rank's own; where ranks only lost others, those that are
-    missing are named.
+    One line: what all ranks say alike; else what the first rank with a cause of its own says; where ranks only lost
+    others, those that are missing are named.
     """
     causes = {rank: item for rank, item in sorted(reports.items()) if not item.consequence}
     messages = {item.message for item in causes.values()}
@@ -137,7 +141,9 @@ def conclusion(reports: dict[int, Report], peers: list[str]) -> tuple[list[str],
         return f"rank {rank} of {len(peers)} ({peers[rank]})"
 
     if causes:
-        return [f"{name(rank)}: {item.message}" for rank, item in causes.items()], details
+        rank = next(iter(causes))
+        others = f" ({len(causes) - 1} other ranks failed, too)" if len(causes) > 1 else ""
+        return [f"{name(rank)}: {causes[rank].message}{others}"], details
     missing = [name(rank) for rank in range(len(peers)) if rank not in reports]
     first = min(reports)
     if missing:

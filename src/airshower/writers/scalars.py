@@ -46,7 +46,9 @@ def read_table(path: Path) -> list[dict[str, float]]:
     with open(path, newline="") as handle:
         rows = list(csv.DictReader(handle))
     whole = [row for row in rows if all(value not in (None, "") for value in row.values())]
-    return [{key: int(value) if key == "step" else float(value) for key, value in row.items()} for row in whole]
+    return [
+        {key: int(value) if key in ("step", "rank") else float(value) for key, value in row.items()} for row in whole
+    ]
 
 
 class Scalars:
