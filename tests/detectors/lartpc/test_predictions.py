@@ -20,7 +20,7 @@ def predicted(sbnd_file, tmp_path_factory):
             labels[1] = 0 if entry == 0 else labels[1]
             labels[0, 319, 0], labels[0, 0, 511] = 1, 2
             scores = rng.random((3, 3, 320, 512)).astype(np.float32)
-            writer.append(entry, labels, scores)
+            writer.append(entry, writer.pack(labels, scores))
             content.append((labels, scores))
     return path, content, source
 
@@ -84,7 +84,7 @@ def test_the_reader_reads_predictions(predicted):
 def test_labels_alone(sbnd_file, tmp_path):
     source = WireImages(WireConfig(downsample=3), str(sbnd_file))
     with source.prediction_writer(tmp_path / "p.h5", {}) as writer:
-        writer.append(2, np.zeros((3, 160, 256), np.uint8), None)
+        writer.append(2, writer.pack(np.zeros((3, 160, 256), np.uint8), None))
     file = LarcvFile(tmp_path / "p.h5")
     assert file.products == [("sparse2d", "airshower_label")]
     assert file.images("airshower_label").read(0).counts.tolist() == [0, 0, 0]
@@ -93,5 +93,5 @@ def test_labels_alone(sbnd_file, tmp_path):
 def test_a_failure_leaves_no_predictions(sbnd_file, tmp_path):
     writer = WireImages(WireConfig(downsample=3), str(sbnd_file)).prediction_writer(tmp_path / "p.h5", {})
     with pytest.raises(ValueError, match="lie in the image"), writer:
-        writer.append(2, np.ones((3, 1280, 2048), np.uint8), None)
+        writer.append(2, writer.pack(np.ones((3, 1280, 2048), np.uint8), None))
     assert not list(tmp_path.iterdir())
