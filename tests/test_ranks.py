@@ -222,7 +222,7 @@ def test_trouble_on_one_rank_ends_all(tmp_path: Path, trouble: str, says: str, c
     assert outcome.code == code, outcome.err
     pid = (log / "pid_1").read_text()
     assert says.format(host=os.uname().nodename, pid=pid) in outcome.err
-    assert len([line for line in outcome.err.splitlines() if line.startswith("airshower:")]) == 1
+    assert outcome.err.count("airshower: ") == 1, outcome.err
     assert time.monotonic() - begun < 60
     assert_gone(log)
     assert newest(run)["step"] >= 2
