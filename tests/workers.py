@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from airshower.config.schema import OptimizerConfig, RunConfig
+from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
+from airshower.data.dense import Densifier
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule, whole
@@ -99,8 +100,8 @@ def step_gradients(scheme: str, normalization: str, batches: list, here: Ranks, 
         n_initial_filters=4, depth=2, bottleneck_deepest=8, blocks_deepest_layer=1, blocks_final=1,
         normalization=normalization,
     )  # fmt: skip
-    network = UResNet(config, SPEC).double()
-    task = DoubleTask(Segmentation.Config(scheme), SPEC, log_transform=False)
+    network = UResNet(config, SPEC, {"pixels": 3}, FrameworkConfig()).double()
+    task = DoubleTask(Segmentation.Config(scheme), SPEC, Densifier(SPEC))
     parallel = ParallelModule(network, here, mode)
     options = OptimizerConfig(name="sgd", learning_rate=0.1)
     phases = [TrainedPhase(phase, build_optimizer(options, network), parallel) for phase in task.phases(network)]

@@ -79,8 +79,10 @@ def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]]
         precision=device.Precision(settings.run, used),
         splits=splits,
         order=data_config.order,
-        build_network=lambda: device.place(network(network_config, spec), used, settings.framework),
-        build_task=lambda: task(task_config, spec, data_config.img_transform),
+        build_task=lambda: task(task_config, spec, network.sees(spec)),
+        build_network=lambda outputs: device.place(
+            network(network_config, spec, outputs, settings.framework), used, settings.framework
+        ),
     )
     code = importlib.import_module(f"airshower.modes.{settings.mode.name}").run(job)
     connected.close()

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.config.schema import OptimizerConfig, RunConfig
+from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
 from airshower.data.batch import Batch, SparseImages
+from airshower.data.dense import Densifier
 from airshower.data.source import ImageSpec
 from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule
@@ -17,7 +18,7 @@ from airshower.networks.uresnet import UResNet, UResNetConfig
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
-from airshower.tasks.segmentation import Segmentation
+from airshower.tasks.segmentation import Sample, Segmentation
 
 SPEC = ImageSpec(3, (16, 8), 0, ("background", "cosmic", "neutrino"))
 DEVICE = torch.device("cpu")
@@ -44,14 +45,8 @@ def batch(entries: list[int], value: float | None = None) -> Batch:
 class DoubleTask(Segmentation):
     """The task in float64."""
 
-    def phases(self, network: torch.nn.Module) -> list:
-        phase = super().phases(network)[0]
-
-        def loss(module, sample, totals):
-            logits = module(sample.image.double())
-            return self.loss(logits, sample, totals), logits
-
-        return [type(phase)(phase.name, network, loss)]
+    def _outputs(self, module: torch.nn.Module, sample: Sample) -> dict[str, torch.Tensor]:
+        return module(sample.pixels.input.double())
 
 
 def make(scheme: str, normalization: str, kind: type = DoubleTask, **optimizer: object) -> tuple[UResNet, Step]:
@@ -60,9 +55,9 @@ def make(scheme: str, normalization: str, kind: type = DoubleTask, **optimizer: 
         n_initial_filters=4, depth=2, bottleneck_deepest=8, blocks_deepest_layer=1, blocks_final=1,
         normalization=normalization,
     )  # fmt: skip
-    network = UResNet(config, SPEC)
+    network = UResNet(config, SPEC, {"pixels": 3}, FrameworkConfig())
     network = network.double() if kind is DoubleTask else network
-    task = kind(Segmentation.Config(scheme), SPEC, log_transform=False)
+    task = kind(Segmentation.Config(scheme), SPEC, Densifier(SPEC))
     options = OptimizerConfig(**{"name": "sgd", "learning_rate": 0.1, **optimizer})
     parallel = ParallelModule(network, Ranks(), "ddp")
     phases = [TrainedPhase(phase, build_optimizer(options, network), parallel) for phase in task.phases(network)]

@@ -7,6 +7,7 @@ import torch
 from omegaconf import OmegaConf
 
 from airshower.config import build
+from airshower.config.schema import FrameworkConfig
 from airshower.data.source import ImageSpec
 from airshower.errors import UserError
 from airshower.main import conf_folder
@@ -14,6 +15,7 @@ from airshower.networks.operations import PlaneConv
 from airshower.networks.uresnet import UResNet, UResNet3d, UResNetConfig
 
 CLASSES = ("background", "cosmic", "neutrino")
+REST = ({"pixels": 3}, FrameworkConfig())
 SMALL = {"n_initial_filters": 4, "depth": 2, "bottleneck_deepest": 8, "blocks_deepest_layer": 1, "blocks_final": 1}
 
 
@@ -23,7 +25,7 @@ def spec(rows: int = 32, columns: int = 16, downsample: int = 0) -> ImageSpec:
 
 def network(kind: type[UResNet] = UResNet, **options: object) -> UResNet:
     torch.manual_seed(3)
-    return kind(UResNetConfig(**{**SMALL, **options}), spec())
+    return kind(kind.Config(**{**SMALL, **options}), spec(), *REST)
 
 
 def preset(name: str, **options: object) -> UResNet:
@@ -31,7 +33,11 @@ def preset(name: str, **options: object) -> UResNet:
     kind = build.target(OmegaConf.create(node), "network")
     node.pop("_target_")
     with torch.device("meta"):
-        return kind(UResNetConfig(**{**node, **options}), ImageSpec(3, (1280, 2048), 1, CLASSES))
+        return kind(kind.Config(**{**node, **options}), ImageSpec(3, (1280, 2048), 1, CLASSES), *REST)
+
+
+def logits(net: UResNet, images: torch.Tensor) -> torch.Tensor:
+    return net(images)["pixels"]
 
 
 def count(module: torch.nn.Module) -> int:
@@ -76,7 +82,7 @@ def test_parameter_counts_are_those_of_cosmictagger(name: str, options: dict, pa
 @pytest.mark.parametrize("kind", [UResNet, UResNet3d])
 def test_every_option_gives_logits_and_a_gradient_to_every_parameter(kind: type[UResNet], options: dict) -> None:
     net = network(kind, **options)
-    logits = net(torch.rand(2, 3, 32, 16))
+    logits = net(torch.rand(2, 3, 32, 16))["pixels"]
     assert logits.shape == (2, 3, 3, 32, 16)
     logits.square().sum().backward()
     without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
@@ -89,18 +95,18 @@ def test_planes_meet_only_at_the_bottom() -> None:
     changed = images.clone()
     changed[0, 2] = 0
     apart, together = network(block_concat=True, normalization="none"), network(normalization="none")
-    torch.testing.assert_close(apart(images)[0, :2], apart(changed)[0, :2])
-    assert (together(images)[0, 0] - together(changed)[0, 0]).abs().max() > 1e-6
+    torch.testing.assert_close(logits(apart, images)[0, :2], logits(apart, changed)[0, :2])
+    assert (logits(together, images)[0, 0] - logits(together, changed)[0, 0]).abs().max() > 1e-6
 
 
 def test_in_3d_a_plane_sees_its_neighbours_at_the_bottom() -> None:
     """One convolution down and one up: two planes away is as far as it can see."""
     torch.manual_seed(0)
-    net = UResNet3d(UResNetConfig(**SMALL, normalization="none"), dataclasses.replace(spec(), planes=5))
+    net = UResNet3d(UResNetConfig(**SMALL, normalization="none"), dataclasses.replace(spec(), planes=5), *REST)
     images = torch.rand(1, 5, 32, 16)
     changed = images.clone()
     changed[0, 4] = 0
-    difference = (net(images) - net(changed))[0].abs().amax((1, 2, 3))
+    difference = (logits(net, images) - logits(net, changed))[0].abs().amax((1, 2, 3))
     assert (difference[2:] > 1e-7).all()
     torch.testing.assert_close(difference[:2], torch.zeros(2))
 
@@ -128,8 +134,8 @@ def test_weights_of_2d_fit_3d_but_where_planes_meet() -> None:
 def test_planes_share_weights() -> None:
     net = network(block_concat=True, normalization="none")
     image = torch.rand(1, 1, 32, 16).expand(1, 3, 32, 16)
-    logits = net(image)
-    torch.testing.assert_close(logits[0, 0], logits[0, 2])
+    planes = logits(net, image)[0]
+    torch.testing.assert_close(planes[0], planes[2])
 
 
 def test_upsampling_before_or_after_the_1x1_convolution_is_the_same() -> None:
@@ -139,7 +145,7 @@ def test_upsampling_before_or_after_the_1x1_convolution_is_the_same() -> None:
     x = torch.rand(3, 8, 8, 4, dtype=torch.float64)
     after = torch.nn.functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
     expected = torch.nn.functional.leaky_relu(decoder.up.norm(decoder.up.conv(after)), 0.01)
-    torch.testing.assert_close(decoder.up(x), expected)
+    torch.testing.assert_close(decoder.up(x, expected), expected)
 
 
 def test_concatenation_as_a_sum_of_convolutions_is_the_same() -> None:
@@ -152,8 +158,8 @@ def test_concatenation_as_a_sum_of_convolutions_is_the_same() -> None:
 
 def test_memory_layout_does_not_change_the_result() -> None:
     net, images = network().double().eval(), torch.rand(2, 3, 32, 16, dtype=torch.float64)
-    expected = net(images)
-    torch.testing.assert_close(net.to(memory_format=torch.channels_last)(images), expected)
+    expected = logits(net, images)
+    torch.testing.assert_close(logits(net.to(memory_format=torch.channels_last), images), expected)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +173,7 @@ def test_memory_layout_does_not_change_the_result() -> None:
 )
 def test_sizes_that_can_not_be_halved_are_refused(shape: tuple, downsample: int, depth: int, says: str) -> None:
     with pytest.raises(UserError, match="can be halved") as error:
-        UResNet(UResNetConfig(depth=depth), ImageSpec(3, shape, downsample, CLASSES))
+        UResNet(UResNetConfig(depth=depth), ImageSpec(3, shape, downsample, CLASSES), *REST)
     assert says in str(error.value)
 
 

@@ -4,23 +4,29 @@ import numpy as np
 import pytest
 import torch
 
+from airshower.data.dense import DensePixels, Densifier
 from airshower.data.source import ImageSpec
-from airshower.tasks.segmentation import ImageSample, Segmentation
-from airshower.tasks.segmentation_metrics import METRICS, confusion_per_image, count_images, named_metrics
+from airshower.tasks.segmentation import Sample, Segmentation
+from airshower.tasks.segmentation_metrics import METRICS, count_images, named_metrics
 
 SCHEMES = ("none", "light", "even", "focal")
 SPEC = ImageSpec(2, (8, 6), 0, ("background", "cosmic", "neutrino"))
 
 
 def task(scheme: str) -> Segmentation:
-    return Segmentation(Segmentation.Config(scheme), SPEC, log_transform=False)
+    return Segmentation(Segmentation.Config(scheme), SPEC, Densifier(SPEC))
 
 
-def example(events: int = 3, classes: int = 3) -> tuple[torch.Tensor, ImageSample]:
+def example(events: int = 3, classes: int = 3) -> tuple[torch.Tensor, Sample]:
     generator = torch.Generator().manual_seed(1)
     logits = torch.randn(events, 2, 3, 8, 6, generator=generator, dtype=torch.float64) * 2
     label = torch.randint(0, classes, (events, 2, 8, 6), generator=generator, dtype=torch.uint8)
-    return logits, ImageSample(torch.zeros(events, 2, 8, 6), label)
+    return logits, Sample(DensePixels(torch.zeros(events, 2, 8, 6), label), {})
+
+
+def confusion(label: torch.Tensor, predicted: torch.Tensor) -> torch.Tensor:
+    logits = torch.nn.functional.one_hot(predicted.long(), 3).movedim(-1, 2)
+    return DensePixels(torch.zeros(label.shape), label).confusion(logits)
 
 
 def plain_loss(scheme: str, logits: np.ndarray, label: np.ndarray) -> float:
@@ -44,9 +50,9 @@ def plain_loss(scheme: str, logits: np.ndarray, label: np.ndarray) -> float:
     return loss
 
 
-def loss_of(scheme: str, logits: torch.Tensor, sample: ImageSample) -> torch.Tensor:
+def loss_of(scheme: str, logits: torch.Tensor, sample: Sample) -> torch.Tensor:
     segmentation = task(scheme)
-    terms = segmentation.loss(logits, sample, segmentation.totals(sample))
+    terms = segmentation.loss({"pixels": logits}, sample, segmentation.totals(sample))
     return (terms.total / terms.weight).sum()
 
 
@@ -54,7 +60,7 @@ def loss_of(scheme: str, logits: torch.Tensor, sample: ImageSample) -> torch.Ten
 @pytest.mark.parametrize("classes", [1, 2, 3])
 def test_loss_follows_the_formula_also_where_a_class_is_missing(scheme: str, classes: int) -> None:
     logits, sample = example(classes=classes)
-    expected = plain_loss(scheme, logits.numpy(), sample.label.numpy())
+    expected = plain_loss(scheme, logits.numpy(), sample.pixels.label.numpy())
     assert float(loss_of(scheme, logits, sample)) == pytest.approx(expected, rel=1e-10)
 
 
@@ -63,7 +69,7 @@ def test_normaliser_from_the_labels_is_the_sum_of_weights(scheme: str) -> None:
     logits, sample = example()
     segmentation = task(scheme)
     totals = segmentation.totals(sample)
-    weight = segmentation.loss(logits, sample, totals).weight
+    weight = segmentation.loss({"pixels": logits}, sample, totals).weight
     normaliser = segmentation.normaliser(totals)
     if scheme == "focal":
         assert normaliser is None
@@ -77,7 +83,7 @@ def test_focal_weight_carries_no_gradient() -> None:
     logits.requires_grad_()
     loss_of("focal", logits, sample).backward()
     p = logits.detach().softmax(2)
-    onehot = torch.nn.functional.one_hot(sample.label.long(), 3).movedim(-1, 2)
+    onehot = torch.nn.functional.one_hot(sample.pixels.label.long(), 3).movedim(-1, 2)
     weight = (1 - (p * onehot).sum(2, keepdim=True)) ** 2 / 3
     expected = weight * (p - onehot) / weight.sum((2, 3, 4), keepdim=True)
     torch.testing.assert_close(logits.grad, expected)
@@ -86,10 +92,10 @@ def test_focal_weight_carries_no_gradient() -> None:
 @pytest.mark.parametrize("scheme", SCHEMES)
 def test_sure_and_right_predictions_stay_finite(scheme: str) -> None:
     _, sample = example()
-    logits = 200.0 * torch.nn.functional.one_hot(sample.label.long(), 3).movedim(-1, 2).float()
+    logits = 200.0 * torch.nn.functional.one_hot(sample.pixels.label.long(), 3).movedim(-1, 2).float()
     logits.requires_grad_()
     segmentation = task(scheme)
-    terms = segmentation.loss(logits, sample, segmentation.totals(sample))
+    terms = segmentation.loss({"pixels": logits}, sample, segmentation.totals(sample))
     loss = (terms.total / terms.weight.clamp_min(1e-38)).sum()
     loss.backward()
     assert float(loss.detach()) == pytest.approx(0.0, abs=1e-6)
@@ -99,7 +105,7 @@ def test_sure_and_right_predictions_stay_finite(scheme: str) -> None:
 def test_metrics_of_one_image_by_hand() -> None:
     truth = torch.tensor([[[[0, 1, 1, 2]]]], dtype=torch.uint8)
     predicted = torch.tensor([[[[0, 1, 2, 2]]]])
-    named = named_metrics(count_images(confusion_per_image(truth, predicted, 3)))
+    named = named_metrics(count_images(confusion(truth, predicted)))
     assert named["plane0/Total_Accuracy"] == 3 / 4
     assert named["plane0/Non_Bkg_Accuracy"] == pytest.approx(2 / 3)
     assert named["plane0/Cosmic_IoU"] == named["plane0/Neutrino_IoU"] == 1 / 2
@@ -110,10 +116,10 @@ def test_image_without_foreground_has_no_accuracy_and_full_iou() -> None:
     empty = torch.zeros(1, 1, 2, 2, dtype=torch.uint8)
     full = torch.ones(1, 1, 2, 2, dtype=torch.uint8)
     label = torch.cat([empty, full])
-    named = named_metrics(count_images(confusion_per_image(label, label.long(), 3)))
+    named = named_metrics(count_images(confusion(label, label)))
     assert named["plane0/Non_Bkg_Accuracy"] == 1.0  # the mean over the one image that has foreground
     assert named["plane0/Neutrino_IoU"] == 1.0
-    alone = named_metrics(count_images(confusion_per_image(empty, empty.long(), 3)))
+    alone = named_metrics(count_images(confusion(empty, empty)))
     assert np.isnan(alone["plane0/Non_Bkg_Accuracy"])
 
 
@@ -121,7 +127,7 @@ def test_per_image_values_are_means_over_images() -> None:
     generator = torch.Generator().manual_seed(5)
     label = torch.randint(0, 3, (4, 2, 8, 6), generator=generator, dtype=torch.uint8)
     predicted = torch.randint(0, 3, (4, 2, 8, 6), generator=generator)
-    named = named_metrics(count_images(confusion_per_image(label, predicted, 3)))
+    named = named_metrics(count_images(confusion(label, predicted)))
     iou = []
     for event in range(4):
         a, b = label[event, 1].numpy() == 1, predicted[event, 1].numpy() == 1
@@ -135,8 +141,9 @@ def test_metrics_do_not_depend_on_the_batch_size(sizes: tuple[int, ...]) -> None
     segmentation = task("light")
 
     def counters(cut: slice) -> dict[str, torch.Tensor]:
-        part = ImageSample(sample.image[cut], sample.label[cut])
-        return segmentation.count(part, logits[cut], segmentation.loss(logits[cut], part, segmentation.totals(part)))
+        part = Sample(DensePixels(sample.pixels.input[cut], sample.pixels.label[cut]), {})
+        outputs = {"pixels": logits[cut]}
+        return segmentation.count(part, outputs, segmentation.loss(outputs, part, segmentation.totals(part)))
 
     whole, start, summed = counters(slice(None)), 0, {}
     for size in sizes:

@@ -35,6 +35,7 @@ class FrameworkConfig:
     intra_op_parallelism_threads: int = number(0, low=0)
     environment_variables: dict[str, str] = field(default_factory=dict)
     distributed_mode: str = choice("ddp", "fsdp")
+    sparse_backend: str = choice("auto", "torch", "spconv")
 
 
 @dataclass

@@ -1,6 +1,7 @@
 """Batches: what one read of a source gives."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -34,11 +35,13 @@ class SparseImages:
 
 @dataclass(frozen=True)
 class Batch:
-    """Sparse images with the entries they were read from (int64 [n]) and their event ids (int64 [n, 3])."""
+    """Sparse images with the entries they were read from (int64 [n]) and their event ids (int64 [n, 3]); `truth` finds
+    the events' truth when it is asked for, see `source.Source.truth`."""
 
     images: SparseImages
     entries: np.ndarray
     event_ids: np.ndarray
+    truth: Callable[[], dict[str, np.ndarray]] = dict
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -4,10 +4,72 @@ Downsampling by 2^d follows larcv: a wire pixel becomes the average over its 2^d
 zero; a label becomes the largest (neutrino before cosmic before background).
 """
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from airshower.data.batch import SparseImages
+from airshower.data.source import ImageSpec
+
+
+@dataclass(frozen=True)
+class DensePixels:
+    """All pixels: `input` [events, planes, rows, columns] float32 and `label` of the same shape uint8 (None without
+    truth). Logits are [events, planes, classes, rows, columns]. See `data.pixels.Pixels`."""
+
+    input: Tensor
+    label: Tensor | None
+
+    @property
+    def values(self) -> Tensor:
+        """As `input`."""
+        return self.input
+
+    @property
+    def target(self) -> Tensor:
+        """[events * planes, rows, columns]."""
+        return self.label.flatten(0, 1).long()
+
+    @property
+    def plane(self) -> Tensor:
+        """[events * planes, 1, 1]."""
+        events, planes = self.input.shape[:2]
+        return torch.arange(planes, device=self.input.device).repeat(events)[:, None, None]
+
+    def flat(self, logits: Tensor) -> Tensor:
+        """[events * planes, classes, rows, columns]."""
+        return logits.flatten(0, 1)
+
+    def sum_by_plane(self, values: Tensor) -> Tensor:
+        """See `Pixels`."""
+        return values.unflatten(0, (-1, self.input.shape[1])).sum((0, 2, 3))
+
+    def class_counts(self, classes: int) -> Tensor:
+        """See `Pixels`."""
+        labels = self.label.flatten(2)
+        counts = [(labels == index).sum((0, 2)) for index in range(1, classes)]
+        pixels = labels.shape[0] * labels.shape[2]
+        return torch.stack([pixels - sum(counts), *counts], 1)
+
+    def confusion(self, logits: Tensor) -> Tensor:
+        """See `Pixels`."""
+        (events, planes), classes = self.label.shape[:2], logits.shape[2]
+        cell = self.label.flatten(0, 1).flatten(1).long() * classes + logits.argmax(2).flatten(0, 1).flatten(1)
+        cell += torch.arange(events * planes, device=cell.device)[:, None] * classes**2
+        counts = torch.bincount(cell.flatten(), minlength=events * planes * classes**2)
+        return counts.view(events, planes, classes, classes)
+
+    def found(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """See `Pixels`."""
+        label = logits.argmax(2)
+        event, plane, column, row = torch.nonzero(label.transpose(2, 3), as_tuple=True)
+        image = event * label.shape[1] + plane
+        return image, row, column, label[event, plane, row, column], logits[event, plane, :, row, column]
+
+    def event_images(self, logits: Tensor, event: int) -> tuple[Tensor, Tensor | None, Tensor]:
+        """See `Pixels`."""
+        return self.input[event], None if self.label is None else self.label[event], logits[event].argmax(1)
 
 
 class Densifier:
@@ -17,12 +79,12 @@ class Densifier:
     than the scatter itself, so only the pixels written last time are set back to zero.
     """
 
-    def __init__(self, downsample: int, log_transform: bool = False):
-        self.downsample, self.log_transform = downsample, log_transform
+    def __init__(self, spec: ImageSpec):
+        self.downsample, self.log_transform = spec.downsample, spec.log_transform
         self.image = self.label = self.written = None
 
-    def __call__(self, images: SparseImages) -> tuple[Tensor, Tensor | None]:
-        """Image [events, planes, rows, columns] float32 and, if there is truth, label of the same shape uint8."""
+    def __call__(self, images: SparseImages) -> DensePixels:
+        """The pooled images."""
         rows, columns = (size >> self.downsample for size in images.shape)
         shape = (*images.counts.shape, rows, columns)
         self._clear(shape, images)
@@ -37,7 +99,7 @@ class Densifier:
         if images.label is not None:
             self.label.view(-1).scatter_reduce_(0, index, images.label, "amax")
         self.written = index
-        return self.image, self.label if images.label is not None else None
+        return DensePixels(self.image, self.label if images.label is not None else None)
 
     def _clear(self, shape: tuple[int, ...], images: SparseImages) -> None:
         if self.image is None or self.image.shape != shape or self.image.device != images.value.device:

@@ -7,19 +7,25 @@ from typing import Any, Protocol
 import numpy as np
 
 from airshower.data.batch import Batch
+from airshower.data.pixels import FoundPixels
 
 
 @dataclass(frozen=True)
 class ImageSpec:
     """What a source's images look like: what a network is checked against.
 
-    `shape` (rows, columns) as read and `pooled` after downsampling by 2^`downsample`; `classes` names the labels.
+    `shape` (rows, columns) as read and `pooled` after downsampling by 2^`downsample`; `log_transform` says that values
+    become log(1 + x) then. `classes` names the labels of pixels, `event_classes` those of events. `pixel_size` is the
+    extent of a pixel as read, along rows and columns, in cm.
     """
 
     planes: int
     shape: tuple[int, int]
     downsample: int
     classes: tuple[str, ...]
+    log_transform: bool = False
+    event_classes: tuple[str, ...] = ()
+    pixel_size: tuple[float, float] = (1.0, 1.0)
 
     @property
     def pooled(self) -> tuple[int, int]:
@@ -35,9 +41,8 @@ def halvings(shape: tuple[int, int]) -> int:
 class PredictionWriter(Protocol):
     """Writes predictions in the detector's own format; a context manager, which opens the file."""
 
-    def pack(self, labels: np.ndarray, scores: np.ndarray | None) -> Any:
-        """What the file holds of one event, from class per pixel (uint8 [planes, rows, columns]) and scores (f4
-        [planes, classes, ...]); needs no open file."""
+    def pack(self, found: FoundPixels) -> Any:
+        """What the file holds of one event; needs no open file."""
         ...
 
     def append(self, entry: int, packed: Any) -> None:
@@ -63,8 +68,8 @@ class Source(Protocol):
         ...
 
     def truth(self, entries: np.ndarray) -> dict[str, np.ndarray]:
-        """Per-event truth to study performance against: `energy` in GeV and `interaction`, the name of the event's
-        class; empty where the files have none."""
+        """Per-event truth, what the files have of it: `energy` in GeV, `interaction`, the name of the event's class,
+        and `vertex` [events, planes, 2], its row and column in pixels as read, NaN where there is none."""
         ...
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> PredictionWriter:

@@ -19,7 +19,8 @@ def run(job: Job) -> int:
     in the order of the events."""
     mode, selection, folder, ranks = job.settings.mode, job.splits.whole, job.folder / "predictions", job.ranks
     path, state = ranks.from_master(lambda: checkpoint.find_and_load(mode.weights_location or str(job.folder)))
-    task, network = job.build_task(), job.build_network()
+    task = job.build_task()
+    network = job.build_network(task.outputs)
     checkpoint.load_weights(network, state, path)
     entries = selection.entries[mode.start_index :]
     if not len(entries):

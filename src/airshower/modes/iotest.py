@@ -62,7 +62,7 @@ def _read(job: Job, task: Task, dealer: Dealer, products: "Products") -> Reading
                 sample = task.prepare(batch.to(job.device))
                 synchronize(job.device)
                 images, nbytes = images + len(batch), nbytes + batch.nbytes
-                products.add(batch, {"image": sample.image, "label": sample.label})
+                products.add(batch, {"image": sample.pixels.values, "label": sample.pixels.label})
             now = time.perf_counter()
             seconds.append(now - last)
             last = now

@@ -19,8 +19,9 @@ from airshower.tasks.task import Task
 class Job:
     """One run on one rank.
 
-    `config` is the resolved config as yaml, `folder` the run's output; `build_network` and `build_task` construct
-    from the typed config, so that a mode without a network never builds one. `stop` is for modes that can go on later.
+    `config` is the resolved config as yaml, `folder` the run's output; `build_task` and `build_network`, which is given
+    the task's outputs, construct from the typed config, so that a mode without a network builds none. `stop` is for
+    modes that can go on later.
     """
 
     settings: Settings
@@ -33,5 +34,5 @@ class Job:
     precision: Precision
     splits: Splits
     order: str
-    build_network: Callable[[], nn.Module]
     build_task: Callable[[], Task]
+    build_network: Callable[[dict[str, int]], nn.Module]

@@ -47,7 +47,8 @@ class Trainer:
 
     def __init__(self, job: Job):
         self.job, self.run, self.mode = job, job.settings.run, job.settings.mode
-        self.task, self.network = job.build_task(), job.build_network()
+        self.task = job.build_task()
+        self.network = job.build_network(self.task.outputs)
         if self.mode.weights_location:
             path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))
             checkpoint.load_weights(self.network, state, path)

@@ -1,47 +1,86 @@
 """Operations on dense images, of which topologies are built.
 
 A topology asks for convolutions, normalizations and changes of resolution here and never names a layer of torch's; the
-same topology over other operations is another network.
+same topology over other operations is another network. What it hands from layer to layer is a map: here a tensor, in
+`sparse` features of sites.
 """
 
 import math
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 NEGATIVE_SLOPE = 0.01
+Map = TypeVar("Map")
 
 
-class Operations(Protocol):
-    """Builders of layers, and the functions that have no weights. Planes are folded into the batch axis."""
+class Operations(Protocol[Map]):
+    """Builders of layers, and the functions that have no weights. Planes are folded into the batch axis.
+
+    `bottom` are the operations of the deepest layer.
+    """
+
+    bottom: "Operations"
+
+    def enter(self, inputs: Any) -> Map:
+        """The network's input as a map of one channel."""
+        ...
+
+    def leave(self, x: Map, planes: int) -> Tensor:
+        """A map as the network's output, per pixel."""
+        ...
+
+    def images(self, x: Map, planes: int) -> Tensor:
+        """A map as dense images [events, planes, channels, rows, columns]."""
+        ...
+
+    def event_mean(self, x: Map, planes: int) -> Tensor:
+        """The mean over the pixels of each event [events, channels]; `x` is of joined planes."""
+        ...
+
+    def to_bottom(self, x: Map) -> Any:
+        """A map as the operations of the deepest layer take it."""
+        ...
+
+    def from_bottom(self, y: Any, x: Map) -> Map:
+        """What the deepest layer made of `to_bottom(x)`, as a map."""
+        ...
 
     def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
         """A convolution that keeps the image's size (stride 1) or halves it (kernel 2, stride 2)."""
         ...
 
     def transposed_conv(self, inputs: int, outputs: int) -> nn.Module:
-        """A convolution that doubles the image's size."""
+        """A convolution that doubles the image's size; called with (map, the map at that size to come to)."""
         ...
 
     def norm(self, channels: int) -> nn.Module:
         """The normalization that the config names."""
         ...
 
-    def activation(self, x: Tensor) -> Tensor:
+    def activation(self, x: Map) -> Map:
         """Leaky ReLU; may overwrite `x`."""
         ...
 
-    def pool(self, x: Tensor) -> Tensor:
+    def add(self, x: Map, y: Map) -> Map:
+        """The sum."""
+        ...
+
+    def add_(self, x: Map, y: Map) -> Map:
+        """The sum; may overwrite `x`, which must not be an activation."""
+        ...
+
+    def pool(self, x: Map) -> Map:
         """The largest of each 2 x 2 pixels."""
         ...
 
-    def upsample(self, x: Tensor) -> Tensor:
-        """The image at twice its size, interpolated."""
+    def upsample(self, x: Map, to: Map) -> Map:
+        """The image at twice its size, that of `to`, interpolated."""
         ...
 
-    def concat_conv(self, conv: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def concat_conv(self, conv: nn.Module, x: Map, y: Map) -> Map:
         """`conv` (1 x 1) of the channels of x followed by those of y."""
         ...
 
@@ -53,12 +92,12 @@ class Operations(Protocol):
         """A convolution, of joined maps, through which the planes of an event see each other."""
         ...
 
-    def join_planes(self, x: Tensor, planes: int) -> Tensor:
+    def join_planes(self, x: Map, planes: int) -> Map:
         """Bring the planes of each event together."""
         ...
 
-    def split_planes(self, x: Tensor, planes: int) -> Tensor:
-        """The inverse of `join_planes`."""
+    def split_planes(self, y: Map, x: Map, planes: int) -> Map:
+        """Take the planes of `join_planes(x)` apart."""
         ...
 
 
@@ -66,16 +105,40 @@ class Dense2d:
     """Dense images [events * planes, channels, rows, columns]; joined, the planes are channels of one image."""
 
     def __init__(self, normalization: str, bias: bool):
-        self.normalization, self.bias = normalization, bias
+        self.normalization, self.bias, self.bottom = normalization, bias, self
+
+    def enter(self, images: Tensor) -> Tensor:
+        """[events, planes, rows, columns] -> [events * planes, 1, rows, columns]."""
+        return images.flatten(0, 1).unsqueeze(1)
+
+    def leave(self, x: Tensor, planes: int) -> Tensor:
+        """[events * planes, channels, ...] -> [events, planes, channels, ...]."""
+        return x.unflatten(0, (-1, planes))
+
+    def images(self, x: Tensor, planes: int) -> Tensor:
+        """As `leave`."""
+        return x.unflatten(0, (-1, planes))
+
+    def event_mean(self, x: Tensor, planes: int) -> Tensor:
+        """Joined planes are one image."""
+        return x.mean((2, 3))
+
+    def to_bottom(self, x: Tensor) -> Tensor:
+        """As it is."""
+        return x
+
+    def from_bottom(self, y: Tensor, x: Tensor) -> Tensor:
+        """As it is."""
+        return y
 
     def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
         """See `Operations`."""
         padding = (kernel - 1) // 2 if stride == 1 else 0
-        return _initialised(nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=self.bias))
+        return initialised(nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=self.bias))
 
     def transposed_conv(self, inputs: int, outputs: int) -> nn.Module:
         """See `Operations`."""
-        return _initialised(nn.ConvTranspose2d(inputs, outputs, 2, 2, bias=self.bias))
+        return initialised(TransposedConv(inputs, outputs, 2, 2, bias=self.bias))
 
     def norm(self, channels: int) -> nn.Module:
         """Batch statistics are over the events and planes of one micro-batch, on one rank or (`sync_batch`) on all.
@@ -99,11 +162,19 @@ class Dense2d:
         """In place: its gradient follows from its output, so one map less is kept for the backward pass."""
         return functional.leaky_relu_(x, NEGATIVE_SLOPE)
 
+    def add(self, x: Tensor, y: Tensor) -> Tensor:
+        """See `Operations`."""
+        return x + y
+
+    def add_(self, x: Tensor, y: Tensor) -> Tensor:
+        """See `Operations`."""
+        return x.add_(y)
+
     def pool(self, x: Tensor) -> Tensor:
         """See `Operations`."""
         return functional.max_pool2d(x, 2)
 
-    def upsample(self, x: Tensor) -> Tensor:
+    def upsample(self, x: Tensor, to: Tensor) -> Tensor:
         """Bilinear."""
         return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
@@ -124,9 +195,9 @@ class Dense2d:
         """[events * planes, channels, ...] -> [events, planes * channels, ...]."""
         return x.unflatten(0, (-1, planes)).flatten(1, 2).contiguous(memory_format=_format_of(x))
 
-    def split_planes(self, x: Tensor, planes: int) -> Tensor:
+    def split_planes(self, y: Tensor, x: Tensor, planes: int) -> Tensor:
         """[events, planes * channels, ...] -> [events * planes, channels, ...]."""
-        return x.unflatten(1, (planes, -1)).flatten(0, 1).contiguous(memory_format=_format_of(x))
+        return y.unflatten(1, (planes, -1)).flatten(0, 1).contiguous(memory_format=_format_of(y))
 
 
 class Dense3d(Dense2d):
@@ -141,13 +212,25 @@ class Dense3d(Dense2d):
         """Kernel [3, 1, 1] along the planes, or [1, 1, 1] if there is one."""
         return PlaneConv(inputs, outputs, planes, self.bias) if planes > 1 else self.conv(inputs, outputs, 1)
 
+    def event_mean(self, x: Tensor, planes: int) -> Tensor:
+        """Joined planes are images still."""
+        return x.mean((2, 3)).unflatten(0, (-1, planes)).mean(1)
+
     def join_planes(self, x: Tensor, planes: int) -> Tensor:
         """Planes are neighbours already."""
         return x
 
-    def split_planes(self, x: Tensor, planes: int) -> Tensor:
+    def split_planes(self, y: Tensor, x: Tensor, planes: int) -> Tensor:
         """See `join_planes`."""
-        return x
+        return y
+
+
+class TransposedConv(nn.ConvTranspose2d):
+    """torch's, called as a topology does."""
+
+    def forward(self, x: Tensor, to: Tensor) -> Tensor:
+        """[n, inputs, h, w] -> [n, outputs, 2h, 2w]."""
+        return super().forward(x)
 
 
 class PlaneConv(nn.Module):
@@ -161,7 +244,7 @@ class PlaneConv(nn.Module):
         self.planes = planes
         self.weight = nn.Parameter(torch.empty(outputs, inputs, 3))
         self.bias = nn.Parameter(torch.empty(outputs)) if bias else None
-        _initialised(self)
+        initialised(self)
 
     def forward(self, x: Tensor) -> Tensor:
         """[events * planes, inputs, h, w] -> [events * planes, outputs, h, w]."""
@@ -181,7 +264,8 @@ def _format_of(x: Tensor) -> torch.memory_format:
     return torch.channels_last if last else torch.contiguous_format
 
 
-def _initialised(layer: nn.Module) -> nn.Module:
+def initialised(layer: nn.Module) -> nn.Module:
+    """The layer with Xavier-uniform weights (Glorot & Bengio 2010) and no bias."""
     nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:
         nn.init.zeros_(layer.bias)

@@ -4,15 +4,24 @@ Source: Acciarri et al., Cosmic Ray Background Removal With Deep Neural Networks
 649917. The planes run through the same layers as one batch; only the deepest layer sees an event's planes together.
 """
 
+import math
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from airshower.config.fields import choice, number
+from airshower.config.schema import FrameworkConfig
+from airshower.data.dense import Densifier
+from airshower.data.pixels import PixelMaker
+from airshower.data.sites import SitePooler
 from airshower.data.source import ImageSpec, halvings
 from airshower.errors import UserError
-from airshower.networks.operations import Dense2d, Dense3d, Operations
+from airshower.networks.operations import Dense2d, Dense3d, Map, Operations
+from airshower.networks.sparse import Sparse2d, Sparse3d
+from airshower.networks.sparse_backends import sparse_backend
 
 
 @dataclass
@@ -34,39 +43,72 @@ class UResNetConfig:
     upsampling: str = choice("interpolation", "convolutional")
     normalization: str = choice("batch", "none", "group", "layer", "sync_batch")
     bias: bool = True
+    event_filters: int = number(128, low=1)
+    event_blocks: int = number(4, low=0)
+    vertex_depth: int = number(2, low=0)
+
+
+@dataclass
+class SparseUResNetConfig(UResNetConfig):
+    """`network.*` of the sparse ones."""
+
+    bottleneck: str = choice("dense", "sparse")
 
 
 class UResNet(nn.Module):
-    """Images [events, planes, rows, columns] -> logits [events, planes, classes, rows, columns]."""
+    """What `sees` makes of images -> the `outputs` asked for, by name.
+
+    `pixels`: logits of each pixel, for images [events, planes, rows, columns] they are [events, planes, classes, rows,
+    columns]. `event`: logits [events, classes], of the deepest features. `vertex`: [events, planes, 3, rows, columns]
+    on a coarse grid, see `VertexHead`.
+    """
 
     Config = UResNetConfig
     reads = "wire_images"
-    operations: type[Dense2d] = Dense2d
+    sees: type[PixelMaker] = Densifier
+    operations: type[Operations] = Dense2d
 
-    def __init__(self, config: UResNetConfig, spec: ImageSpec):
+    def __init__(self, config: UResNetConfig, spec: ImageSpec, outputs: dict[str, int], framework: FrameworkConfig):
         super().__init__()
         _check_sizes(config, spec)
-        self.planes = spec.planes
-        ops = self.operations(config.normalization, config.bias)
+        self.planes, self.vertex_depth = spec.planes, config.vertex_depth
+        self.ops = ops = self.build_operations(config, framework)
         filters = [_filters(config, level) for level in range(config.depth + 1)]
         self.initial = ConvBlock(ops, ops.conv(1, filters[0], 5), filters[0])
         self.encoder = nn.ModuleList(Encoder(ops, config, *pair) for pair in pairwise(filters))
-        self.deepest = Deepest(ops, config, filters[-1], spec.planes)
+        self.deepest = Deepest(ops.bottom, config, filters[-1], spec.planes)
         self.decoder = nn.ModuleList(Decoder(ops, config, deep, shallow) for shallow, deep in pairwise(filters))
         self.final = series(ops, config, filters[0], config.blocks_final)
-        self.classify = ops.conv(filters[0], len(spec.classes), 1)
+        self.classify = ops.conv(filters[0], outputs["pixels"], 1)
+        self.event_head = self.vertex_head = None
+        if "event" in outputs:
+            self.event_head = EventHead(ops.bottom, config, filters[-1], spec.planes, outputs["event"])
+        if "vertex" in outputs:
+            _check_vertex_depth(config)
+            self.vertex_head = VertexHead(ops, filters[config.vertex_depth], outputs["vertex"])
 
-    def forward(self, images: Tensor) -> Tensor:
+    @classmethod
+    def build_operations(cls, config: UResNetConfig, framework: FrameworkConfig) -> Operations:
+        """What the layers are made of."""
+        return cls.operations(config.normalization, config.bias)
+
+    def forward(self, inputs: Any) -> dict[str, Tensor]:
         """See the class."""
-        x = self.initial(images.flatten(0, 1).unsqueeze(1))
-        skips = []
+        ops, outputs, skips = self.ops, {}, []
+        x = self.initial(ops.enter(inputs))
         for encoder in self.encoder:
             skips.append(x)
             x = encoder(x)
-        x = self.deepest(x)
-        for decoder in reversed(self.decoder):
-            x = decoder(x, skips.pop())
-        return self.classify(self.final(x)).unflatten(0, (-1, self.planes))
+        bottom = ops.to_bottom(x)
+        if self.event_head is not None:
+            outputs["event"] = self.event_head(bottom)
+        x = ops.from_bottom(self.deepest(bottom), x)
+        for level in reversed(range(len(self.decoder))):
+            x = self.decoder[level](x, skips.pop())
+            if self.vertex_head is not None and level == self.vertex_depth:
+                outputs["vertex"] = ops.images(self.vertex_head(x), self.planes)
+        outputs["pixels"] = ops.leave(self.classify(self.final(x)), self.planes)
+        return outputs
 
 
 class UResNet3d(UResNet):
@@ -78,6 +120,31 @@ class UResNet3d(UResNet):
     operations = Dense3d
 
 
+class UResNetSparse(UResNet):
+    """`UResNet` on the pixels that are not empty: `pixels` are logits [sites, classes]. Weights as `UResNet`.
+
+    The bottleneck is computed on dense images, or with `network.bottleneck=sparse` on sites, too.
+    """
+
+    Config = SparseUResNetConfig
+    sees = SitePooler
+    operations = Sparse2d
+
+    @classmethod
+    def build_operations(cls, config: SparseUResNetConfig, framework: FrameworkConfig) -> Operations:
+        """See `UResNet`."""
+        if framework.compile:
+            raise UserError("framework.compile=true: sparse networks can't be compiled; use framework.compile=false")
+        backend = sparse_backend(framework.sparse_backend)
+        return cls.operations(config.normalization, config.bias, config.bottleneck, backend)
+
+
+class UResNetSparse3d(UResNetSparse):
+    """`UResNet3d` on the pixels that are not empty."""
+
+    operations = Sparse3d
+
+
 class ConvBlock(nn.Module):
     """Convolution, normalization and, unless told otherwise, activation."""
 
@@ -87,7 +154,7 @@ class ConvBlock(nn.Module):
         self.conv = conv
         self.norm = ops.norm(channels)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Map) -> Map:
         """Same number of dimensions as `x`."""
         x = self.norm(self.conv(x))
         return self.ops.activation(x) if self.active else x
@@ -102,9 +169,9 @@ class ResidualBlock(nn.Module):
         self.first = ConvBlock(ops, ops.conv(channels, channels, kernel), channels)
         self.second = ConvBlock(ops, ops.conv(channels, channels, kernel), channels, active=False)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Map) -> Map:
         """Same shape as `x`."""
-        return self.ops.activation(self.second(self.first(x)).add_(x))
+        return self.ops.activation(self.ops.add_(self.second(self.first(x)), x))
 
 
 def series(ops: Operations, config: UResNetConfig, channels: int, blocks: int, kernel: int = 3) -> nn.Sequential:
@@ -124,7 +191,7 @@ class Encoder(nn.Module):
         down = ops.conv(inputs, outputs, 1) if self.pooling else ops.conv(inputs, outputs, 2, 2)
         self.down = ConvBlock(ops, down, outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Map) -> Map:
         """[n, inputs, h, w] -> [n, outputs, h/2, w/2]."""
         x = self.blocks(x)
         return self.down(self.ops.pool(x) if self.pooling else x)
@@ -141,10 +208,10 @@ class Deepest(nn.Module):
         self.blocks = series(ops, config, width, config.blocks_deepest_layer, config.filter_size_deepest)
         self.widen = ConvBlock(ops, ops.plane_conv(width, joined, self.planes), joined)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Map) -> Map:
         """Same shape as `x`."""
-        x = self.ops.join_planes(x, self.planes)
-        return self.ops.split_planes(self.widen(self.blocks(self.bottleneck(x))), self.planes)
+        joined = self.ops.join_planes(x, self.planes)
+        return self.ops.split_planes(self.widen(self.blocks(self.bottleneck(joined))), x, self.planes)
 
 
 class Upsample(nn.Module):
@@ -160,10 +227,10 @@ class Upsample(nn.Module):
         self.conv = ops.conv(inputs, outputs, 1) if self.interpolate else ops.transposed_conv(inputs, outputs)
         self.norm = ops.norm(outputs)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """[n, inputs, h, w] -> [n, outputs, 2h, 2w]."""
-        x = self.conv(x)
-        return self.ops.activation(self.norm(self.ops.upsample(x) if self.interpolate else x))
+    def forward(self, x: Map, to: Map) -> Map:
+        """[n, inputs, h, w] -> [n, outputs, 2h, 2w], the size of `to`."""
+        x = self.ops.upsample(self.conv(x), to) if self.interpolate else self.conv(x, to)
+        return self.ops.activation(self.norm(x))
 
 
 class Decoder(nn.Module):
@@ -177,20 +244,64 @@ class Decoder(nn.Module):
         self.connect = ConvBlock(ops, ops.conv(2 * outputs, outputs, 1), outputs) if joins else None
         self.blocks = series(ops, config, outputs, config.blocks_per_layer)
 
-    def forward(self, x: Tensor, skip: Tensor) -> Tensor:
+    def forward(self, x: Map, skip: Map) -> Map:
         """[n, inputs, h, w] and the skip [n, outputs, 2h, 2w] -> [n, outputs, 2h, 2w]."""
-        x = self.up(x)
+        x = self.up(x, skip)
         if self.connect is not None:
             x = self.connect.norm(self.ops.concat_conv(self.connect.conv, x, skip))
             x = self.ops.activation(x)
         elif self.connections == "sum":
-            x = x + skip
+            x = self.ops.add(x, skip)
         return self.blocks(x)
+
+
+class EventHead(nn.Module):
+    """Logits of an event's class from the features at the bottom of all its planes."""
+
+    def __init__(self, ops: Operations, config: UResNetConfig, channels: int, planes: int, classes: int):
+        super().__init__()
+        self.ops, self.planes, width = ops, planes, config.event_filters
+        self.bottleneck = ConvBlock(ops, ops.plane_conv(ops.joined(channels, planes), width, planes), width)
+        self.blocks = series(ops, config, width, config.event_blocks)
+        self.classify = ops.conv(width, classes, 1)
+
+    def forward(self, x: Map) -> Tensor:
+        """Maps of single planes -> [events, classes]."""
+        x = self.bottleneck(self.ops.join_planes(x, self.planes))
+        return self.ops.event_mean(self.classify(self.blocks(x)), self.planes)
+
+
+class VertexHead(nn.Module):
+    """For each cell of a coarse grid three logits: that the neutrino's vertex is in it, and where, from 0 to 1 along
+    rows and columns (after YOLO, Redmon et al. 2016).
+
+    At first all cells are improbable, or their number would drown the one that is right (Lin et al. 2017, 4.1).
+    """
+
+    def __init__(self, ops: Operations, channels: int, outputs: int):
+        super().__init__()
+        self.block = ConvBlock(ops, ops.conv(channels, channels, 3), channels)
+        self.locate = ops.conv(channels, outputs, 1)
+        if self.locate.bias is not None:
+            with torch.no_grad():
+                self.locate.bias[0] = -math.log(1 / 0.01 - 1)
+
+    def forward(self, x: Map) -> Map:
+        """[n, channels, h, w] -> [n, 3, h, w]."""
+        return self.locate(self.block(x))
 
 
 def _filters(config: UResNetConfig, level: int) -> int:
     first = config.n_initial_filters
     return first * 2**level if config.growth_rate == "multiplicative" else first * (level + 1)
+
+
+def _check_vertex_depth(config: UResNetConfig) -> None:
+    if config.vertex_depth >= config.depth:
+        raise UserError(
+            f"network.vertex_depth={config.vertex_depth}: must be less than network.depth={config.depth}, as the "
+            "vertex is found on the way up"
+        )
 
 
 def _check_sizes(config: UResNetConfig, spec: ImageSpec) -> None:

@@ -1,35 +1,37 @@
-"""Segmentation of images: a class for every pixel."""
+"""Segmentation of images: a class for every pixel; with it, if asked for, the event's class and its vertex."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 import torch
 from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
-from airshower.config.fields import choice
+from airshower.config.fields import choice, section
 from airshower.data.batch import Batch
-from airshower.data.dense import Densifier
+from airshower.data.pixels import PixelMaker, Pixels
 from airshower.data.source import ImageSpec, Source
 from airshower.errors import DataError
-from airshower.tasks.segmentation_metrics import confusion_per_image, count_images, named_metrics
+from airshower.tasks.event_class import EventClass, EventClassConfig, missing_truth
+from airshower.tasks.segmentation_metrics import count_images, named_metrics
 from airshower.tasks.segmentation_report import SegmentationReport
 from airshower.tasks.task import LossTerms, Phase
+from airshower.tasks.vertex import Vertex, VertexConfig
 from airshower.writers.figures import event_display
 
 LIGHT_WEIGHTS = (1.0, 1.5, 10.0)
+TRUTH = {"event": "its class (data.particle_producer, data.label_producer)", "vertex": "it (data.particle_producer)"}
 
 
 @dataclass(frozen=True)
-class ImageSample:
-    """`image` [events, planes, rows, columns] float32 and `label` of the same shape uint8 (None without truth), on the
-    device."""
+class Sample:
+    """The pixels of a batch, and for each head asked for the truth, if there is."""
 
-    image: Tensor
-    label: Tensor | None
+    pixels: Pixels
+    heads: dict[str, Any]
 
 
 class Segmentation:
@@ -39,15 +41,12 @@ class Segmentation:
     `none` w = 1; `light` 1, 1.5, 10 for background, cosmic, neutrino; `even` w = 1/3 / (n + 1) with n the pixels of
     the pixel's class in the plane; `focal` w = (1 - p)^2 / 3 with p the probability of the true class, without
     gradient (Lin et al. 2017). The schemes are those of Acciarri et al., Frontiers in AI 4 (2021) 649917.
+
+    The losses of `event_class.EventClass` and `vertex.Vertex` are added where their weight is not 0. A sparse network's
+    pixels are those that are not empty.
     """
 
     reads = "wire_images"
-    headline: ClassVar[dict[str, str]] = {
-        "loss": "loss",
-        "Average/Non_Bkg_Accuracy": "non-background accuracy",
-        "Average/Cosmic_IoU": "cosmic IoU",
-        "Average/Neutrino_IoU": "neutrino IoU",
-    }
     score = "Average/Dataset_mIoU"
 
     @dataclass
@@ -55,86 +54,129 @@ class Segmentation:
         """`task.*`."""
 
         loss_balance_scheme: str = choice("focal", "light", "even", "none")
+        event: EventClassConfig = section(EventClassConfig)
+        vertex: VertexConfig = section(VertexConfig)
 
-    def __init__(self, config: Config, spec: ImageSpec, log_transform: bool):
-        self.scheme, self.spec = config.loss_balance_scheme, spec
-        self.densify = Densifier(spec.downsample, log_transform)
+    def __init__(self, config: Config, spec: ImageSpec, make_pixels: PixelMaker):
+        self.scheme, self.spec, self.make_pixels = config.loss_balance_scheme, spec, make_pixels
+        self.heads: dict[str, EventClass | Vertex] = {}
+        self.outputs = {"pixels": len(spec.classes)}
+        self.headline = {
+            "loss": "loss",
+            "Average/Non_Bkg_Accuracy": "non-background accuracy",
+            "Average/Cosmic_IoU": "cosmic IoU",
+            "Average/Neutrino_IoU": "neutrino IoU",
+        }
+        if config.event.weight:
+            self.heads["event"] = EventClass(config.event, spec)
+            self.outputs["event"] = len(spec.event_classes)
+            self.headline["Average/EventLabel"] = "event accuracy"
+        if config.vertex.weight:
+            self.heads["vertex"] = Vertex(config.vertex, spec)
+            self.outputs["vertex"] = 3
+            self.headline["Average/VertexDetection"] = "vertex found"
 
-    def prepare(self, batch: Batch) -> ImageSample:
-        """Dense images and, where there are, labels."""
-        return ImageSample(*self.densify(batch.images))
+    def prepare(self, batch: Batch) -> Sample:
+        """Pixels and, where there are, labels."""
+        return Sample(self.make_pixels(batch.images), {name: head.target(batch) for name, head in self.heads.items()})
 
     def phases(self, network: nn.Module) -> list[Phase]:
         """One: the network against the labels."""
 
-        def loss(module: nn.Module, sample: ImageSample, totals: Tensor) -> tuple[LossTerms, Tensor]:
-            logits = module(sample.image).float()
-            return self.loss(logits, sample, totals), logits
+        def loss(module: nn.Module, sample: Sample, totals: Tensor) -> tuple[LossTerms, dict[str, Tensor]]:
+            outputs = self._outputs(module, sample)
+            return self.loss(outputs, sample, totals), outputs
 
         return [Phase("segmentation", network, loss)]
 
-    def totals(self, sample: ImageSample) -> Tensor:
-        """Pixels per plane and class, float64 [planes, classes]. Raises `DataError` where the files have no labels."""
-        if sample.label is None:
+    def totals(self, sample: Sample) -> Tensor:
+        """Pixels per plane and class, and the weights of the heads' terms, float64 in a row. Raises `DataError` where
+        the files have no labels."""
+        if sample.pixels.label is None:
             raise DataError("data.label_producer: is empty, but training needs labels")
-        labels = sample.label.flatten(2)
-        counts = [(labels == index).sum((0, 2)) for index in range(1, len(self.spec.classes))]
-        pixels = labels.shape[0] * labels.shape[2]
-        return torch.stack([pixels - sum(counts), *counts], 1).double()
+        parts = [sample.pixels.class_counts(len(self.spec.classes)).double().flatten()]
+        for name, head in self.heads.items():
+            if sample.heads[name] is None:
+                raise missing_truth(name, TRUTH[name])
+            parts.append(head.weights(sample.heads[name]))
+        return torch.cat(parts)
 
     def normaliser(self, totals: Tensor) -> Tensor | None:
-        """Sum of pixel weights per plane, or None for focal, whose weights depend on the prediction."""
+        """Sum of pixel weights per plane and weights of the heads, or None for focal, whose weights depend on the
+        prediction."""
         if self.scheme == "focal":
             return None
-        return (self._class_weights(totals) * totals).sum(1)
+        counts = self._counts(totals)
+        return torch.cat([(self._class_weights(counts) * counts).sum(1), totals[counts.numel() :]])
 
-    def loss(self, logits: Tensor, sample: ImageSample, totals: Tensor) -> LossTerms:
-        """One term per plane; `logits` [events, planes, classes, rows, columns], `totals` of the whole step."""
-        target = sample.label.flatten(0, 1).long()
-        entropy = functional.cross_entropy(logits.flatten(0, 1), target, reduction="none")
+    def loss(self, outputs: dict[str, Tensor], sample: Sample, totals: Tensor) -> LossTerms:
+        """One term per plane, then those of the heads; `totals` of the whole step."""
+        pixels = sample.pixels
+        entropy = functional.cross_entropy(pixels.flat(outputs["pixels"]), pixels.target, reduction="none")
         if self.scheme == "none":
             weight = torch.ones_like(entropy)
         elif self.scheme == "focal":
             # the true class's probability is exp(-entropy): no second softmax, and no rounding of 1 - p near p = 1
             weight = torch.expm1(-entropy.detach()).square_().div_(3.0)
         else:
-            plane = torch.arange(self.spec.planes, device=target.device).repeat(len(logits))
-            weight = self._class_weights(totals).to(entropy.dtype)[plane[:, None, None], target]
-        planes = (-1, self.spec.planes)
-        total = (weight * entropy).unflatten(0, planes).sum((0, 2, 3))
-        return LossTerms(total, weight.unflatten(0, planes).sum((0, 2, 3)))
+            weight = self._class_weights(self._counts(totals)).to(entropy.dtype)[pixels.plane, pixels.target]
+        terms = [(pixels.sum_by_plane(weight * entropy), pixels.sum_by_plane(weight))]
+        terms += [head.loss(outputs[name], sample.heads[name]) for name, head in self.heads.items()]
+        return LossTerms(*(torch.cat(parts) for parts in zip(*terms, strict=True)))
 
     def evaluate(
-        self, network: nn.Module, sample: ImageSample, over_ranks: Callable[[Tensor], Tensor]
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+        self, network: nn.Module, sample: Sample, over_ranks: Callable[[Tensor], Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """See `Task.evaluate`."""
-        logits = network(sample.image).float()
-        if sample.label is None:
-            return logits, {}
-        return logits, self.count(sample, logits, self.loss(logits, sample, over_ranks(self.totals(sample))))
+        outputs = self._outputs(network, sample)
+        if sample.pixels.label is None or any(truth is None for truth in sample.heads.values()):
+            return outputs, {}
+        return outputs, self.count(sample, outputs, self.loss(outputs, sample, over_ranks(self.totals(sample))))
 
-    def count(self, sample: ImageSample, logits: Tensor, terms: LossTerms) -> dict[str, Tensor]:
-        """Confusion counts, per-image metrics and the loss terms."""
-        confusion = confusion_per_image(sample.label, logits.argmax(2), len(self.spec.classes))
-        loss = {"loss_total": terms.total.detach().double(), "loss_weight": terms.weight.double()}
-        return count_images(confusion) | loss
+    def count(self, sample: Sample, outputs: dict[str, Tensor], terms: LossTerms) -> dict[str, Tensor]:
+        """Confusion counts, per-image metrics, those of the heads, and the loss terms."""
+        counters = count_images(sample.pixels.confusion(outputs["pixels"]))
+        for name, head in self.heads.items():
+            counters |= head.count(outputs[name], sample.heads[name])
+        return counters | {"loss_total": terms.total.detach().double(), "loss_weight": terms.weight.double()}
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """`loss`, and the metrics of `segmentation_metrics` by plane and averaged."""
+        """`loss`, and the metrics of `segmentation_metrics` by plane and averaged, and of the heads."""
         if not counters:
             return {}
         loss = counters["loss_total"] / counters["loss_weight"].clamp_min(1e-300)
-        return {"loss": float(loss.sum()), **named_metrics(counters)}
+        named = {"loss": float(loss.sum()), **named_metrics(counters)}
+        for head in self.heads.values():
+            named |= head.metrics(counters)
+        return named
 
-    def display(self, sample: ImageSample, logits: Tensor, index: int, title: str) -> Figure:
-        """Charge, prediction and, where there is truth, truth and errors, plane by plane."""
-        image, predicted = (array.cpu().numpy() for array in (sample.image[index], logits[index].argmax(1)))
-        label = None if sample.label is None else sample.label[index].cpu().numpy()
-        return event_display(image, label, predicted, self.spec.classes, title)
+    def display(self, sample: Sample, outputs: dict[str, Tensor], index: int, title: str) -> Figure:
+        """Charge, prediction and, where there is truth, truth and errors, plane by plane; vertices as crosses."""
+        image, label, predicted = (
+            None if tensor is None else tensor.cpu().numpy()
+            for tensor in sample.pixels.event_images(outputs["pixels"], index)
+        )
+        vertices = {}
+        if "vertex" in self.heads:
+            vertices["predicted"] = self.heads["vertex"].position(outputs["vertex"])[index].cpu().numpy()
+            if sample.heads["vertex"] is not None:
+                vertices["true"] = sample.heads["vertex"][index].cpu().numpy()
+        if "event" in self.heads:
+            names, scores = self.spec.event_classes, outputs["event"][index].softmax(0)
+            title += f": {names[int(scores.argmax())]} ({float(scores.max()):.2f})"
+            if sample.heads["event"] is not None:
+                title += f", true {names[int(sample.heads['event'][index])]}"
+        return event_display(image, label, predicted, self.spec.classes, title, vertices)
 
     def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
         """See `Task.report`."""
-        return SegmentationReport(source, folder, provenance, scores)
+        return SegmentationReport(source, self.heads, folder, provenance, scores)
+
+    def _outputs(self, module: nn.Module, sample: Sample) -> dict[str, Tensor]:
+        return {name: output.float() for name, output in module(sample.pixels.input).items()}
+
+    def _counts(self, totals: Tensor) -> Tensor:
+        return totals[: self.spec.planes * len(self.spec.classes)].view(self.spec.planes, -1)
 
     def _class_weights(self, totals: Tensor) -> Tensor:
         """Weight of a pixel by plane and class [planes, classes]."""

@@ -12,15 +12,6 @@ METRICS = ("Total_Accuracy", "Non_Bkg_Accuracy", "Cosmic_IoU", "Neutrino_IoU", "
 COSMIC, NEUTRINO = 1, 2
 
 
-def confusion_per_image(label: Tensor, predicted: Tensor, classes: int) -> Tensor:
-    """Counts [events, planes, true class, predicted class] (int64) from two [events, planes, rows, columns] tensors."""
-    images = label.shape[0] * label.shape[1]
-    cell = label.flatten(0, 1).flatten(1).long() * classes + predicted.flatten(0, 1).flatten(1)
-    cell += torch.arange(images, device=cell.device)[:, None] * classes**2
-    counts = torch.bincount(cell.flatten(), minlength=images * classes**2)
-    return counts.view(*label.shape[:2], classes, classes)
-
-
 def values(confusion: Tensor) -> Tensor:
     """The `METRICS` [..., 5] of confusion counts [..., true, predicted]; NaN for an accuracy over no pixels.
 

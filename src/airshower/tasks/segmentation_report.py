@@ -1,93 +1,146 @@
 """What an inference of segmentation leaves: predictions, metrics and figures."""
 
 import contextlib
+import dataclasses
 import json
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from airshower.data.batch import Batch
+from airshower.data.pixels import FoundPixels, Pixels
 from airshower.data.source import Source
-from airshower.tasks.segmentation_metrics import METRICS, confusion_per_image, values
+from airshower.tasks.segmentation_metrics import METRICS, values
 from airshower.writers import figures
 
-PackedEvent = tuple[int, Any, np.ndarray | None]  # entry, prediction, confusion counts [planes, true, predicted]
+Columns = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class PackedEvent:
+    """What is to be written of one event: its prediction as the detector's writer packs it, confusion counts [planes,
+    true, predicted] if there is truth, and what the heads say, by column."""
+
+    entry: int
+    prediction: Any
+    confusion: np.ndarray | None
+    heads: dict[str, Any]
 
 
 class SegmentationReport(contextlib.ExitStack):
     """See `tasks.task.Report`. Writes `predictions.h5`, `metrics.json`, `events.csv` and figures."""
 
-    def __init__(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool):
+    def __init__(self, source: Source, heads: dict[str, Any], folder: Path, provenance: dict[str, str], scores: bool):
         super().__init__()
-        self.source, self.folder, self.scores = source, folder, scores
+        self.source, self.heads, self.folder, self.scores = source, heads, folder, scores
         self.writer = source.prediction_writer(folder / "predictions.h5", provenance)
-        self.confusion: list[np.ndarray] = []
+        self.events: list[PackedEvent] = []
 
     def __enter__(self) -> "SegmentationReport":
         self.enter_context(self.writer)
         return self
 
-    def pack(self, batch: Batch, sample: Any, logits: Tensor) -> list[PackedEvent]:
+    def pack(self, batch: Batch, sample: Any, outputs: dict[str, Tensor]) -> list[PackedEvent]:
         """Predicted classes of a batch and, where there is truth, confusion counts."""
-        labels = logits.argmax(2)
-        confusion = [None] * len(batch)
-        if sample.label is not None:
-            confusion = confusion_per_image(sample.label, labels, logits.shape[2]).cpu().numpy()
-        labels = labels.to(torch.uint8).cpu().numpy()
-        scores = logits.softmax(2).cpu().numpy() if self.scores else [None] * len(batch)
+        pixels, logits = sample.pixels, outputs["pixels"]
+        confusion = [None] * len(batch) if pixels.label is None else pixels.confusion(logits).cpu().numpy()
+        found, columns = self._found(pixels, logits, len(batch)), {}
+        for name, head in self.heads.items():
+            columns |= head.predictions(outputs[name], sample.heads[name])
         return [
-            (int(entry), self.writer.pack(labels[index], scores[index]), confusion[index])
+            PackedEvent(
+                int(entry),
+                self.writer.pack(found[index]),
+                confusion[index],
+                {name: column[index] for name, column in columns.items()},
+            )
             for index, entry in enumerate(batch.entries)
         ]
 
     def add(self, packed: list[PackedEvent]) -> None:
-        """Write a batch's predictions and keep its confusion counts."""
-        for entry, prediction, confusion in packed:
-            self.writer.append(entry, prediction)
-            if confusion is not None:
-                self.confusion.append(confusion)
+        """Write a batch's predictions and keep what else is said of its events."""
+        for event in packed:
+            self.writer.append(event.entry, event.prediction)
+            self.events.append(dataclasses.replace(event, prediction=None))
+
+    def _found(self, pixels: Pixels, logits: Tensor, events: int) -> list[FoundPixels]:
+        """The pixels of each event that are predicted not to be background."""
+        planes = self.source.spec.planes
+        image, row, column, label, found = pixels.found(logits)
+        scores = found.softmax(1).cpu().numpy() if self.scores else None
+        event, plane = (array.cpu().numpy() for array in (image // planes, image % planes))
+        row, column, label = (tensor.cpu().numpy() for tensor in (row, column, label))
+        ends = np.searchsorted(event, np.arange(events + 1))
+        return [
+            FoundPixels(
+                plane[span], row[span], column[span], label[span].astype(np.uint8),
+                None if scores is None else scores[span],
+            )
+            for span in (slice(*pair) for pair in pairwise(ends))
+        ]  # fmt: skip
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`; without truth there are predictions only."""
-        if not self.confusion:
+        heads = {name: np.array([event.heads[name] for event in self.events]) for name in self.events[0].heads}
+        truth = {name: column for name, column in self.source.truth(entries).items() if column.ndim == 1}
+        if not counters:
+            if heads:
+                self._write_events({"entry": entries, **heads})
             return []
-        events = values(torch.as_tensor(np.stack(self.confusion))).nanmean(1).numpy()
-        truth = self.source.truth(entries)
-        confusion = counters["confusion"].cpu().numpy()
-        record = {"events": len(entries), "metrics": metrics, "confusion": confusion.tolist()}
+        confusion = torch.as_tensor(np.stack([event.confusion for event in self.events]))
+        events = dict(zip(METRICS, values(confusion).nanmean(1).numpy().T, strict=True))
+        self._write_events({"entry": entries, **truth, **events, **heads})
+        self._write_metrics(metrics, counters, events, truth)
+        pixels = self._counted(counters).sum(0)
+        figure = figures.confusion_figure(pixels, self.source.spec.classes, "pixels, all planes")
+        made = [self._save("confusion", figure)]
+        if truth and np.isfinite(truth["energy"]).any():
+            shown = {name: events[name] for name in ("Neutrino_IoU", "Cosmic_IoU", "Non_Bkg_Accuracy")}
+            figure = figures.metric_against_energy(truth["energy"], truth["interaction"], shown)
+            made.append(self._save("metrics_against_energy", figure))
+        for head in self.heads.values():
+            made += [self._save(name, figure) for name, figure in head.figures(counters, heads).items()]
+        return made
+
+    def _counted(self, counters: dict[str, Tensor]) -> np.ndarray:
+        return counters["confusion"].cpu().numpy()
+
+    def _save(self, name: str, figure: Figure) -> Path:
+        return figures.save(figure, self.folder / "figures" / f"{name}.png")
+
+    def _write_metrics(
+        self, metrics: dict[str, float], counters: dict[str, Tensor], events: Columns, truth: Columns
+    ) -> None:
+        record = {"events": len(self.events), "metrics": metrics, "confusion": self._counted(counters).tolist()}
+        if "event_confusion" in counters:
+            record["event_confusion"] = counters["event_confusion"].cpu().tolist()
         if truth:
             record["interactions"] = _by_interaction(truth["interaction"], events)
         (self.folder / "metrics.json").write_text(json.dumps(_no_nan(record), indent=1) + "\n")
-        self._write_events(entries, events, truth)
-        made = [figures.save(figures.confusion_figure(confusion, self.source.spec.classes), self._figure("confusion"))]
-        if truth and np.isfinite(truth["energy"]).any():
-            shown = {
-                name: events[:, METRICS.index(name)] for name in ("Neutrino_IoU", "Cosmic_IoU", "Non_Bkg_Accuracy")
-            }
-            figure = figures.metric_against_energy(truth["energy"], truth["interaction"], shown)
-            made.append(figures.save(figure, self._figure("metrics_against_energy")))
-        return made
 
-    def _figure(self, name: str) -> Path:
-        return self.folder / "figures" / f"{name}.png"
-
-    def _write_events(self, entries: np.ndarray, events: np.ndarray, truth: dict[str, np.ndarray]) -> None:
+    def _write_events(self, columns: Columns) -> None:
         with open(self.folder / "events.csv", "w") as handle:
-            handle.write(",".join(["entry", *truth, *METRICS]) + "\n")
-            for row, entry in enumerate(entries):
-                cells = [str(entry), *(str(column[row]) for column in truth.values())]
-                handle.write(",".join(cells + [f"{value:.6g}" for value in events[row]]) + "\n")
+            handle.write(",".join(columns) + "\n")
+            for row in zip(*columns.values(), strict=True):
+                handle.write(",".join(map(_written, row)) + "\n")
 
 
-def _by_interaction(interaction: np.ndarray, events: np.ndarray) -> dict[str, dict[str, float]]:
-    rows = {str(name): events[interaction == name] for name in np.unique(interaction)}
+def _by_interaction(interaction: np.ndarray, events: Columns) -> dict[str, dict[str, float]]:
     return {
-        name: {"events": len(row)} | dict(zip(METRICS, torch.as_tensor(row).nanmean(0).tolist(), strict=True))
-        for name, row in rows.items()
+        str(name): {"events": int((interaction == name).sum())}
+        | {metric: float(torch.as_tensor(column[interaction == name]).nanmean()) for metric, column in events.items()}
+        for name in np.unique(interaction)
     }
+
+
+def _written(cell: Any) -> str:
+    return f"{cell:.6g}" if isinstance(cell, np.floating) else str(cell)
 
 
 def _no_nan(node: Any) -> Any:

@@ -40,11 +40,13 @@ class Task(Protocol):
     loss needs summed over the whole step; `normaliser` gives the loss terms' weights from them, or None if those
     depend on the network's outputs. Metric counters are tensors that add up over batches and ranks.
 
-    Attributes: `reads`, the kind of data; `headline`, the metrics worth a line on the console and their short names;
-    `score`, the metric that the best checkpoint has most of.
+    Attributes: `reads`, the kind of data; `outputs`, what is asked of the network, by name, with the number of
+    channels; `headline`, the metrics worth a line on the console and their short names; `score`, the metric that the
+    best checkpoint has most of.
     """
 
     reads: str
+    outputs: dict[str, int]
     headline: dict[str, str]
     score: str
 

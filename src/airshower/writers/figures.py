@@ -25,11 +25,17 @@ def save(figure: Figure, path: Path) -> Path:
 
 
 def event_display(
-    image: np.ndarray, label: np.ndarray | None, predicted: np.ndarray, classes: Sequence[str], title: str
+    image: np.ndarray,
+    label: np.ndarray | None,
+    predicted: np.ndarray,
+    classes: Sequence[str],
+    title: str,
+    vertices: dict[str, np.ndarray] | None = None,
 ) -> Figure:
     """Charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns].
 
-    Without truth (`label` None), charge and prediction.
+    Without truth (`label` None), charge and prediction. `vertices` by name ("true", "predicted") are row and column
+    [planes, 2], NaN for none.
     """
     panels = {"prediction": (predicted, classes, CLASS_COLOURS)}
     if label is not None:
@@ -50,11 +56,15 @@ def event_display(
         for axis, (values, _, colours) in zip(row[1:], panels.values(), strict=True):
             colours = ListedColormap(colours)
             axis.imshow(_thicken(values[plane]), cmap=colours, vmin=-0.5, vmax=colours.N - 0.5, **_IMAGE, extent=extent)
+        for name, position in (vertices or {}).items():
+            row[0].plot(*position[plane, ::-1], **_VERTEX_MARKS[name], label=f"{name} vertex")
         row[0].set_ylabel(f"plane {plane}, time (pixels)")
     for axis, name in zip(axes[0], ("charge", *panels), strict=True):
         axis.set_title(name)
         if name in panels and name != "truth":
             _legend(axis, *panels[name][1:])
+    if vertices:
+        axes[0, 0].legend(loc="upper right", fontsize=7, framealpha=0.8)
     for axis in axes[-1]:
         axis.set_xlabel("wire (pixels)")
     bar = figure.add_axes((1 - 0.28 / columns, 0.06, 0.04 / columns, 0.86))
@@ -81,9 +91,8 @@ def training_curves(train: list[dict[str, float]], validation: list[dict[str, fl
     return figure
 
 
-def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
-    """Counts [planes, true, predicted] summed over planes, coloured by the share of each true class."""
-    counts = confusion.sum(0)
+def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
+    """Counts [true, predicted], coloured by the share of each true class."""
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
     shown = axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
@@ -92,7 +101,7 @@ def confusion_figure(confusion: np.ndarray, classes: Sequence[str]) -> Figure:
         axis.text(predicted, true, text, ha="center", va="center", color="white" if value > 0.5 else "black", size=9)
     axis.set_xticks(range(len(classes)), classes)
     axis.set_yticks(range(len(classes)), classes)
-    axis.set(xlabel="predicted", ylabel="true", title="pixels, all planes")
+    axis.set(xlabel="predicted", ylabel="true", title=title)
     figure.colorbar(shown, ax=axis, label="share of the true class")
     return figure
 
@@ -110,6 +119,21 @@ def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[s
             axis.errorbar(*_binned(energy[chosen], values[chosen]), fmt="o-", ms=4, color=colour, label=name)
         axis.set(xlabel="true energy (GeV)", ylabel=label, ylim=(-0.02, 1.02))
         axis.legend(*axis.get_legend_handles_labels())
+    return figure
+
+
+def distance_figure(planes: Sequence[np.ndarray], label: str) -> Figure:
+    """Share of events (NaN left out) within a distance, a line a plane, with the distance that holds 68 % of them."""
+    figure, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
+    for plane, values in enumerate(planes):
+        known = np.sort(values[np.isfinite(values)])
+        if len(known):
+            share = np.arange(1, len(known) + 1) / len(known)
+            text = f"plane {plane}: 68 % within {np.quantile(known, 0.68):.1f} cm"
+            axis.step(known, share, where="post", color=f"C{plane}", label=text)
+    axis.axhline(0.68, color="0.7", lw=0.8)
+    axis.set(xlabel=label, ylabel="share of events", ylim=(0, 1.02), xscale="symlog")
+    axis.legend(*axis.get_legend_handles_labels())
     return figure
 
 
@@ -143,6 +167,10 @@ _PART_COLOURS = {
     "reduce": "#cc3311", "optimizer": "#228833", "metrics": "#aa3377", "validation": "#ccbb44",
     "checkpoint": "#ee7733", "other": "#e4e4e4",
 }  # fmt: skip
+_VERTEX_MARKS = {
+    "true": {"marker": "o", "ms": 11, "mfc": "none", "mec": "#cc3311", "ls": ""},
+    "predicted": {"marker": "+", "ms": 11, "mec": "#ee7733", "mew": 1.6, "ls": ""},
+}
 _IMAGE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
 
 

@@ -140,8 +140,10 @@ def test_without_the_package(monkeypatch, wires):
 
 @pytest.mark.parametrize("downsample", [0, 1, 2, 3])
 def test_downsampling_is_larcvs(larcv, sbnd_file, downsample):
-    batch = WireImages(WireConfig(downsample=downsample), str(sbnd_file)).read(np.array([2]))
-    image, label = Densifier(downsample)(batch.to(torch.device("cpu")).images)
+    source = WireImages(WireConfig(downsample=downsample, img_transform=False), str(sbnd_file))
+    batch = source.read(np.array([2]))
+    pixels = Densifier(source.spec)(batch.to(torch.device("cpu")).images)
+    image, label = pixels.input, pixels.label
     manager = larcv.IOManager()
     manager.add_in_file(str(sbnd_file))
     manager.initialize()

@@ -3,8 +3,17 @@
 import numpy as np
 import pytest
 
+from airshower.data.pixels import FoundPixels
 from airshower.detectors.lartpc.larcv_file import LarcvFile
 from airshower.detectors.lartpc.source import WireConfig, WireImages
+
+
+def found(labels, scores=None):
+    """The pixels that are not background, as a task hands them over."""
+    plane, column, row = np.nonzero(labels.transpose(0, 2, 1))
+    chosen = None if scores is None else scores[plane, :, row, column]
+    return FoundPixels(plane, row, column, labels[plane, row, column], chosen)
+
 
 PRODUCTS = {1: "airshower_cosmic", 2: "airshower_neutrino"}
 
@@ -20,7 +29,7 @@ def predicted(sbnd_file, tmp_path_factory):
             labels[1] = 0 if entry == 0 else labels[1]
             labels[0, 319, 0], labels[0, 0, 511] = 1, 2
             scores = rng.random((3, 3, 320, 512)).astype(np.float32)
-            writer.append(entry, writer.pack(labels, scores))
+            writer.append(entry, writer.pack(found(labels, scores)))
             content.append((labels, scores))
     return path, content, source
 
@@ -84,7 +93,7 @@ def test_the_reader_reads_predictions(predicted):
 def test_labels_alone(sbnd_file, tmp_path):
     source = WireImages(WireConfig(downsample=3), str(sbnd_file))
     with source.prediction_writer(tmp_path / "p.h5", {}) as writer:
-        writer.append(2, writer.pack(np.zeros((3, 160, 256), np.uint8), None))
+        writer.append(2, writer.pack(found(np.zeros((3, 160, 256), np.uint8))))
     file = LarcvFile(tmp_path / "p.h5")
     assert file.products == [("sparse2d", "airshower_label")]
     assert file.images("airshower_label").read(0).counts.tolist() == [0, 0, 0]
@@ -93,5 +102,5 @@ def test_labels_alone(sbnd_file, tmp_path):
 def test_a_failure_leaves_no_predictions(sbnd_file, tmp_path):
     writer = WireImages(WireConfig(downsample=3), str(sbnd_file)).prediction_writer(tmp_path / "p.h5", {})
     with pytest.raises(ValueError, match="lie in the image"), writer:
-        writer.append(2, writer.pack(np.ones((3, 1280, 2048), np.uint8), None))
+        writer.append(2, writer.pack(found(np.ones((3, 1280, 2048), np.uint8))))
     assert not list(tmp_path.iterdir())

@@ -13,10 +13,11 @@ from hypothesis.extra import numpy as hnp
 
 from airshower.data.batch import Batch, SparseImages
 from airshower.data.dense import Densifier
+from airshower.data.source import ImageSpec
 from airshower.detectors.lartpc.larcv_file import LarcvFile
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.source import WireConfig, WireImages
-from airshower.detectors.lartpc.wires import Products, WireFile
+from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile
 from airshower.errors import DataError
 
 CPU = torch.device("cpu")
@@ -119,10 +120,15 @@ def plainly(images, downsample, log_transform=False):
     return np.log1p(image.clip(0)) if log_transform else image, label
 
 
+def densifier(downsample, log_transform=False):
+    return Densifier(ImageSpec(2, (0, 0), downsample, CLASSES, log_transform))
+
+
 def check(densify, images, downsample, log_transform=False):
     """Compare the Densifier with plain numpy."""
     batch = Batch(images, np.arange(len(images.counts)), np.zeros((len(images.counts), 3), int)).to(CPU)
-    image, label = densify(batch.images)
+    pixels = densify(batch.images)
+    image, label = pixels.input, pixels.label
     expected_image, expected_label = plainly(images, downsample, log_transform)
     assert (image.dtype, tuple(image.shape)) == (torch.float32, expected_image.shape)
     np.testing.assert_allclose(image.numpy(), expected_image, rtol=2e-6, atol=1e-4)
@@ -136,14 +142,14 @@ def check(densify, images, downsample, log_transform=False):
 @pytest.mark.parametrize("log_transform", [False, True])
 @pytest.mark.parametrize("downsample", [0, 1, 2, 3])
 def test_dense_images(downsample, log_transform):
-    densify = Densifier(downsample, log_transform)
+    densify = densifier(downsample, log_transform)
     for seed in range(3):
         check(densify, random_images(seed, 2), downsample, log_transform)
 
 
 @pytest.mark.parametrize("downsample", [0, 2])
 def test_buffers_are_used_again(downsample):
-    densify = Densifier(downsample)
+    densify = densifier(downsample)
     sequence = [
         random_images(1, 2),
         random_images(2, 2),
@@ -164,7 +170,7 @@ def test_buffers_are_used_again(downsample):
 
 
 def test_an_event_without_pixels_clears_the_one_before():
-    densify = Densifier(1)
+    densify = densifier(1)
     full = random_images(1, 1)
     none = [array[:0] for array in (full.row, full.column, full.value, full.label)]
     for images in (full, SparseImages(*none, full.counts * 0, full.shape), full):
@@ -173,7 +179,7 @@ def test_an_event_without_pixels_clears_the_one_before():
 
 @pytest.mark.parametrize("downsample", [0, 1, 2, 3])
 def test_dense_images_of_real_events(sbnd_file, downsample):
-    source, densify = WireImages(WireConfig(downsample=downsample), str(sbnd_file)), Densifier(downsample)
+    source, densify = WireImages(WireConfig(downsample=downsample), str(sbnd_file)), densifier(downsample)
     for entries in ([0], [4], [2]):
         check(densify, source.read(np.array(entries)).images, downsample)
 

@@ -42,6 +42,10 @@ class LarcvFile:
         """The sparse images of `producer`."""
         return ImageTable(self, *self._group(f"sparse{dimension}d", producer))
 
+    def clusters(self, producer: str, dimension: int = 2) -> "ClusterTable":
+        """The clusters of `producer`."""
+        return ClusterTable(self, *self._group(f"cluster{dimension}d", producer))
+
     def particles(self, producer: str) -> "ParticleTable":
         """The particles of `producer`."""
         return ParticleTable(self, *self._group("particle", producer))
@@ -148,6 +152,62 @@ class ImageTable:
         for wrong in np.flatnonzero(~np.isfinite(values))[:1]:
             plane = np.searchsorted(np.cumsum(self.counts[entry]), wrong, side="right")
             raise DataError(f"{self.where}, entry {entry}, plane {plane}: a pixel's value is not a finite number")
+
+
+class ClusterTable:
+    """Clusters of voxels of one producer, of which the first in each plane is read.
+
+    Attributes: `shapes` [planes, dimension] pixels per axis (wire, time) of the first event.
+    """
+
+    def __init__(self, file: LarcvFile, name: str, group: h5py.Group):
+        self.where = f"{file.path}: {name}"
+        with reading(self.where):
+            self.tables = [
+                _table(group, table, self.where, "first", "N")[:]
+                for table in ("extents", "projection_extents", "cluster_extents")
+            ]
+            meta = _table(group, "image_meta", self.where, "number_of_voxels")["number_of_voxels"]
+            self.voxels = VoxelTable(_table(group, "voxels", self.where, "id", "value"))
+        extents = self.tables[0]
+        if len(extents) != len(file):
+            raise DataError(f"{self.where}: has {len(extents)} events, the file has {len(file)}")
+        for rows, below in zip(self.tables, [*self.tables[1:], self.voxels], strict=True):
+            if (_outside(rows, len(below)) & (rows["N"] > 0)).any():
+                raise DataError(f"{self.where}: one of its tables points outside another, the file is damaged")
+        planes = int(extents["N"].max(initial=0))
+        filled = np.flatnonzero(extents["N"] == planes)
+        if not planes or (~np.isin(extents["N"], (0, planes))).any() or len(meta) < len(self.tables[1]):
+            raise DataError(f"{self.where}: its events do not all have the same planes")
+        self.shapes = np.asarray(meta[int(extents["first"][filled[0]]) :][:planes], np.int64)
+
+    def first_centres(self) -> np.ndarray:
+        """Middle of the first cluster of every event and plane, float32 [events, planes, 2 axes], in pixels from the
+        image's corner; NaN where there is none."""
+        extents, projections, clusters = self.tables
+        planes = len(self.shapes)
+        centres = np.full((len(extents), planes, 2), np.nan, np.float32)
+        events = np.flatnonzero(extents["N"] == planes)
+        rows = projections[(extents["first"][events].astype(np.int64)[:, None] + np.arange(planes)).reshape(-1)]
+        chosen = np.flatnonzero(rows["N"] > 0)
+        spans = clusters[rows["first"][chosen].astype(np.int64)]
+        chosen, spans = chosen[spans["N"] > 0], spans[spans["N"] > 0]
+        if not len(chosen):
+            return centres
+        counts, first = spans["N"].astype(np.int64), spans["first"].astype(np.int64)
+        start, stop = int(first.min()), int((first + counts).max())
+        with reading(self.where):
+            ids, _ = self.voxels.read(start, stop - start)
+        own = np.repeat(first - start - np.concatenate([[0], counts.cumsum()[:-1]]), counts) + np.arange(counts.sum())
+        shape = np.repeat(self.shapes[chosen % planes], counts, 0)
+        ids = ids[own].astype(np.int64)
+        if (ids >= shape.prod(1)).any():
+            raise DataError(f"{self.where}: a voxel lies outside its image, the file is damaged")
+        ends = counts.cumsum() - counts
+        pixels = np.stack([ids // shape[:, 1], ids % shape[:, 1]], 1) + 0.5
+        means = np.add.reduceat(pixels, ends) / counts[:, None]
+        centres.reshape(-1, 2)[np.repeat(events, planes).reshape(-1)[chosen] * planes + chosen % planes] = means
+        return centres
 
 
 class ParticleTable:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from airshower.data.pixels import FoundPixels
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.wires import CLASSES
 
@@ -34,17 +35,18 @@ class WirePredictionWriter:
     def __exit__(self, *error: Any) -> None:
         self.writer.__exit__(*error)
 
-    def pack(self, labels: np.ndarray, scores: np.ndarray | None) -> Packed:
-        """Voxels by product and plane, from `labels` u1 [planes, rows, columns] and `scores` f4 [planes, classes, rows,
-        columns] or None."""
+    def pack(self, found: FoundPixels) -> Packed:
+        """Voxels by product and plane."""
         products: Packed = {}
-        for plane, label in enumerate(labels):
-            by_wire = label.T.reshape(-1)  # larcv's ids run along the time axis first
-            ids = np.flatnonzero(by_wire)
-            voxels = {LABEL_PRODUCER: by_wire[ids]}
-            if scores is not None:
-                for index, name in enumerate(CLASSES[1:], 1):
-                    voxels[f"airshower_{name}"] = scores[plane, index].T.reshape(-1)[ids]
+        ends = np.searchsorted(found.plane, np.arange(len(self.metas) + 1))
+        for meta, begin, end in zip(self.metas, ends[:-1], ends[1:], strict=True):
+            span = slice(begin, end)
+            ids = found.column[span] * meta.number_of_voxels[1] + found.row[span]  # along the time axis first
+            voxels = {LABEL_PRODUCER: found.label[span]}
+            if found.scores is not None:
+                voxels |= {
+                    f"airshower_{name}": found.scores[span, index] for index, name in enumerate(CLASSES) if index
+                }
             for name, values in voxels.items():
                 products.setdefault(name, []).append(Voxels(ids, values.astype(np.float32)))
         return products

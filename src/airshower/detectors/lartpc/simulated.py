@@ -12,7 +12,8 @@ from airshower.data.source import Selection, Splits
 from airshower.detectors.lartpc.larcv_format import UNSET_PARTICLE
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.simulation import SimulatedEvent, SimulationConfig, simulate_event
-from airshower.detectors.lartpc.source import WireConfig, WireImages
+from airshower.detectors.lartpc.simulation.geometry import Geometry
+from airshower.detectors.lartpc.source import SBND_PIXEL, WireConfig, WireImages
 from airshower.runtime.folders import cache_folder
 from airshower.runtime.log import progress
 
@@ -40,7 +41,7 @@ class SimulatedLartpc:
         """Simulates what is not in the cache yet and opens it."""
         config = self.config
         train, validation = (
-            WireImages(config, str(self.file(name, events, seed)))
+            WireImages(config, str(self.file(name, events, seed)), self._pixel_size())
             for name, events, seed in (
                 ("train", config.events, 2 * config.seed),
                 ("validation", config.validation_events, 2 * config.seed + 1),
@@ -62,6 +63,11 @@ class SimulatedLartpc:
                     event = simulate_event(self.config.simulation, seed, entry)
                     self._append(writer, (1, seed, entry), event)
         return path
+
+    def _pixel_size(self) -> tuple[float, float]:
+        """cm along rows and columns: the images show what SBND's do with other pixels."""
+        full, made = Geometry().full_size, self.config.simulation.image_size
+        return SBND_PIXEL[0] * full[1] / made[1], SBND_PIXEL[1] * full[0] / made[0]
 
     def _append(self, writer: LarcvWriter, event_id: tuple[int, int, int], event: SimulatedEvent) -> None:
         config, meta = self.config, ImageMeta.unit(self.config.simulation.image_size)

@@ -1,7 +1,9 @@
 """Wire images as a source of events: real larcv3 files."""
 
 import glob
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,9 @@ from airshower.detectors.lartpc.predictions import WirePredictionWriter
 from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile, WireReader
 from airshower.errors import DataError, UserError
 
-EVENT_CLASSES = ("nu_e CC", "nu_mu CC", "NC", "no neutrino")
+EVENT_CLASSES = ("nu_e CC", "nu_mu CC", "NC", "cosmic")
+
+SBND_PIXEL = (0.3125, 0.3)  # cm of drift in a tick of the images, cm between wires
 
 
 @dataclass
@@ -39,7 +43,7 @@ class WireImages:
 
     kind = "wire_images"
 
-    def __init__(self, config: WireConfig, file: str):
+    def __init__(self, config: WireConfig, file: str, pixel_size: Sequence[float] = SBND_PIXEL):
         if config.reader == "queueloader":
             raise UserError(
                 "data.reader=queueloader: with numpy >= 2, larcv's queueloader returns garbage without a message; "
@@ -52,7 +56,15 @@ class WireImages:
         self.readers = [_reader(file, config) for file in self.files]
         self.ends = np.cumsum([len(file) for file in self.files])
         self.event_ids = np.concatenate([file.event_ids for file in self.files])
-        self.spec = ImageSpec(self.files[0].planes, self.files[0].shape, config.downsample, CLASSES)
+        self.spec = ImageSpec(
+            self.files[0].planes,
+            self.files[0].shape,
+            config.downsample,
+            CLASSES,
+            config.img_transform,
+            EVENT_CLASSES,
+            tuple(pixel_size),
+        )
         self.digest = "-".join(file.digest[:16] for file in self.files)
 
     def __len__(self) -> int:
@@ -71,14 +83,22 @@ class WireImages:
         label = np.concatenate([event.label for event in events]) if labelled else None
         counts = np.stack([event.counts for event in events])
         images = SparseImages(*columns, label, counts, self.spec.shape)
-        return Batch(images, np.asarray(entries, np.int64), self.event_ids[entries])
+        return Batch(images, np.asarray(entries, np.int64), self.event_ids[entries], partial(self.truth, entries))
 
     def truth(self, entries: np.ndarray) -> dict[str, np.ndarray]:
-        """Neutrino `energy` (GeV, NaN without one) and `interaction` (one of `EVENT_CLASSES`), where known."""
+        """Neutrino `energy` (GeV, NaN without one), `interaction` (of `EVENT_CLASSES`) and `vertex`, where known."""
+        return {name: column[entries] for name, column in self._truth.items()}
+
+    @cached_property
+    def _truth(self) -> dict[str, np.ndarray]:
+        truth = {}
         neutrinos = [file.neutrinos() for file in self.files]
-        if any(records is None for records in neutrinos):
-            return {}
-        return _neutrino_truth(np.concatenate(neutrinos)[entries])
+        if all(records is not None for records in neutrinos):
+            truth = _neutrino_truth(np.concatenate(neutrinos))
+        vertices = [file.vertices() for file in self.files]
+        if all(positions is not None for positions in vertices):
+            truth["vertex"] = np.concatenate(vertices)
+        return truth
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
         """Writes predicted classes as larcv3."""
@@ -115,6 +135,7 @@ class Lartpc:
 
         file: str = MISSING
         aux_file: str = ""
+        pixel_size: list[float] = field(default_factory=lambda: list(SBND_PIXEL))
         validation_fraction: float = number(0.0, low=0.0, high=0.9)
 
     def __init__(self, config: Config, seed: int):
@@ -122,11 +143,11 @@ class Lartpc:
 
     def open(self) -> Splits:
         """Opens the files and checks their index."""
-        source = WireImages(self.config, self.config.file)
+        source = WireImages(self.config, self.config.file, self.config.pixel_size)
         entries = np.arange(len(source))
         everything = Selection(source, entries)
         if self.config.aux_file:
-            aux = WireImages(self.config, self.config.aux_file)
+            aux = WireImages(self.config, self.config.aux_file, self.config.pixel_size)
             if (aux.spec.planes, aux.spec.shape) != (source.spec.planes, source.spec.shape):
                 raise DataError(f"{self.config.aux_file}: its images are not of the size of those of data.file")
             return Splits(everything, Selection(aux, np.arange(len(aux))), everything)

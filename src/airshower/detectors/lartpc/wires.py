@@ -8,7 +8,7 @@ from typing import Protocol
 import h5py
 import numpy as np
 
-from airshower.detectors.lartpc.larcv_file import ImageTable, LarcvFile, RawImages, reading
+from airshower.detectors.lartpc.larcv_file import ClusterTable, ImageTable, LarcvFile, RawImages, reading
 from airshower.errors import DataError
 
 CLASSES = ("background", "cosmic", "neutrino")
@@ -86,6 +86,19 @@ class WireFile:
             return None
         return self.file.particles(self.products.particle).first()
 
+    def vertices(self) -> np.ndarray | None:
+        """Row and column of the neutrino's vertex, float32 [events, planes, 2], NaN where there is none: the middle of
+        the pixels that SBND's files mark in cluster2d_sbndneutrino. None if the file has no such product."""
+        if not self.products.particle or not self.file.has("cluster2d", self.products.particle):
+            return None
+        clusters = self.file.clusters(self.products.particle)
+        if not np.array_equal(clusters.shapes, self.images.shapes):
+            raise DataError(
+                f"{clusters.where}: its images ({_sizes(clusters)}) are not of the size of those of "
+                f"{self.products.image} ({_sizes(self.images)})"
+            )
+        return clusters.first_centres()[:, :, ::-1]
+
     def _check_labels(self) -> None:
         if self.labels is None or np.array_equal(self.images.shapes, self.labels.shapes):
             return
@@ -154,5 +167,5 @@ def _union(images: RawImages, truth: RawImages) -> tuple[RawImages, RawImages]:
     return RawImages(ids, np.concatenate(values), counts), RawImages(ids, np.concatenate(labels), counts)
 
 
-def _sizes(images: ImageTable) -> str:
+def _sizes(images: ImageTable | ClusterTable) -> str:
     return ", ".join(" x ".join(map(str, shape)) for shape in images.shapes)

@@ -1,0 +1,89 @@
+"""Event class: which neutrino interaction, if any, an event holds."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+from torch.nn import functional
+
+from airshower.config.fields import number
+from airshower.data.batch import Batch
+from airshower.data.source import ImageSpec
+from airshower.errors import DataError, UserError
+from airshower.writers.figures import confusion_figure
+
+NEUTRINO = 2  # class of its pixels
+
+
+@dataclass
+class EventClassConfig:
+    """`task.event.*`; `weight` 0 leaves the head out."""
+
+    weight: float = number(0.0, low=0.0)
+    class_weights: list[float] = field(default_factory=lambda: [1.0, 1.0, 1.0, 3.0])
+    least_pixels: int = number(10, low=0)
+
+
+class EventClass:
+    """Cross entropy over the event's class, with a weight for each class; the last class is that of no neutrino.
+
+    An event of fewer than `least_pixels` neutrino pixels counts as one without a neutrino.
+    """
+
+    def __init__(self, config: EventClassConfig, spec: ImageSpec):
+        self.config, self.names = config, spec.event_classes
+        if len(config.class_weights) != len(self.names):
+            raise UserError(f"task.event.class_weights: needs {len(self.names)} numbers ({', '.join(self.names)})")
+
+    def target(self, batch: Batch) -> Tensor | None:
+        """True class int64 [events], on the batch's device; None where the files do not tell."""
+        truth, images = batch.truth(), batch.images
+        if "interaction" not in truth or images.label is None:
+            return None
+        device = images.label.device
+        names = torch.as_tensor([self.names.index(name) for name in truth["interaction"]], device=device)
+        event = torch.as_tensor(images.image_index // images.counts.shape[1], device=device)
+        pixels = torch.bincount(event[images.label == NEUTRINO], minlength=len(batch))
+        return torch.where(pixels < self.config.least_pixels, len(self.names) - 1, names).long()
+
+    def weights(self, target: Tensor) -> Tensor:
+        """The loss term's weight of these events, float64 [1]."""
+        return self._class_weights(target).double()[target].sum()[None]
+
+    def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """The term's total and weight, both [1]."""
+        weights = self._class_weights(target).to(logits.dtype)
+        entropy = functional.cross_entropy(logits, target, weights, reduction="sum")
+        return self.config.weight * entropy[None], self.weights(target).to(logits.dtype)
+
+    def count(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Counts [true, predicted]."""
+        classes = len(self.names)
+        cell = target * classes + logits.argmax(1)
+        return {"event_confusion": torch.bincount(cell, minlength=classes**2).view(classes, classes)}
+
+    def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
+        """Share of events that are given their class (CosmicTagger's name for it)."""
+        confusion = counters["event_confusion"].double()
+        return {"Average/EventLabel": float(confusion.diagonal().sum() / confusion.sum())}
+
+    def predictions(self, logits: Tensor, _: Tensor | None) -> dict[str, np.ndarray]:
+        """Columns of a table of events: the predicted class and the probability of each."""
+        scores = logits.softmax(1).cpu().numpy()
+        named = {f"score_{name.replace(' ', '_')}": scores[:, index] for index, name in enumerate(self.names)}
+        return {"predicted": np.array(self.names)[scores.argmax(1)], **named}
+
+    def figures(self, counters: dict[str, Tensor], _: dict[str, np.ndarray]) -> dict[str, Figure]:
+        """The confusion of event classes."""
+        counts = counters["event_confusion"].cpu().numpy()
+        return {"event_confusion": confusion_figure(counts, self.names, "events")}
+
+    def _class_weights(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.config.class_weights, device=like.device)
+
+
+def missing_truth(name: str, what: str) -> DataError:
+    """The error for a head whose truth is not in the files."""
+    return DataError(f"task.{name}.weight: is not 0, but the files do not hold {what}; use task.{name}.weight=0")

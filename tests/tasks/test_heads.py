@@ -1,0 +1,155 @@
+"""Event class and vertex against formulas written out plainly."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from airshower.data.batch import Batch, SparseImages
+from airshower.data.dense import Densifier
+from airshower.data.source import ImageSpec
+from airshower.errors import DataError, UserError
+from airshower.tasks.event_class import EventClass, EventClassConfig
+from airshower.tasks.segmentation import Segmentation
+from airshower.tasks.vertex import Vertex, VertexConfig
+
+NAMES = ("nu_e CC", "nu_mu CC", "NC", "cosmic")
+SPEC = ImageSpec(2, (16, 32), 1, ("background", "cosmic", "neutrino"), event_classes=NAMES, pixel_size=(0.5, 2.0))
+NAN = float("nan")
+
+
+def batch(interactions: list[str], neutrino_pixels: list[int], **truth: np.ndarray) -> Batch:
+    """Events with so many neutrino pixels, in the first plane."""
+    counts = np.array([[n + 3, 1] for n in neutrino_pixels])
+    label = np.concatenate([[2] * n + [1] * 4 for n in neutrino_pixels]).astype(np.uint8)
+    row = np.concatenate([[*range(n + 3), 0] for n in neutrino_pixels]).astype(np.int32)
+    images = SparseImages(row % 16, row // 16, np.ones(len(row), np.float32), label, counts, (16, 32))
+    known = {"interaction": np.array(interactions), **truth}
+    made = Batch(images, np.arange(len(counts)), np.zeros((len(counts), 3)), lambda: known)
+    return made.to(torch.device("cpu"))
+
+
+def test_event_class_of_too_few_pixels_is_cosmic() -> None:
+    head = EventClass(EventClassConfig(weight=1.0, least_pixels=10), SPEC)
+    target = head.target(batch(["nu_mu CC", "nu_e CC", "NC", "cosmic"], [10, 9, 30, 20]))
+    assert target.tolist() == [1, 3, 2, 3]
+
+
+def test_event_loss_is_the_weighted_cross_entropy() -> None:
+    weights = [1.0, 2.0, 3.0, 4.0]
+    head = EventClass(EventClassConfig(weight=0.5, class_weights=weights), SPEC)
+    logits, target = torch.randn(5, 4, generator=torch.Generator().manual_seed(0)).double(), [0, 3, 2, 2, 1]
+    total, weight = head.loss(logits, torch.tensor(target))
+    pairs = zip(logits.numpy(), target, strict=True)
+    expected = sum(-weights[y] * math.log(np.exp(z[y]) / np.exp(z).sum()) for z, y in pairs)
+    assert float(total) == pytest.approx(0.5 * expected)
+    assert weight.tolist() == head.weights(torch.tensor(target)).tolist() == [13.0]
+
+
+def test_event_accuracy_and_table() -> None:
+    head = EventClass(EventClassConfig(weight=1.0), SPEC)
+    logits = 5.0 * torch.eye(4)[[0, 1, 1, 3]]
+    counters = head.count(logits, torch.tensor([0, 1, 2, 3]))
+    assert counters["event_confusion"].tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
+    assert head.metrics(counters) == {"Average/EventLabel": 0.75}
+    table = head.predictions(logits, None)
+    assert table["predicted"].tolist() == ["nu_e CC", "nu_mu CC", "nu_mu CC", "cosmic"]
+    assert sum(table[f"score_{name.replace(' ', '_')}"][0] for name in NAMES) == pytest.approx(1.0)
+
+
+def test_class_weights_must_be_as_many_as_classes() -> None:
+    with pytest.raises(UserError, match=r"task\.event\.class_weights: needs 4 numbers \(nu_e CC, "):
+        EventClass(EventClassConfig(weight=1.0, class_weights=[1.0]), SPEC)
+
+
+def vertex_example() -> tuple[Vertex, torch.Tensor, torch.Tensor]:
+    """Two events of two planes, images of 8 x 16 pixels with cells of 4 x 4; plane 0 of the second has no vertex."""
+    head = Vertex(VertexConfig(weight=0.5, offset_weight=3.0), SPEC)
+    truth = np.array([[[5.0, 9.0], [15.9, 31.0]], [[NAN, NAN], [0.2, 16.0]]], np.float32)  # as read, twice as fine
+    target = head.target(batch(["NC", "NC"], [20, 20], vertex=truth))
+    logits = torch.randn(2, 2, 3, 2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    return head, logits, target
+
+
+def test_vertex_loss_follows_the_formula() -> None:
+    head, logits, target = vertex_example()
+    assert target[0].tolist() == [[2.5, 4.5], [pytest.approx(7.95), 15.5]]
+    cells = {(0, 0): (0, 1), (0, 1): (1, 3), (1, 1): (0, 2)}
+    presence = place = 0.0
+    for event, plane in np.ndindex(2, 2):
+        for row, column in np.ndindex(2, 4):
+            p = 1 / (1 + math.exp(-logits[event, plane, 0, row, column]))
+            p = p if cells.get((event, plane)) == (row, column) else 1 - p
+            presence -= (1 - p) ** 2 * math.log(p)
+        if (event, plane) in cells:
+            row, column = cells[event, plane]
+            for axis, corner in ((0, row), (1, column)):
+                predicted = 1 / (1 + math.exp(-logits[event, plane, 1 + axis, row, column]))
+                place += (predicted - (float(target[event, plane, axis]) / 4 - corner)) ** 2
+    total, weight = head.loss(logits, target)
+    assert total.tolist() == pytest.approx([0.5 * presence, 0.5 * 3.0 * place], rel=1e-6)
+    assert weight.tolist() == head.weights(target).tolist() == [4.0, 3.0]
+
+
+def test_a_vertex_that_is_found_exactly() -> None:
+    head, logits, target = vertex_example()
+    logits.zero_()
+    for event, plane, row, column in ((0, 0, 0, 1), (0, 1, 1, 3), (1, 1, 0, 2)):
+        logits[event, plane, 0, row, column] = 9.0
+        inside = target[event, plane].double() / 4 - torch.tensor([row, column])
+        logits[event, plane, 1:, row, column] = torch.logit(inside, 1e-9)
+    counters = head.count(logits, target)
+    assert counters["vertex_count"].tolist() == counters["vertex_found"].tolist() == [1, 2]
+    named = head.metrics(counters)
+    assert named["Average/VertexDetection"] == 1.0
+    assert named["Average/VertexResolution"] == pytest.approx(0.0, abs=1e-4)
+    torch.testing.assert_close(head.position(logits)[0], target[0], rtol=0, atol=1e-5)
+
+
+def test_resolution_is_in_cm() -> None:
+    """Pixels are 1 cm x 4 cm after downsampling by 2."""
+    head, logits, target = vertex_example()
+    position = target[0, 0] + torch.tensor([3.0, 1.0])
+    assert float(head.distance(position, target[0, 0])) == pytest.approx(5.0)
+    table = head.predictions(logits, target)
+    assert np.isnan(table["vertex0_distance"]).tolist() == [False, True]
+    assert np.isnan(head.predictions(logits, None)["vertex1_distance"]).all()
+    expected = 2.0 * head.position(logits)[1, 0, 1]
+    assert table["vertex0_column"][1] == pytest.approx(float(expected))
+
+
+def test_heads_without_truth_are_refused_in_training() -> None:
+    config = Segmentation.Config(event=EventClassConfig(weight=1.0), vertex=VertexConfig(weight=1.0))
+    task = Segmentation(config, SPEC, Densifier(SPEC))
+    assert task.outputs == {"pixels": 3, "event": 4, "vertex": 3}
+    sample = task.prepare(batch(["NC"], [20]))
+    with pytest.raises(DataError, match=r"task\.vertex\.weight: is not 0, but the files do not hold it"):
+        task.totals(sample)
+
+
+@pytest.mark.parametrize("scheme", ["none", "light", "even", "focal"])
+def test_loss_terms_of_pieces_add_up_to_those_of_the_whole(scheme: str) -> None:
+    """The weights of the heads, as those of the pixels, are the same however a batch is cut."""
+    config = Segmentation.Config(scheme, EventClassConfig(weight=0.3), VertexConfig(weight=0.2))
+    task = Segmentation(config, SPEC, Densifier(SPEC))
+    truth = np.array([[[5.0, 9.0], [15.9, 31.0]], [[NAN, NAN], [0.2, 16.0]]], np.float32)
+    names, pixels = ["NC", "nu_e CC"], [20, 12]
+    generator = torch.Generator().manual_seed(0)
+    outputs = {
+        "pixels": torch.randn(2, 2, 3, 8, 16, generator=generator, dtype=torch.float64),
+        "event": torch.randn(2, 4, generator=generator, dtype=torch.float64),
+        "vertex": torch.randn(2, 2, 3, 2, 4, generator=generator, dtype=torch.float64),
+    }
+
+    def terms(events: slice, totals: torch.Tensor | None):
+        sample = task.prepare(batch(names[events], pixels[events], vertex=truth[events]))
+        totals = task.totals(sample) if totals is None else totals
+        return totals, task.loss({name: value[events] for name, value in outputs.items()}, sample, totals)
+
+    totals, whole = terms(slice(None), None)
+    parts = [terms(slice(i, i + 1), totals)[1] for i in range(2)]
+    torch.testing.assert_close(sum(part.total for part in parts), whole.total)
+    torch.testing.assert_close(sum(part.weight for part in parts), whole.weight)
+    if scheme != "focal":
+        torch.testing.assert_close(task.normaliser(totals), whole.weight.double())
