@@ -113,9 +113,12 @@ class Sparse2d:
     def pool(self, x: SparseMap) -> SparseMap:
         """The largest over the sites in each 2 x 2 pixels."""
         coarser = x.grid.coarser()
-        lowest = x.features.new_full((1, x.features.shape[1]), -torch.inf)
-        children = torch.cat([x.features, lowest])[coarser.down.index]
-        return SparseMap(children.max(1).values if len(children) else children[:, 0], coarser.grid)
+        with torch.no_grad():
+            children = _gather(x.features, coarser.down.index).unflatten(1, (4, -1))
+            missing = (coarser.down.index == len(x.grid))[:, :, None]
+            place = children.masked_fill(missing, -torch.inf).max(1).indices if len(children) else children[:, 0].long()
+            largest = coarser.down.index.gather(1, place)
+        return SparseMap(x.features.gather(0, largest), coarser.grid)
 
     def upsample(self, x: SparseMap, to: SparseMap) -> SparseMap:
         """Bilinear, over the sites that are there; see `grid.Interpolation`."""
@@ -150,7 +153,7 @@ class Sparse2d:
         if planes == 1:
             return y
         apart = y.features.unflatten(1, (planes, -1)).flatten(0, 1)
-        return SparseMap(apart[x.grid.joined(planes).position], x.grid)
+        return SparseMap(apart.index_select(0, x.grid.joined(planes).position), x.grid)
 
 
 class Sparse3d(Sparse2d):
@@ -251,7 +254,7 @@ class SiteGroupNorm(nn.GroupNorm):
 
         def mean(values: Tensor) -> Tensor:
             sums = values.new_zeros(images, self.num_groups).index_add(0, image, values.sum(2))
-            return (sums / count.to(values.dtype))[image, :, None]
+            return (sums / count.to(values.dtype)).index_select(0, image)[:, :, None]
 
         groups = groups - mean(groups)
         groups = groups * (mean(groups.square()) + self.eps).rsqrt()
@@ -345,4 +348,4 @@ def _mean_by(features: Tensor, group: Tensor, groups: int) -> Tensor:
 
 
 def _at_sites(dense: Tensor, grid: Grid) -> Tensor:
-    return dense.permute(0, 3, 2, 1).flatten(0, 2)[grid.key]
+    return dense.permute(0, 3, 2, 1).flatten(0, 2).index_select(0, grid.key)
