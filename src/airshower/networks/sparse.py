@@ -338,8 +338,7 @@ def to_dense(x: SparseMap, empty: float = 0.0) -> Tensor:
     rows, columns = x.grid.shape
     channels = x.features.shape[1]
     flat = x.features.new_full((x.grid.images * columns * rows, channels), empty)
-    image = flat.index_copy(0, x.grid.key, x.features).view(-1, columns, rows, channels).permute(0, 3, 2, 1)
-    return image.contiguous(memory_format=torch.channels_last)
+    return flat.index_copy(0, x.grid.key, x.features).view(-1, columns, rows, channels).permute(0, 3, 2, 1).contiguous()
 
 
 def _mean_by(features: Tensor, group: Tensor, groups: int) -> Tensor:

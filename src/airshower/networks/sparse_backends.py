@@ -4,11 +4,13 @@ import importlib.util
 import logging
 import warnings
 from types import ModuleType
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from airshower.errors import UserError
+from airshower.networks.grid import Grid
 from airshower.networks.sparse import SparseBackend, SparseMap, submanifold
 
 
@@ -35,28 +37,36 @@ class SpconvBackend:
 
     def __call__(self, x: SparseMap, weight: Tensor) -> Tensor:
         """See `SparseBackend`."""
-        outputs, inputs, size, _ = weight.shape
-        features = x.features
-        if features.device.type == "cpu" and torch.get_num_threads() > 1:
+        device = x.features.device.type
+        if device == "cpu" and torch.get_num_threads() > 1:
             torch.set_num_threads(1)
-        if not len(features):
-            return features @ weight.new_zeros(inputs, outputs)
+        if not len(x.features):
+            return submanifold(x, weight)
+        kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.features.dtype
+        known = kind if kind in (torch.float32, torch.float16) else torch.float32  # it has no bfloat16
+        with torch.autocast(device, enabled=False):
+            return self._convolve(x.features.to(known), x.grid, weight.to(known)).to(kind)
+
+    def _convolve(self, features: Tensor, grid: Grid, weight: Tensor) -> Tensor:
+        layer = self._layer(*weight.shape[:3])
+        layer.weight = weight.permute(0, 2, 3, 1).contiguous()
+        sites = grid.keep("spconv", lambda: self._sites(grid))
+        result = layer(sites.replace_feature(features))
+        sites.indice_dict.update(result.indice_dict)  # who is whose neighbour: found once
+        layer.weight = None
+        return result.features
+
+    def _layer(self, outputs: int, inputs: int, size: int) -> torch.nn.Module:
         if (inputs, outputs, size) not in self.layers:
             layer = self.spconv.SubMConv2d(inputs, outputs, size, bias=False, indice_key=f"neighbours {size}")
             del layer.weight  # it computes with ours
             self.layers[inputs, outputs, size] = layer
-        layer = self.layers[inputs, outputs, size]
-        sites = x.grid.keep("spconv", lambda: self._sites(x)).replace_feature(features)
-        layer.weight = weight.permute(0, 2, 3, 1).contiguous()
-        result = layer.train()(sites)
-        x.grid.keep("spconv", lambda: None).indice_dict.update(result.indice_dict)  # who is whose neighbour: once
-        layer.weight = None
-        return result.features
+        return self.layers[inputs, outputs, size]
 
-    def _sites(self, x: SparseMap) -> "object":
-        grid = x.grid
+    def _sites(self, grid: Grid) -> Any:
         where = torch.stack([grid.image, grid.row, grid.column], 1).int()
-        return self.spconv.SparseConvTensor(x.features.detach(), where, list(grid.shape), grid.images)
+        nothing = torch.empty(len(grid), 0, device=where.device)
+        return self.spconv.SparseConvTensor(nothing, where, list(grid.shape), grid.images)
 
 
 def _is_installed() -> bool:

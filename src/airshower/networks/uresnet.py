@@ -67,6 +67,7 @@ class UResNet(nn.Module):
     reads = "wire_images"
     sees: type[PixelMaker] = Densifier
     operations: type[Operations] = Dense2d
+    channels_last = True  # whether that memory layout makes it faster
 
     def __init__(self, config: UResNetConfig, spec: ImageSpec, outputs: dict[str, int], framework: FrameworkConfig):
         super().__init__()
@@ -129,6 +130,7 @@ class UResNetSparse(UResNet):
     Config = SparseUResNetConfig
     sees = SitePooler
     operations = Sparse2d
+    channels_last = False
 
     @classmethod
     def build_operations(cls, config: SparseUResNetConfig, framework: FrameworkConfig) -> Operations:

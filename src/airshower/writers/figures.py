@@ -126,13 +126,13 @@ def distance_figure(planes: Sequence[np.ndarray], label: str) -> Figure:
     """Share of events (NaN left out) within a distance, a line a plane, with the distance that holds 68 % of them."""
     figure, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
     for plane, values in enumerate(planes):
-        known = np.sort(values[np.isfinite(values)])
+        known = np.sort(values[np.isfinite(values)]).clip(0.1)
         if len(known):
             share = np.arange(1, len(known) + 1) / len(known)
             text = f"plane {plane}: 68 % within {np.quantile(known, 0.68):.1f} cm"
             axis.step(known, share, where="post", color=f"C{plane}", label=text)
     axis.axhline(0.68, color="0.7", lw=0.8)
-    axis.set(xlabel=label, ylabel="share of events", ylim=(0, 1.02), xscale="symlog")
+    axis.set(xlabel=label, ylabel="share of events", ylim=(0, 1.02), xscale="log")
     axis.legend(*axis.get_legend_handles_labels())
     return figure
 

@@ -109,7 +109,8 @@ class WireImages:
         label = np.empty(0, np.uint8) if self.config.label_producer else None
         counts = np.zeros((0, self.spec.planes), np.int64)
         images = SparseImages(empty, empty, np.empty(0, np.float32), label, counts, self.spec.shape)
-        return Batch(images, np.empty(0, np.int64), np.empty((0, 3), np.int64))
+        entries = np.empty(0, np.int64)
+        return Batch(images, entries, np.empty((0, 3), np.int64), partial(self.truth, entries))
 
     def _check_equal(self) -> None:
         first, downsample = self.files[0], self.config.downsample
@@ -143,6 +144,10 @@ class Lartpc:
 
     def open(self) -> Splits:
         """Opens the files and checks their index."""
+        if len(self.config.pixel_size) != 2 or min(self.config.pixel_size) <= 0:
+            raise UserError(
+                f"data.pixel_size={self.config.pixel_size}: must be two lengths in cm, along time and wires"
+            )
         source = WireImages(self.config, self.config.file, self.config.pixel_size)
         entries = np.arange(len(source))
         everything = Selection(source, entries)
