@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from airshower.networks.sparse import SparseMap
+
 
 def synchronise(module: nn.Module) -> None:
     """Replace each `nn.SyncBatchNorm` in `module`, in place; weights and statistics stay."""
@@ -30,8 +32,10 @@ class _SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     def _check_input_dim(self, _: Tensor) -> None:
         """Any number of dimensions will do."""
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor | SparseMap) -> Tensor | SparseMap:
         """Same shape as `x`. Collective in training."""
+        if isinstance(x, SparseMap):
+            return SparseMap(self.forward(x.features), x.grid)
         if not self.training:
             return super().forward(x)
         others, shape = (0, *range(2, x.ndim)), (1, -1) + (1,) * (x.ndim - 2)

@@ -221,26 +221,24 @@ class SitePlaneConv(PlaneConv):
         return SparseMap(y if self.bias is None else y.add_(self.bias), x.grid)
 
 
-class SiteBatchNorm(nn.BatchNorm1d):
-    """Statistics are over the sites of a micro-batch; over fewer than two they say nothing, and the running ones are
-    used."""
+class _OverSites(nn.Module):
+    """Batch normalization of features. Over fewer than two sites statistics say nothing: the running ones are used."""
 
     def forward(self, x: SparseMap) -> SparseMap:
         """Same sites."""
         if self.training and len(x.features) < 2:
-            y = functional.batch_norm(
-                x.features, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
-            )
+            statistics = (self.running_mean, self.running_var)
+            y = functional.batch_norm(x.features, *statistics, self.weight, self.bias, eps=self.eps)
             return SparseMap(y, x.grid)
         return SparseMap(super().forward(x.features), x.grid)
 
 
-class SiteSyncBatchNorm(nn.SyncBatchNorm):
-    """Statistics are over the sites of all ranks."""
+class SiteBatchNorm(_OverSites, nn.BatchNorm1d):
+    """Statistics are over the sites of a micro-batch."""
 
-    def forward(self, x: SparseMap) -> SparseMap:
-        """Same sites."""
-        return SparseMap(super().forward(x.features), x.grid)
+
+class SiteSyncBatchNorm(_OverSites, nn.SyncBatchNorm):
+    """Statistics are over the sites of a micro-batch on all ranks."""
 
 
 class SiteGroupNorm(nn.GroupNorm):
