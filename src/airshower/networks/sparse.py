@@ -18,7 +18,7 @@ from airshower.networks.grid import Grid, Table, plane_neighbours
 from airshower.networks.operations import NEGATIVE_SLOPE, Dense2d, Dense3d, Operations, PlaneConv, initialised
 
 EMPTY = -20.0  # logit of a pixel without a site, where an image is asked for: a probability of 2e-9
-ROWS = 4096  # sites convolved at a time: what is gathered for them stays in a core's cache
+GATHERED = 2**18  # values gathered at a time on a CPU: 1 MiB, which stays in a core's cache
 
 
 class SparseMap(NamedTuple):
@@ -299,7 +299,7 @@ class _TableConv(torch.autograd.Function):
             of_features = _convolve(gradient, table.back, turned.transpose(1, 2))
         if ctx.needs_input_grad[1]:
             padded, of_weight = _padded(features), torch.zeros_like(weight).flatten(0, 1)
-            for rows in _pieces(table.index):
+            for rows in _pieces(table.index, features.shape[1]):
                 of_weight.addmm_(_taken(padded, table.index[rows]).T, gradient[rows])
             of_weight = of_weight.view_as(weight)
         return of_features, of_weight, None
@@ -308,7 +308,7 @@ class _TableConv(torch.autograd.Function):
 def _convolve(features: Tensor, index: Tensor, weight: Tensor) -> Tensor:
     padded, matrix = _padded(features), weight.reshape(-1, weight.shape[2])
     result = features.new_empty(len(index), matrix.shape[1])
-    for rows in _pieces(index):
+    for rows in _pieces(index, features.shape[1]):
         torch.mm(_taken(padded, index[rows]), matrix, out=result[rows])
     return result
 
@@ -326,8 +326,9 @@ def _taken(padded: Tensor, index: Tensor) -> Tensor:
     return padded.index_select(0, index.reshape(-1)).view(len(index), index.shape[1] * padded.shape[1])
 
 
-def _pieces(index: Tensor) -> Iterator[slice]:
-    step = ROWS if index.device.type == "cpu" else max(1, len(index))
+def _pieces(index: Tensor, channels: int) -> Iterator[slice]:
+    """Spans of sites to convolve one after the other."""
+    step = max(64, GATHERED // (index.shape[1] * channels)) if index.device.type == "cpu" else max(1, len(index))
     return (slice(start, start + step) for start in range(0, len(index), step))
 
 
