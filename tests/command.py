@@ -56,3 +56,10 @@ def airshower(*overrides: str) -> Outcome:
             except SystemExit as stop:
                 code = int(stop.code or 0)
     return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def airshower_process(output: str, *overrides: str) -> None:
+    """The main function of a process that runs `airshower OVERRIDES` and prints into the file `output`."""
+    with open(output, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        sys.argv = ["airshower", *overrides]
+        cli()
