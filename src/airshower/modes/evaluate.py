@@ -2,11 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from airshower.data.batch import Batch
@@ -17,6 +16,9 @@ from airshower.engine.step import add_counters
 from airshower.modes.job import Job
 from airshower.tasks.task import Task
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 @dataclass
 class Evaluation:
@@ -24,7 +26,7 @@ class Evaluation:
 
     metrics: dict[str, float]
     counters: dict[str, Tensor]
-    displays: list[tuple[int, Figure]] = field(default_factory=list)
+    displays: list[tuple[int, "Figure"]] = field(default_factory=list)
 
 
 def evaluate(

@@ -11,7 +11,6 @@ from airshower.errors import UserError
 from airshower.modes.evaluate import evaluate
 from airshower.modes.job import Job
 from airshower.runtime.log import logger, progress_bar
-from airshower.writers import figures
 
 
 def run(job: Job) -> int:
@@ -39,6 +38,8 @@ def run(job: Job) -> int:
         size = job.settings.run.minibatch_size
         result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
     if ranks.master:
+        from airshower.writers import figures
+
         made = report.finish(entries, result.metrics, result.counters)
         for entry, figure in result.displays:
             made.append(figures.save(figure, folder / "figures" / f"event_{entry}.png"))

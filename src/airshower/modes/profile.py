@@ -9,7 +9,6 @@ import torch
 from airshower.modes.job import Job
 from airshower.runtime.log import logger
 from airshower.runtime.timers import Timers
-from airshower.writers import figures
 
 TRACED = 3
 """Steps in the trace, after two that only warm up."""
@@ -57,6 +56,8 @@ class StepProfile:
             writer = csv.DictWriter(handle, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
+        from airshower.writers import figures
+
         path = figures.save(figures.step_times(rows), self.folder / "step_times.png")
         logger.info("where the time of a step goes: %s", path)
 

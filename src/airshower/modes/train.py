@@ -25,7 +25,6 @@ from airshower.runtime.log import log_to, logger, progress_bar
 from airshower.runtime.stop import EXIT_CODE
 from airshower.runtime.timers import Timers
 from airshower.tasks.task import Phase
-from airshower.writers import figures
 from airshower.writers.scalars import Scalars
 
 
@@ -151,6 +150,8 @@ class Trainer:
         rows = {name: self.scalars.tables[name].rows() for name in ("train", "validation")}
         if not rows["train"]:
             return
+        from airshower.writers import figures
+
         path = figures.save(
             figures.training_curves(**rows, names=self.task.headline), self.job.folder / "figures" / "training.png"
         )
@@ -201,6 +202,8 @@ class Trainer:
             "step %d/%d  validation (%d events): %s", self.step, self.run.iterations, len(sample),
             self._line(result.metrics),
         )  # fmt: skip
+        from airshower.writers import figures
+
         for number, (_, figure) in enumerate(result.displays):
             path = figures.save(figure, self.job.folder / "figures" / f"validation_event_{number}.png")
             self.scalars.write_image("validation", self.step, f"event_{number}", path)

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -18,7 +17,9 @@ from airshower.errors import DataError
 from airshower.tasks.segmentation_metrics import confusion_per_image, count_images, named_metrics
 from airshower.tasks.segmentation_report import SegmentationReport
 from airshower.tasks.task import LossTerms, Phase
-from airshower.writers.figures import event_display
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 LIGHT_WEIGHTS = (1.0, 1.5, 10.0)
 
@@ -126,8 +127,10 @@ class Segmentation:
         loss = counters["loss_total"] / counters["loss_weight"].clamp_min(1e-300)
         return {"loss": float(loss.sum()), **named_metrics(counters)}
 
-    def display(self, sample: ImageSample, logits: Tensor, index: int, title: str) -> Figure:
+    def display(self, sample: ImageSample, logits: Tensor, index: int, title: str) -> "Figure":
         """Charge, prediction and, where there is truth, truth and errors, plane by plane."""
+        from airshower.writers.figures import event_display  # matplotlib takes a second: only where something is drawn
+
         image, predicted = (array.cpu().numpy() for array in (sample.image[index], logits[index].argmax(1)))
         label = None if sample.label is None else sample.label[index].cpu().numpy()
         return event_display(image, label, predicted, self.spec.classes, title)

@@ -12,7 +12,6 @@ from torch import Tensor
 from airshower.data.batch import Batch
 from airshower.data.source import Source
 from airshower.tasks.segmentation_metrics import METRICS, confusion_per_image, values
-from airshower.writers import figures
 
 PackedEvent = tuple[int, Any, np.ndarray | None]  # entry, prediction, confusion counts [planes, true, predicted]
 
@@ -52,6 +51,8 @@ class SegmentationReport(contextlib.ExitStack):
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`; without truth there are predictions only."""
+        from airshower.writers import figures
+
         if not self.confusion:
             return []
         events = values(torch.as_tensor(np.stack(self.confusion))).nanmean(1).numpy()

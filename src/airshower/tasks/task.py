@@ -4,14 +4,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from airshower.data.batch import Batch
 from airshower.data.source import Source
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class Task(Protocol):
         """Named values from summed counters."""
         ...
 
-    def display(self, sample: Any, outputs: Any, index: int, title: str) -> Figure:
+    def display(self, sample: Any, outputs: Any, index: int, title: str) -> "Figure":
         """A picture of event `index` of the sample and what the network makes of it."""
         ...
 
