@@ -21,6 +21,7 @@ from tests.workers import recorded_run
 
 pytestmark = pytest.mark.mpi
 
+DISTRIBUTED = "run.distributed=true"
 GROUP = (*SEVEN_TRAIN, "network.normalization=group")
 AS_ONE = (*GROUP, "mode.optimizer.gradient_accumulation=2", "mode.optimizer.name=sgd")
 AS_ONE += ("framework.channels_last=false",)  # FSDP has no other layout, and each rounds in its own way
@@ -58,26 +59,8 @@ def flat(state: dict) -> torch.Tensor:
     return torch.cat([value.flatten() for value in state["model"].values()])
 
 
-def stop(size: int, signalled: str, place: Path) -> Outcome:
-    """A run of `size` ranks that a signal stops."""
-    run, log = place / f"resumed_{size}", place / f"log_{size}"
-    job = start_worker(size, "application", "slow", str(log), *SEVEN_TRAIN, "run.iterations=1000", f"output_dir={run}")
-    wait_for(run / "metrics" / "train.csv", job)
-    if signalled == "mpirun":
-        job.send_signal(signal.SIGUSR1)
-    else:
-        os.kill(int((log / "pid_1").read_text()), signal.SIGTERM)
-    return finish(job)
-
-
 def job(*overrides: str | list[str]) -> tuple:
-    return ("run", "run.distributed=true", *overrides)
-
-
-def resumption(size: int, place: Path) -> dict[str, tuple]:
-    """What goes on after `stop`, and the same without a stop."""
-    train = (*SEVEN_TRAIN, f"run.iterations={newest(place / f'resumed_{size}')['step'] + 4}")
-    return {name: job(*train, f"output_dir={place / f'{name}_{size}'}") for name in ("resumed", "whole")}
+    return ("run", DISTRIBUTED, *overrides)
 
 
 @pytest.fixture(scope="module")
@@ -90,40 +73,36 @@ def one(place: Path) -> Path:
     """What one rank trains, to be compared with what several do."""
     assert airshower(*AS_ONE, "run.iterations=4", f"output_dir={place / 'one'}").code == 0
     shutil.copytree(place / "one", place / "grown")
-    assert (
-        airshower(*INFERENCE, f"mode.weights_location={place / 'one'}", f"output_dir={place / 'inference_1'}").code == 0
-    )
+    inference = (*INFERENCE, f"mode.weights_location={place / 'one'}", f"output_dir={place / 'inference_1'}")
+    assert airshower(*inference).code == 0
     return place / "one"
 
 
 @pytest.fixture(scope="module")
-def stopped_two(place: Path) -> Outcome:
-    return stop(2, "mpirun", place)
+def stopped(place: Path) -> Outcome:
+    """A run of three ranks, one of which gets a signal; of its three steps an epoch, one is for one rank alone."""
+    run, log = place / "resumed", place / "log"
+    options = ("run.iterations=1000", "run.minibatch_size=3", f"output_dir={run}")
+    job = start_worker(3, "application", "slow", str(log), *SEVEN_TRAIN, *options)
+    wait_for(run / "metrics" / "train.csv", job)
+    os.kill(int((log / "pid_1").read_text()), signal.SIGTERM)
+    return finish(job)
 
 
 @pytest.fixture(scope="module")
-def stopped_three(place: Path) -> Outcome:
-    return stop(3, "rank 1", place)
-
-
-@pytest.fixture(scope="module")
-def two(place: Path, one: Path, stopped_two: Outcome) -> Together:
+def two(place: Path, one: Path) -> Together:
     """Two ranks. A run that is refused comes after all others: ranks that do not end together could not go on."""
-    fsdp, mistake = "framework.distributed_mode=fsdp", ("mode=train", *SEVEN, f"output_dir={place / 'mistake'}")
+    fsdp, part = "framework.distributed_mode=fsdp", (*GROUP, f"output_dir={place / 'run'}")
+    mistake = ("mode=train", *SEVEN, f"output_dir={place / 'mistake'}")
     events, other, copy = simulated(7), simulated(7, seed=3), place / "copy.h5"
     copy.write_bytes(events.read_bytes())
     return together(
         2,
         place / "two",
-        **resumption(2, place),
         ddp=job(*AS_ONE, "run.iterations=4", f"output_dir={place / 'ddp'}"),
         fsdp=job(*AS_ONE, "run.iterations=4", fsdp, f"output_dir={place / 'fsdp'}"),
         grown=job(*AS_ONE, "run.iterations=5", fsdp, f"output_dir={place / 'grown'}"),
-        part=(
-            "recorded_run",
-            str(place / "part_0"),
-            *job(*GROUP, "run.iterations=3", f"output_dir={place / 'run'}")[1:],
-        ),
+        part=("recorded_run", str(place / "part_0"), DISTRIBUTED, *part, "run.iterations=3"),
         inference=job(*INFERENCE, f"mode.weights_location={one}", f"output_dir={place / 'inference_2'}"),
         iotest=job("mode=iotest", *SEVEN, "run.iterations=8", f"output_dir={place / 'iotest'}"),
         profile=job(*SEVEN_TRAIN, "run.iterations=6", "run.profile=true", f"output_dir={place / 'profile'}"),
@@ -145,18 +124,17 @@ def two(place: Path, one: Path, stopped_two: Outcome) -> Together:
 
 
 @pytest.fixture(scope="module")
-def three(place: Path, one: Path, two: Together, stopped_three: Outcome) -> Together:
+def three(place: Path, one: Path, two: Together, stopped: Outcome) -> Together:
     """Three ranks, after two and one."""
-    assert recorded_run(str(place / "part_1"), *GROUP, "run.iterations=6", f"output_dir={place / 'run'}")["code"] == 0
+    train = (*SEVEN_TRAIN, "run.minibatch_size=3", f"run.iterations={newest(place / 'resumed')['step'] + 4}")
+    part = (*GROUP, f"output_dir={place / 'run'}")
+    assert recorded_run(str(place / "part_1"), *part, "run.iterations=6")["code"] == 0
     return together(
         3,
         place / "three",
-        **resumption(3, place),
-        part=(
-            "recorded_run",
-            str(place / "part_2"),
-            *job(*GROUP, "run.iterations=10", f"output_dir={place / 'run'}")[1:],
-        ),
+        resumed=job(*train, f"output_dir={place / 'resumed'}"),
+        whole=job(*train, f"output_dir={place / 'whole'}"),
+        part=("recorded_run", str(place / "part_2"), DISTRIBUTED, *part, "run.iterations=10"),
         inference=job(*INFERENCE, f"mode.weights_location={one}", f"output_dir={place / 'inference_3'}"),
         collectives=("collectives",),
         statistics=("statistics",),
@@ -222,29 +200,18 @@ def test_two_ranks_train_as_one(two: Together, one: Path, place: Path) -> None:
     assert (flat(newest(place / "fsdp")) - flat(newest(place / "grown"))).norm() < 0.01 * (end - begin).norm()
 
 
-def test_a_signal_to_mpirun_stops_two_and_resume_is_bit_identical(
-    stopped_two: Outcome, two: Together, place: Path
+def test_a_signal_to_one_rank_stops_all_and_resume_is_bit_identical(
+    stopped: Outcome, three: Together, place: Path
 ) -> None:
-    check_resumption(stopped_two, two, place)
-
-
-def test_a_signal_to_one_rank_stops_three_and_resume_is_bit_identical(
-    stopped_three: Outcome, three: Together, place: Path
-) -> None:
-    check_resumption(stopped_three, three, place)
-
-
-def check_resumption(stopped: Outcome, ranks: Together, place: Path) -> None:
     assert stopped.code == 75, stopped.err
     for name in ("resumed", "whole"):
-        assert ranks.run(name).code == 0, ranks.run(name).err
-    resumed, whole = (place / f"{name}_{ranks.size}" for name in ("resumed", "whole"))
-    step = newest(whole)["step"] - 4
-    assert f"stopped at step {step}" in stopped.out
-    assert f"at step {step} of {step + 4}" in ranks.run("resumed").out
+        assert three.run(name).code == 0, three.run(name).err
+    step = newest(place / "whole")["step"] - 4
     assert 0 < step < 1000
-    assert_same_state(newest(resumed), newest(whole))
-    losses = [[row["loss"] for row in read_table(run / "metrics" / "train.csv")] for run in (resumed, whole)]
+    assert f"stopped at step {step}" in stopped.out
+    assert f"at step {step} of {step + 4}" in three.run("resumed").out
+    assert_same_state(newest(place / "resumed"), newest(place / "whole"))
+    losses = [[row["loss"] for row in read_table(place / n / "metrics" / "train.csv")] for n in ("resumed", "whole")]
     assert losses[0] == losses[1]
 
 
