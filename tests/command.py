@@ -30,6 +30,10 @@ TINY = (
 
 TINY_TRAIN = ("mode=train", *TINY, "mode.no_summary_images=true")
 TINY_INFERENCE = ("mode=inference", *TINY, "mode.displays=0")
+SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations"))) + ("data.events=7",)
+"""Seven events: minibatches of two leave one, which some of several ranks have no part in."""
+SEVEN_TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")
+SEVEN_TRAIN += ("mode.optimizer.schedule.name=constant",)
 
 
 @dataclass(frozen=True)
@@ -52,3 +56,10 @@ def airshower(*overrides: str) -> Outcome:
             except SystemExit as stop:
                 code = int(stop.code or 0)
     return Outcome(code, out.getvalue(), err.getvalue())
+
+
+def airshower_process(output: str, *overrides: str) -> None:
+    """The main function of a process that runs `airshower OVERRIDES` and prints into the file `output`."""
+    with open(output, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
+        sys.argv = ["airshower", *overrides]
+        cli()

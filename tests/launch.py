@@ -1,10 +1,14 @@
 """Starting several processes under mpirun."""
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -45,9 +49,41 @@ def start(size: int, *command: str, mpirun_options: tuple[str, ...] = (), **more
     )
 
 
-def worker(size: int, name: str, *arguments: str, **more: str) -> Outcome:
-    """A function of tests/workers.py on `size` ranks, to its end."""
-    return finish(start(size, "-m", "tests.workers", name, *arguments, **more))
+def start_worker(size: int, name: str, *arguments: str) -> subprocess.Popen:
+    """A function of tests/workers.py on `size` ranks, started."""
+    return start(size, "-m", "tests.workers", name, *arguments)
+
+
+@dataclass(frozen=True)
+class Together:
+    """What ranks did one after the other in one start of mpirun."""
+
+    folder: Path
+    size: int
+    outcome: Outcome
+
+    def results(self, name: str) -> list[Any]:
+        """What each rank's function returned, by rank."""
+        paths = [self.folder / f"{name}_{rank}.json" for rank in range(self.size)]
+        if not all(path.exists() for path in paths):
+            pytest.fail(f"{name} was not done: {self.outcome.err}")
+        return [json.loads(path.read_text()) for path in paths]
+
+    def run(self, name: str) -> Outcome:
+        """What came of a run of airshower: the exit code of all ranks, and what they printed."""
+        ranks = [Outcome(**result) for result in self.results(name)]
+        assert len({rank.code for rank in ranks}) == 1, ranks
+        return Outcome(ranks[0].code, "".join(rank.out for rank in ranks), "".join(rank.err for rank in ranks))
+
+
+def together(size: int, folder: Path, **jobs: tuple) -> Together:
+    """Functions of tests/workers.py, name=(function, arguments...), on `size` ranks in one start of mpirun.
+
+    Until the ranks have imported torch, more time passes than in a test's run.
+    """
+    folder.mkdir()
+    (folder / "jobs.json").write_text(json.dumps([(name, *job) for name, job in jobs.items()]))
+    return Together(folder, size, finish(start_worker(size, "together", str(folder))))
 
 
 def finish(process: subprocess.Popen, limit: float = LIMIT) -> Outcome:
@@ -64,3 +100,29 @@ def finish(process: subprocess.Popen, limit: float = LIMIT) -> Outcome:
 def mpirun(size: int, *overrides: str, **more: str) -> Outcome:
     """`mpirun -n size bin/exec.py run.distributed=true overrides...` to its end."""
     return finish(start(size, EXEC, "run.distributed=true", *overrides, **more))
+
+
+def wait_for(path: Path, job: subprocess.Popen, limit: float = 120) -> None:
+    """Until a file is there, with something in it."""
+    begun = time.monotonic()
+    while not (path.exists() and path.stat().st_size > 200):
+        if job.poll() is not None or time.monotonic() - begun > limit:
+            job.kill()
+            pytest.fail(f"{path} was not made: {job.communicate()}")
+        time.sleep(0.02)
+
+
+def assert_gone(pids: list[int]) -> None:
+    """All these processes have ended."""
+    begun = time.monotonic()
+    while any(_running(pid) for pid in pids):
+        assert time.monotonic() - begun < 10, "a rank is still there"
+        time.sleep(0.1)
+
+
+def _running(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True

@@ -12,12 +12,11 @@ from typing import Any
 import pytest
 import torch
 
-from airshower.detectors.lartpc.simulated import SimulatedLartpc
-from airshower.detectors.lartpc.simulation import SimulationConfig
 from airshower.engine.checkpoint import CheckpointFolder
 from tests.command import TINY
 from tests.hosts_network import ADDRESSES, NAMES, Hosts, make_hosts
-from tests.launch import EXEC, finish, mpirun
+from tests.launch import EXEC, finish, mpirun, wait_for
+from tests.samples import simulated
 
 pytestmark = pytest.mark.mpi
 DATA = ("data=lartpc", "data.validation_fraction=0.3", "data.downsample=0")
@@ -39,24 +38,10 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hosts]:
         made.remove()
 
 
-def simulated(events: int) -> Path:
-    """A small file of so many events."""
-    config = SimulatedLartpc.Config(events=events, simulation=SimulationConfig(image_size=[128, 96], cosmic_rate=4.0))
-    return SimulatedLartpc(config, seed=0).file("hosts", events, seed=2)
-
-
 def train(hosts: Hosts, folder: Path, *overrides: str) -> subprocess.Popen:
     """Training on both hosts, started; each reads its own file."""
     own = ("data.file='${oc.env:MY_DATA}'", f"output_dir={folder}")
     return hosts.start(EXEC, "run.distributed=true", *TRAIN, *own, *overrides)
-
-
-def wait_for(path: Path, process: subprocess.Popen) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def assert_same(a: Any, b: Any, where: str) -> None:
@@ -118,9 +103,8 @@ def test_another_file_on_one_host_is_refused(hosts: Hosts, tmp_path: Path) -> No
     finally:
         shutil.copy(simulated(6), file)
     assert outcome.code == 2, outcome.err
-    said = [line for line in outcome.err.splitlines() if line.startswith("airshower:")]
-    assert len(said) == 1, outcome.err
-    assert "rank 1 does not see what rank 0 sees (the content of its data files:" in said[0]
+    assert outcome.err.count("airshower: ") == 1, outcome.err
+    assert "airshower: rank 1 does not see what rank 0 sees (the content of its data files:" in outcome.err
     assert not (tmp_path / "run").exists()
     wait_until_empty(hosts)
 

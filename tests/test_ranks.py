@@ -1,10 +1,12 @@
-"""Several ranks do together what one does alone, stop together, and fail together."""
+"""Several ranks do together what one does alone, and stop and refuse together.
+
+Starting ranks takes most of the time, as each imports torch: all that ranks do to its end, they do in one start.
+"""
 
 import json
 import os
+import shutil
 import signal
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +14,21 @@ import pytest
 import torch
 
 from airshower.writers.scalars import read_table
-from tests.command import TINY, Outcome, airshower
-from tests.launch import EXEC, finish, mpirun, start, worker
+from tests.command import SEVEN, SEVEN_TRAIN, Outcome, airshower
+from tests.launch import Together, finish, mpirun, start_worker, together, wait_for
+from tests.samples import simulated
+from tests.workers import recorded_run
 
 pytestmark = pytest.mark.mpi
 
-SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations")))
-SEVEN += ("data.events=7", "mode.optimizer.schedule.name=constant")
-"""Seven events: minibatches of two leave one, which some ranks have no part in."""
-TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")
-GROUP = (*TRAIN, "network.normalization=group")
+DISTRIBUTED = "run.distributed=true"
+GROUP = (*SEVEN_TRAIN, "network.normalization=group")
+AS_ONE = (*GROUP, "mode.optimizer.gradient_accumulation=2", "mode.optimizer.name=sgd")
+AS_ONE += ("framework.channels_last=false",)  # FSDP has no other layout, and each rounds in its own way
+AS_ONE += ("mode.optimizer.learning_rate=1e-2", "mode.checkpoint_iteration=1", "mode.keep_checkpoints=9")
+INFERENCE = ("mode=inference", *SEVEN, "network.normalization=group")
+FROM_FILE = [item for item in SEVEN_TRAIN if not item.startswith(("data.events", "data.sim", "data.valid"))]
+FROM_FILE += ["data=lartpc", "run.iterations=2"]
 
 
 def newest(run: Path) -> dict:
@@ -52,124 +59,180 @@ def flat(state: dict) -> torch.Tensor:
     return torch.cat([value.flatten() for value in state["model"].values()])
 
 
-@pytest.mark.parametrize("size", [2, 3])
-def test_collectives(size: int) -> None:
-    for name in ("collectives", "statistics"):
-        outcome = worker(size, name)
-        assert outcome.code == 0, outcome.err
+def job(*overrides: str | list[str]) -> tuple:
+    return ("run", DISTRIBUTED, *overrides)
 
 
-@pytest.mark.parametrize(("size", "mode"), [(2, "ddp"), (3, "ddp"), (2, "fsdp")])
-def test_gradients_do_not_depend_on_ranks_and_cuts(size: int, mode: str) -> None:
-    outcome = worker(size, "gradients", mode)
-    assert outcome.code == 0, outcome.err
-    differences = json.loads(outcome.out)
-    assert len(differences) == (28 if mode == "ddp" else 7)
-    assert max(differences.values()) < 1e-12, differences
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("ranks")
 
 
-@pytest.mark.parametrize(("size", "count", "minibatch", "accumulation"), [(2, 7, 3, 1), (3, 10, 4, 2), (3, 5, 2, 1)])
-def test_every_entry_is_dealt_once_an_epoch(size: int, count: int, minibatch: int, accumulation: int) -> None:
-    outcome = worker(size, "epochs", str(count), str(minibatch), str(accumulation))
-    assert outcome.code == 0, outcome.err
-    found = json.loads(outcome.out)
-    for epoch in range(2):
-        span = slice(epoch * found["steps_per_epoch"], (epoch + 1) * found["steps_per_epoch"])
-        entries = [e for rank in found["ranks"] for step in rank[span] for piece in step for e in piece]
-        assert sorted(entries) == list(range(count))
+@pytest.fixture(scope="module")
+def one(place: Path) -> Path:
+    """What one rank trains, to be compared with what several do."""
+    assert airshower(*AS_ONE, "run.iterations=4", f"output_dir={place / 'one'}").code == 0
+    shutil.copytree(place / "one", place / "grown")
+    inference = (*INFERENCE, f"mode.weights_location={place / 'one'}", f"output_dir={place / 'inference_1'}")
+    assert airshower(*inference).code == 0
+    return place / "one"
 
 
-def test_two_ranks_train_as_one(tmp_path: Path) -> None:
-    """The losses of one rank, of DDP and of FSDP agree; their checkpoints are of one kind and go on on one rank."""
-    common = (*GROUP, "run.iterations=4", "mode.optimizer.gradient_accumulation=2", "mode.optimizer.name=sgd")
-    common += ("framework.channels_last=false",)  # FSDP has no other layout, and each rounds in its own way
-    common += ("mode.optimizer.learning_rate=1e-2", "mode.checkpoint_iteration=1", "mode.keep_checkpoints=9")
-    assert airshower(*common, f"output_dir={tmp_path / 'one'}").code == 0
-    for mode in ("ddp", "fsdp"):
-        outcome = mpirun(2, *common, f"framework.distributed_mode={mode}", f"output_dir={tmp_path / mode}")
+@pytest.fixture(scope="module")
+def stopped(place: Path) -> Outcome:
+    """A run of three ranks, one of which gets a signal; of its three steps an epoch, one is for one rank alone."""
+    run, log = place / "resumed", place / "log"
+    options = ("run.iterations=1000", "run.minibatch_size=3", f"output_dir={run}")
+    job = start_worker(3, "application", "slow", str(log), *SEVEN_TRAIN, *options)
+    wait_for(run / "metrics" / "train.csv", job)
+    os.kill(int((log / "pid_1").read_text()), signal.SIGTERM)
+    return finish(job)
+
+
+@pytest.fixture(scope="module")
+def two(place: Path, one: Path) -> Together:
+    """Two ranks. A run that is refused comes after all others: ranks that do not end together could not go on."""
+    fsdp, part = "framework.distributed_mode=fsdp", (*GROUP, f"output_dir={place / 'run'}")
+    mistake = ("mode=train", *SEVEN, f"output_dir={place / 'mistake'}")
+    events, other, copy = simulated(7), simulated(7, seed=3), place / "copy.h5"
+    copy.write_bytes(events.read_bytes())
+    return together(
+        2,
+        place / "two",
+        ddp=job(*AS_ONE, "run.iterations=4", f"output_dir={place / 'ddp'}"),
+        fsdp=job(*AS_ONE, "run.iterations=4", fsdp, f"output_dir={place / 'fsdp'}"),
+        grown=job(*AS_ONE, "run.iterations=5", fsdp, f"output_dir={place / 'grown'}"),
+        part=("recorded_run", str(place / "part_0"), DISTRIBUTED, *part, "run.iterations=3"),
+        inference=job(*INFERENCE, f"mode.weights_location={one}", f"output_dir={place / 'inference_2'}"),
+        iotest=job("mode=iotest", *SEVEN, "run.iterations=8", f"output_dir={place / 'iotest'}"),
+        profile=job(*SEVEN_TRAIN, "run.iterations=6", "run.profile=true", f"output_dir={place / 'profile'}"),
+        collectives=("collectives",),
+        statistics=("statistics",),
+        epochs_7_3_1=("epochs", 7, 3, 1),
+        gradients_ddp=("gradients", "ddp"),
+        gradients_fsdp=("gradients", "fsdp"),
+        same_files=job(*FROM_FILE, [f"data.file={events}", f"data.file={copy}"], f"output_dir={place / 'same_files'}"),
+        files=job(*FROM_FILE, [f"data.file={events}", f"data.file={other}"], f"output_dir={place / 'files'}"),
+        seeds=job(
+            *FROM_FILE, f"data.file={events}", ["framework.seed=1", "framework.seed=2"], f"output_dir={place / 'files'}"
+        ),
+        range=job(*mistake, "network.depth=99"),
+        key=job(*mistake, "network.resunet=1"),
+        alone=("run", *mistake),
+        sweep=job("mode=train", *SEVEN, "run.id=a,b", f"hydra.sweep.dir={place / 'sweep'}", "--multirun"),
+    )
+
+
+@pytest.fixture(scope="module")
+def three(place: Path, one: Path, two: Together, stopped: Outcome) -> Together:
+    """Three ranks, after two and one."""
+    train = (*SEVEN_TRAIN, "run.minibatch_size=3", f"run.iterations={newest(place / 'resumed')['step'] + 4}")
+    part = (*GROUP, f"output_dir={place / 'run'}")
+    assert recorded_run(str(place / "part_1"), *part, "run.iterations=6")["code"] == 0
+    return together(
+        3,
+        place / "three",
+        resumed=job(*train, f"output_dir={place / 'resumed'}"),
+        whole=job(*train, f"output_dir={place / 'whole'}"),
+        part=("recorded_run", str(place / "part_2"), DISTRIBUTED, *part, "run.iterations=10"),
+        inference=job(*INFERENCE, f"mode.weights_location={one}", f"output_dir={place / 'inference_3'}"),
+        collectives=("collectives",),
+        statistics=("statistics",),
+        epochs_10_4_2=("epochs", 10, 4, 2),
+        epochs_5_2_1=("epochs", 5, 2, 1),
+        gradients_ddp=("gradients", "ddp"),
+    )
+
+
+@pytest.fixture(params=[2, 3])
+def both(request: pytest.FixtureRequest, two: Together, three: Together) -> Together:
+    """Two ranks, then three."""
+    return {2: two, 3: three}[request.param]
+
+
+def test_collectives(both: Together) -> None:
+    assert both.outcome.code == 0, both.outcome.err
+    assert both.results("collectives") == both.results("statistics") == [None] * both.size
+
+
+@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
+def test_gradients_do_not_depend_on_cuts(two: Together, mode: str) -> None:
+    check_gradients(two, mode)
+
+
+def test_gradients_of_three_are_those_of_one(three: Together) -> None:
+    check_gradients(three, "ddp")
+
+
+def check_gradients(ranks: Together, mode: str) -> None:
+    for differences in ranks.results(f"gradients_{mode}"):
+        assert len(differences) == (28 if mode == "ddp" else 7)
+        assert max(differences.values()) < 1e-12, differences
+
+
+def test_every_entry_is_dealt_once_an_epoch(two: Together, three: Together) -> None:
+    for ranks, name, count in ((two, "epochs_7_3_1", 7), (three, "epochs_10_4_2", 10), (three, "epochs_5_2_1", 5)):
+        for epoch in zip(*ranks.results(name), strict=True):
+            entries = [entry for rank in epoch for step in rank for piece in step for entry in piece]
+            assert sorted(entries) == list(range(count))
+
+
+def test_two_ranks_train_as_one(two: Together, one: Path, place: Path) -> None:
+    """The losses of one rank, of DDP and of FSDP agree; their checkpoints are of one kind: what one rank has left goes
+    on with FSDP on two, and the other way round."""
+    for mode in ("ddp", "fsdp", "grown"):
+        outcome = two.run(mode)
         assert outcome.code == 0, outcome.err
         assert "2 ranks" in outcome.out
-    one, two, parts = (read_table(tmp_path / name / "metrics" / "train.csv") for name in ("one", "ddp", "fsdp"))
-    for a, b, c in zip(one, two, parts, strict=True):
+    rows = (read_table(run / "metrics" / "train.csv") for run in (one, place / "ddp", place / "fsdp"))
+    for a, b, c in zip(*rows, strict=True):
         near = 1e-6 if a["step"] == 1 else 1e-3  # float32 rounds, and steps enlarge
         assert b["loss"] == pytest.approx(a["loss"], rel=near)
         assert c["loss"] == pytest.approx(a["loss"], rel=near)
         assert b["Average/Dataset_Cosmic_IoU"] == pytest.approx(a["Average/Dataset_Cosmic_IoU"], abs=1e-4)
-    begin = flat(torch.load(tmp_path / "one" / "checkpoints" / "step_00000001.ckpt"))
-    end = flat(newest(tmp_path / "one"))
+    begin = flat(torch.load(one / "checkpoints" / "step_00000001.ckpt"))
+    end = flat(newest(one))
     for mode in ("ddp", "fsdp"):
-        assert (flat(newest(tmp_path / mode)) - end).norm() < 0.01 * (end - begin).norm()
-        assert len(newest(tmp_path / mode)["random"]) == 2
-    assert airshower(*common, "run.iterations=5", f"output_dir={tmp_path / 'fsdp'}").code == 0
-    assert newest(tmp_path / "fsdp")["step"] == 5
-    outcome = mpirun(
-        2, *common, "run.iterations=6", "framework.distributed_mode=fsdp", f"output_dir={tmp_path / 'fsdp'}"
-    )
-    assert outcome.code == 0, outcome.err
-    assert newest(tmp_path / "fsdp")["step"] == 6
+        assert (flat(newest(place / mode)) - end).norm() < 0.01 * (end - begin).norm()
+        assert len(newest(place / mode)["random"]) == 2
+    assert airshower(*AS_ONE, "run.iterations=5", f"output_dir={place / 'fsdp'}").code == 0
+    assert newest(place / "fsdp")["step"] == newest(place / "grown")["step"] == 5
+    assert (flat(newest(place / "fsdp")) - flat(newest(place / "grown"))).norm() < 0.01 * (end - begin).norm()
 
 
-@pytest.mark.parametrize(("size", "signalled"), [(2, "mpirun"), (3, "rank 1")])
-def test_a_signal_stops_all_and_resume_is_bit_identical(tmp_path: Path, size: int, signalled: str) -> None:
-    run, log = tmp_path / "run", tmp_path / "log"
-    command = ("-m", "tests.workers", "application", "slow", str(log), *TRAIN, "run.iterations=1000")
-    job = start(size, *command, f"output_dir={run}")
-    wait_for(job, run / "metrics" / "train.csv")
-    if signalled == "mpirun":
-        job.send_signal(signal.SIGUSR1)
-    else:
-        os.kill(int((log / "pid_1").read_text()), signal.SIGTERM)
-    outcome = finish(job)
-    assert outcome.code == 75, outcome.err
-    stopped = newest(run)
-    assert f"stopped at step {stopped['step']}" in outcome.out
-    assert 0 < stopped["step"] < 1000
-    total = stopped["step"] + 4
-    again = worker(size, "application", "none", str(log), *TRAIN, f"run.iterations={total}", f"output_dir={run}")
-    assert again.code == 0, again.err
-    whole = tmp_path / "whole"
-    straight = mpirun(size, *TRAIN, f"run.iterations={total}", f"output_dir={whole}")
-    assert straight.code == 0, straight.err
-    assert_same_state(newest(run), newest(whole))
-    losses = [[row["loss"] for row in read_table(path / "metrics" / "train.csv")] for path in (run, whole)]
+def test_a_signal_to_one_rank_stops_all_and_resume_is_bit_identical(
+    stopped: Outcome, three: Together, place: Path
+) -> None:
+    assert stopped.code == 75, stopped.err
+    for name in ("resumed", "whole"):
+        assert three.run(name).code == 0, three.run(name).err
+    step = newest(place / "whole")["step"] - 4
+    assert 0 < step < 1000
+    assert f"stopped at step {step}" in stopped.out
+    assert f"at step {step} of {step + 4}" in three.run("resumed").out
+    assert_same_state(newest(place / "resumed"), newest(place / "whole"))
+    losses = [[row["loss"] for row in read_table(place / n / "metrics" / "train.csv")] for n in ("resumed", "whole")]
     assert losses[0] == losses[1]
 
 
-def test_another_number_of_ranks_reads_on_where_the_others_stopped(tmp_path: Path) -> None:
+def test_another_number_of_ranks_reads_on_where_the_others_stopped(two: Together, three: Together, place: Path) -> None:
     """2 ranks, then 1, then 3: the entries are those of one rank, in the same global order."""
-    read, done = [], 0
-    for part, (size, steps) in enumerate([(2, 3), (1, 3), (3, 4)]):
-        log, done = tmp_path / f"log_{part}", done + steps
-        outcome = worker(
-            size, "application", "none", str(log), *GROUP, f"run.iterations={done}", f"output_dir={tmp_path / 'run'}"
-        )
-        assert outcome.code == 0, outcome.err
-        assert size == 2 or "ranks before" in outcome.out
-        read += recorded(log, size, 2)
-    log = tmp_path / "log"
-    alone = worker(1, "application", "none", str(log), *GROUP, "run.iterations=10", f"output_dir={tmp_path / 'one'}")
-    assert alone.code == 0, alone.err
-    assert read == recorded(log, 1, 2)
+    assert two.run("part").code == 0, two.run("part").err
+    assert three.run("part").code == 0, three.run("part").err
+    assert "the run had 1 ranks before" in three.run("part").out
+    alone = recorded_run(str(place / "part"), *GROUP, "run.iterations=10", f"output_dir={place / 'alone'}")
+    assert alone["code"] == 0, alone["err"]
+    read = [entry for part, size in enumerate((2, 1, 3)) for entry in recorded(place / f"part_{part}", size, 2)]
+    assert read == recorded(place / "part", 1, 2)
     assert sorted(read[:7]) == list(range(7))
-    assert newest(tmp_path / "run")["plan"] == newest(tmp_path / "one")["plan"]
-    losses = [[r["loss"] for r in read_table(tmp_path / n / "metrics" / "train.csv")] for n in ("run", "one")]
+    assert newest(place / "run")["plan"] == newest(place / "alone")["plan"]
+    losses = [[row["loss"] for row in read_table(place / name / "metrics" / "train.csv")] for name in ("run", "alone")]
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    run = tmp_path_factory.mktemp("trained")
-    assert airshower(*GROUP, "run.iterations=2", f"output_dir={run}").code == 0
-    return run
-
-
-@pytest.mark.parametrize("size", [2, 3])
-def test_inference_of_several_ranks_is_that_of_one(tmp_path: Path, trained: Path, size: int) -> None:
-    common = ("mode=inference", *SEVEN[:-1], "network.normalization=group", f"mode.weights_location={trained}")
-    assert airshower(*common, f"output_dir={tmp_path / 'one'}").code == 0
-    outcome = mpirun(size, *common, f"output_dir={tmp_path / 'many'}")
-    assert outcome.code == 0, outcome.err
-    one, many = (tmp_path / name / "predictions" for name in ("one", "many"))
+def test_inference_of_several_ranks_is_that_of_one(both: Together, place: Path) -> None:
+    assert both.run("inference").code == 0, both.run("inference").err
+    one, many = (place / f"inference_{size}" / "predictions" for size in (1, both.size))
     assert (one / "predictions.h5").read_bytes() == (many / "predictions.h5").read_bytes()
     assert (one / "events.csv").read_bytes() == (many / "events.csv").read_bytes()
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, many)]
@@ -178,10 +241,9 @@ def test_inference_of_several_ranks_is_that_of_one(tmp_path: Path, trained: Path
     assert (many / "figures" / "confusion.png").exists()
 
 
-def test_iotest_reports_all_ranks(tmp_path: Path) -> None:
-    outcome = mpirun(2, "mode=iotest", *SEVEN[:-1], "run.iterations=8", f"output_dir={tmp_path}")
-    assert outcome.code == 0, outcome.err
-    report = json.loads((tmp_path / "iotest" / "report.json").read_text())
+def test_iotest_reports_all_ranks(two: Together, place: Path) -> None:
+    assert two.run("iotest").code == 0, two.run("iotest").err
+    report = json.loads((place / "iotest" / "iotest" / "report.json").read_text())
     assert report["images"] == 14
     assert len(report["ranks"]["images_per_second"]) == 2
     assert report["ranks"]["slowest"] == int(np.argmin(report["ranks"]["images_per_second"]))
@@ -190,178 +252,51 @@ def test_iotest_reports_all_ranks(tmp_path: Path) -> None:
     assert report["products"]["voxel value"]["min"] >= 5.0
 
 
-def test_profile_shows_where_the_time_goes_on_each_rank(tmp_path: Path) -> None:
-    outcome = mpirun(2, *TRAIN, "run.iterations=6", "run.profile=true", f"output_dir={tmp_path}")
-    assert outcome.code == 0, outcome.err
-    rows = read_table(tmp_path / "profiles" / "timers.csv")
+def test_profile_shows_where_the_time_goes_on_each_rank(two: Together, place: Path) -> None:
+    assert two.run("profile").code == 0, two.run("profile").err
+    profiles = place / "profile" / "profiles"
+    rows = read_table(profiles / "timers.csv")
     assert [(row["step"], row["rank"]) for row in rows] == [(s, r) for s in range(1, 7) for r in (0, 1)]
     for row in rows:
         parts = sum(value for name, value in row.items() if name not in ("step", "rank", "total"))
         assert parts == pytest.approx(row["total"], rel=0.05)
         assert all(row[name] > 0 for name in ("read", "copy", "forward", "loss", "backward", "reduce", "optimizer"))
     assert rows[-2]["checkpoint"] > 0
-    assert (tmp_path / "profiles" / "step_times.png").stat().st_size > 5000
-    trace = json.loads((tmp_path / "profiles" / "trace.json").read_text())
+    assert (profiles / "step_times.png").stat().st_size > 5000
+    trace = json.loads((profiles / "trace.json").read_text())
     assert any("conv" in str(event.get("name")) for event in trace["traceEvents"])
 
 
 @pytest.mark.parametrize(
-    ("trouble", "says", "code"),
+    ("name", "says"),
     [
-        ("nan", "rank 1 of 2 ({host}, process {pid}): the loss is nan (entries", 3),
-        ("raise", "rank 1 of 2 ({host}, process {pid}): RuntimeError: a fault in the code", 1),
-        ("memory", "rank 1 of 2 ({host}, process {pid}): OutOfMemoryError: CUDA out of memory", 1),
-        ("sleep", "no sign of rank 1 of 2 ({host}, process {pid}): killed, out of memory, or stuck", 1),
+        ("range", "airshower: network.depth=99: must be at least 0 and at most 12\n"),
+        ("key", "resunet"),
+        ("alone", "airshower: run.distributed=false: but 2 processes were started; "),
+        ("sweep", "--multirun: every rank would run every job"),
+        ("files", "airshower: rank 1 does not see what rank 0 sees (the content of its data files"),
+        ("seeds", "airshower: rank 1 does not see what rank 0 sees (framework.seed: 1 -> 2"),
     ],
 )
-def test_trouble_on_one_rank_ends_all(tmp_path: Path, trouble: str, says: str, code: int) -> None:
-    run, log = tmp_path / "run", tmp_path / "log"
-    options = ("run.iterations=50", "mode.checkpoint_iteration=1", "run.timeout=6", f"output_dir={run}")
-    begun = time.monotonic()
-    outcome = worker(2, "application", trouble, str(log), *TRAIN, *options)
-    assert outcome.code == code, outcome.err
-    pid = (log / "pid_1").read_text()
-    assert says.format(host=os.uname().nodename, pid=pid) in outcome.err
+def test_a_mistake_is_one_line_and_the_same_exit_code_on_all(two: Together, place: Path, name: str, says: str) -> None:
+    outcome = two.run(name)
+    assert outcome.code == 2
+    assert len(outcome.err.splitlines()) == 1, outcome.err
+    assert outcome.err.startswith("airshower: ")
+    assert says in outcome.err
+    assert not any((place / folder).exists() for folder in ("mistake", "files"))
+
+
+def test_mpirun_passes_the_exit_code_of_a_mistake_on(tmp_path: Path) -> None:
+    """Of one that shows only when all ranks have met."""
+    mistake = ("mode=train", *SEVEN, "data.downsample=6", f"output_dir={tmp_path / 'run'}")
+    outcome = mpirun(2, *mistake)
+    assert outcome.code == 2
     assert outcome.err.count("airshower: ") == 1, outcome.err
-    assert time.monotonic() - begun < 60
-    assert_gone(log)
-    assert newest(run)["step"] >= 2
-    outcome = mpirun(2, *TRAIN, f"run.iterations={newest(run)['step'] + 1}", f"output_dir={run}")
-    assert outcome.code == 0, outcome.err
-
-
-@pytest.mark.parametrize("rank", [0, 1])
-def test_a_killed_rank_ends_all(tmp_path: Path, rank: int) -> None:
-    run, log = tmp_path / "run", tmp_path / "log"
-    options = ("run.iterations=1000", "mode.checkpoint_iteration=1", f"output_dir={run}")
-    job = start(2, "-m", "tests.workers", "application", "slow", str(log), *TRAIN, *options)
-    wait_for(job, run / "checkpoints" / "step_00000002.ckpt")
-    os.kill(int((log / f"pid_{rank}").read_text()), signal.SIGKILL)
-    outcome = finish(job, 60)
-    assert outcome.code not in (0, 75)
-    assert f"rank {rank}" in outcome.err
-    assert "signal 9" in outcome.err
-    assert_gone(log)
-    assert newest(run)["step"] >= 2
-
-
-def test_a_silent_master_ends_all(tmp_path: Path) -> None:
-    """Rank 0 serves the store in which failures are told: the others must not wait for it without end."""
-    run, log = tmp_path / "run", tmp_path / "log"
-    options = ("run.iterations=1000", "run.timeout=4", "mode.checkpoint_iteration=1", f"output_dir={run}")
-    job = start(2, "-m", "tests.workers", "application", "slow", str(log), *TRAIN, *options)
-    wait_for(job, run / "checkpoints" / "step_00000002.ckpt")
-    pid = int((log / "pid_0").read_text())
-    os.kill(pid, signal.SIGSTOP)
-    outcome = finish(job, 60)
-    assert outcome.code == 1
-    assert (
-        f"no sign of rank 0 of 2 ({os.uname().nodename}, process {pid}): killed, out of memory, or stuck" in outcome.err
-    )
-    assert_gone(log)
-
-
-def test_a_mistake_is_one_line_and_the_same_exit_code_on_all(tmp_path: Path) -> None:
-    for mistake, says in (
-        ("network.depth=99", "network.depth=99: must be at least 0 and at most 12"),
-        ("data.downsample=6", "can be halved at most 5 times"),
-        ("network.resunet=1", "resunet"),
-    ):
-        outcome = mpirun(2, "mode=train", *SEVEN, mistake, f"output_dir={tmp_path / 'run'}")
-        assert outcome.code == 2
-        lines = [line for line in outcome.err.splitlines() if line.startswith("airshower:")]
-        assert len(lines) == 1, outcome.err
-        assert says in lines[0]
-        assert "Traceback" not in outcome.err
+    assert "can be halved at most 5 times" in outcome.err
+    assert "Traceback" not in outcome.err
     assert not (tmp_path / "run").exists()
 
 
-def test_processes_without_run_distributed_are_refused(tmp_path: Path) -> None:
-    outcome = finish(start(2, EXEC, "mode=train", *SEVEN, f"output_dir={tmp_path / 'run'}"))
-    assert outcome.code == 2
-    lines = [line for line in outcome.err.splitlines() if line.startswith("airshower:")]
-    assert lines == [
-        "airshower: run.distributed=false: but 2 processes were started; "
-        "add run.distributed=true, or start it without a launcher"
-    ]
-    assert not (tmp_path / "run").exists()
-
-
-def test_ranks_with_other_files_or_configs_are_refused(tmp_path: Path) -> None:
-    """The same path with another content is refused, another path with the same content is not."""
-    assert airshower(*TRAIN, "run.iterations=1", f"output_dir={tmp_path / 'made'}").code == 0
-    other = ("data.seed=9", "data.validation_events=2", f"output_dir={tmp_path / 'other'}")
-    assert airshower(*TRAIN, "run.iterations=1", *other).code == 0
-    made = sorted(Path(os.environ["AIRSHOWER_CACHE"]).glob("lartpc_simulated/train_7_*.h5"))
-    copy = tmp_path / "copy.h5"
-    copy.write_bytes(made[0].read_bytes())
-    data = [item for item in TRAIN if not item.startswith(("data.events", "data.sim", "data.valid"))]
-    data += ["data=lartpc", "data.file='${oc.env:DATA}'", "framework.seed='${oc.env:SEED}'", "run.iterations=2"]
-
-    def job(name: str, files: tuple[Path, Path], seeds: tuple[int, int] = (1, 1)) -> Outcome:
-        parts = []
-        for file, seed in zip(files, seeds, strict=True):
-            parts += [":", "-n", "1", "-x", f"DATA={file}", "-x", f"SEED={seed}", *launch()]
-            parts += [*data, f"output_dir={tmp_path / name}"]
-        return finish(start_parts(parts[1:]))
-
-    same = job("same", (made[0], copy))
-    assert same.code == 0, same.err
-    for outcome, says in (
-        (job("files", (made[0], made[1])), "the content of its data files"),
-        (job("seeds", (made[0], made[0]), (1, 2)), "framework.seed: 1 -> 2"),
-    ):
-        assert outcome.code == 2, outcome.err
-        lines = [line for line in outcome.err.splitlines() if line.startswith("airshower:")]
-        assert len(lines) == 1
-        assert lines[0].startswith("airshower: rank 1 does not see what rank 0 sees (")
-        assert says in lines[0]
-    assert not (tmp_path / "files").exists()
-
-
-def test_a_sweep_under_mpirun_is_refused(tmp_path: Path) -> None:
-    outcome = mpirun(2, "mode=train", *SEVEN, "run.id=a,b", f"hydra.sweep.dir={tmp_path}", "--multirun")
-    assert outcome.code == 2
-    assert "--multirun: every rank would run every job" in outcome.err
-
-
-def launch() -> list[str]:
-    import sys
-
-    return [sys.executable, EXEC, "run.distributed=true"]
-
-
-def start_parts(arguments: list[str]) -> subprocess.Popen:
-    from tests.launch import ROOT, environment, mpirun_command
-
-    return subprocess.Popen(
-        [mpirun_command(), *arguments], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        cwd=ROOT,
-    )  # fmt: skip
-
-
-def wait_for(job: subprocess.Popen, path: Path, limit: float = 90) -> None:
-    """Until a file is there, with something in it."""
-    begun = time.monotonic()
-    while not (path.exists() and path.stat().st_size > 200):
-        if job.poll() is not None or time.monotonic() - begun > limit:
-            job.kill()
-            pytest.fail(f"{path} was not made: {job.communicate()}")
-        time.sleep(0.05)
-
-
-def assert_gone(log: Path) -> None:
-    """All ranks have ended."""
-    begun = time.monotonic()
-    pids = [int(path.read_text()) for path in log.glob("pid_*")]
-    while any(_running(pid) for pid in pids):
-        assert time.monotonic() - begun < 10, "a rank is still there"
-        time.sleep(0.1)
-
-
-def _running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    return True
+def test_the_same_file_may_lie_elsewhere(two: Together) -> None:
+    assert two.run("same_files").code == 0, two.run("same_files").err

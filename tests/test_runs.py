@@ -1,11 +1,12 @@
 """Whole runs: training, resumption, inference and iotest through the command line."""
 
 import json
+import multiprocessing
 import os
+import shutil
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +16,8 @@ import torch
 from airshower.detectors.lartpc.larcv_file import LarcvFile
 from airshower.engine import checkpoint
 from airshower.writers.scalars import read_table
-from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower
+from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower, airshower_process
 
-ROOT = Path(__file__).parents[1]
 TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=2", "mode.validation_iteration=3", "mode.keep_checkpoints=10")
 
 
@@ -36,8 +36,23 @@ def assert_same_state(a: dict, b: dict) -> None:
     assert torch.equal(a["random"][0]["cpu"], b["random"][0]["cpu"])
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of two steps, to be left as it is."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert airshower(*TRAIN, f"output_dir={folder}").code == 0
+    return folder
+
+
+@pytest.fixture
+def run(finished: Path, tmp_path: Path) -> Path:
+    """A run of two steps of the test's own."""
+    return shutil.copytree(finished, tmp_path / "run")
+
+
 def test_train_leaves_what_the_readme_says(tmp_path: Path) -> None:
-    outcome = airshower(*TRAIN, f"output_dir={tmp_path}", "run.iterations=4", "mode.no_summary_images=false")
+    options = ("run.iterations=4", "mode.no_summary_images=false", "run.aux_iterations=1", "run.aux_minibatch_size=1")
+    outcome = airshower(*TRAIN, f"output_dir={tmp_path}", *options)
     assert outcome.code == 0, outcome.err
     for name in ("config.yaml", "provenance.json", "process.log", "metrics/train.csv", "metrics/validation.csv"):
         assert (tmp_path / name).stat().st_size
@@ -65,54 +80,59 @@ def test_resumed_run_is_bit_identical_to_the_uninterrupted_one(tmp_path: Path, a
     assert last[0] == last[1]
 
 
-def start(*overrides: str) -> subprocess.Popen:
-    command = [sys.executable, str(ROOT / "bin" / "exec.py"), *TRAIN, *overrides]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(output: Path, *overrides: str) -> BaseProcess:
+    """Training in a process of its own: one of a server that has imported torch, which takes seconds."""
+    server = multiprocessing.get_context("forkserver")
+    server.set_forkserver_preload(
+        ["tests.command", "airshower.modes.train", "airshower.tasks.segmentation", "torch._dynamo"]
+    )
+    process = server.Process(target=airshower_process, args=(str(output), *TRAIN, *overrides))
+    process.start()
+    return process
 
 
-def wait_for(path: Path, process: subprocess.Popen) -> None:
+def wait_for(path: Path, process: BaseProcess) -> None:
     deadline = time.monotonic() + 120
     while not path.exists():
-        assert process.poll() is None, process.stdout.read()
+        assert process.is_alive()
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 75), (signal.SIGUSR1, 75), (signal.SIGINT, 75)])
-def test_a_signal_stops_at_a_step_with_a_checkpoint(tmp_path: Path, number: int, code: int) -> None:
-    process = start(f"output_dir={tmp_path}", "run.iterations=100000", "mode.checkpoint_iteration=100000")
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_a_signal_stops_at_a_step_with_a_checkpoint(tmp_path: Path, number: int) -> None:
+    output = tmp_path / "output"
+    process = start(output, f"output_dir={tmp_path}", "run.iterations=100000", "mode.checkpoint_iteration=100000")
     wait_for(tmp_path / "metrics" / "train.csv", process)
-    process.send_signal(number)
-    out, _ = process.communicate(timeout=120)
-    assert process.returncode == code, out
-    assert "the same command resumes it" in out
+    os.kill(process.pid, number)
+    process.join(120)
+    assert process.exitcode == 75, output.read_text()
+    assert "the same command resumes it" in output.read_text()
     saved = newest(tmp_path)
     assert saved["step"] == read_table(tmp_path / "metrics" / "train.csv")[-1]["step"]
 
 
 def test_a_killed_run_resumes_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
-    process = start(
-        f"output_dir={tmp_path / 'killed'}", "run.iterations=100000", "mode.optimizer.schedule.name=constant"
-    )
+    constant, killed = "mode.optimizer.schedule.name=constant", f"output_dir={tmp_path / 'killed'}"
+    process = start(tmp_path / "output", killed, "run.iterations=100000", constant)
     wait_for(tmp_path / "killed" / "checkpoints" / "step_00000004.ckpt", process)
     process.kill()
-    process.communicate()
+    process.join()
     total = newest(tmp_path / "killed")["step"] + 2
-    command = (*TRAIN, f"run.iterations={total}", "mode.optimizer.schedule.name=constant")
-    assert airshower(*command, f"output_dir={tmp_path / 'killed'}").code == 0
+    command = (*TRAIN, f"run.iterations={total}", constant)
+    assert airshower(*command, killed).code == 0
     assert airshower(*command, f"output_dir={tmp_path / 'whole'}").code == 0
     assert_same_state(newest(tmp_path / "killed"), newest(tmp_path / "whole"))
     steps = [row["step"] for row in read_table(tmp_path / "killed" / "metrics" / "train.csv")]
     assert steps == list(range(1, total + 1))
 
 
-def test_a_finished_run_says_so_and_changes_nothing(tmp_path: Path) -> None:
-    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
-    before = (tmp_path / "checkpoints" / "step_00000002.ckpt").read_bytes()
-    again = airshower(*TRAIN, f"output_dir={tmp_path}")
+def test_a_finished_run_says_so_and_changes_nothing(run: Path) -> None:
+    before = (run / "checkpoints" / "step_00000002.ckpt").read_bytes()
+    again = airshower(*TRAIN, f"output_dir={run}")
     assert again.code == 0
     assert "raise run.iterations" in again.out
-    assert (tmp_path / "checkpoints" / "step_00000002.ckpt").read_bytes() == before
+    assert (run / "checkpoints" / "step_00000002.ckpt").read_bytes() == before
 
 
 def test_a_validation_that_a_stop_left_out_is_made_up_for(tmp_path: Path) -> None:
@@ -126,57 +146,57 @@ def test_a_validation_that_a_stop_left_out_is_made_up_for(tmp_path: Path) -> Non
     assert (run / "checkpoints" / "best.ckpt").exists()
 
 
-def test_another_config_is_refused_or_overwrites_when_told(tmp_path: Path) -> None:
-    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
-    other = airshower(*TRAIN, f"output_dir={tmp_path}", "task.loss_balance_scheme=light", "run.iterations=1")
+def test_another_config_is_refused_or_overwrites_when_told(run: Path) -> None:
+    other = airshower(*TRAIN, f"output_dir={run}", "task.loss_balance_scheme=light", "run.iterations=1")
     assert other.code == 2
     assert "task.loss_balance_scheme: focal -> light" in other.err
     assert "run.overwrite=true" in other.err
-    assert newest(tmp_path)["step"] == 2
-    assert airshower(*TRAIN, f"output_dir={tmp_path}", "run.overwrite=true", "run.iterations=1").code == 0
-    assert newest(tmp_path)["step"] == 1
+    assert newest(run)["step"] == 2
+    assert airshower(*TRAIN, f"output_dir={run}", "run.overwrite=true", "run.iterations=1").code == 0
+    assert newest(run)["step"] == 1
 
 
 @pytest.mark.parametrize("mistake", ["network.depth=6", "mode.weights_location=nowhere", "data.downsample=7"])
-def test_a_mistake_with_overwrite_costs_nothing(tmp_path: Path, mistake: str) -> None:
-    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
-    assert airshower(*TRAIN, f"output_dir={tmp_path}", "run.overwrite=true", mistake).code == 2
-    assert newest(tmp_path)["step"] == 2
+def test_a_mistake_with_overwrite_costs_nothing(run: Path, mistake: str) -> None:
+    assert airshower(*TRAIN, f"output_dir={run}", "run.overwrite=true", mistake).code == 2
+    assert newest(run)["step"] == 2
 
 
-def test_training_starts_from_given_weights(tmp_path: Path) -> None:
-    assert airshower(*TRAIN, f"output_dir={tmp_path / 'first'}").code == 0
-    start = (f"output_dir={tmp_path / 'second'}", f"mode.weights_location={tmp_path / 'first'}")
+def test_training_starts_from_given_weights(finished: Path, tmp_path: Path) -> None:
+    start = (f"output_dir={tmp_path}", f"mode.weights_location={finished}")
     assert airshower(*TRAIN, *start, "run.iterations=1", "mode.optimizer.learning_rate=1e-12").code == 0
-    first, second = newest(tmp_path / "first")["model"], newest(tmp_path / "second")["model"]
+    first, second = newest(finished)["model"], newest(tmp_path)["model"]
     weights = [name for name in first if name.endswith("conv.weight")]
     assert weights
     for name in weights:
         torch.testing.assert_close(second[name], first[name])
 
 
+@pytest.fixture(scope="module")
+def confusion_of_single_events(finished: Path, tmp_path_factory: pytest.TempPathFactory) -> list:
+    folder = tmp_path_factory.mktemp("one")
+    one = (*TINY_INFERENCE, f"output_dir={folder}", "run.minibatch_size=1", f"mode.weights_location={finished}")
+    assert airshower(*one).code == 0
+    return json.loads((folder / "predictions" / "metrics.json").read_text())["confusion"]
+
+
 @pytest.mark.parametrize("size", [1, 2, 4])
-def test_inference_covers_every_event_once_whatever_the_batch_size(tmp_path: Path, size: int) -> None:
-    run = tmp_path / "run"
-    assert airshower(*TRAIN, f"output_dir={run}").code == 0
-    command = (*TINY_INFERENCE, f"output_dir={run}", f"run.minibatch_size={size}", "run.overwrite=true")
-    outcome = airshower(*command)
+def test_inference_covers_every_event_once_whatever_the_batch_size(
+    run: Path, confusion_of_single_events: list, size: int
+) -> None:
+    outcome = airshower(*TINY_INFERENCE, f"output_dir={run}", f"run.minibatch_size={size}", "run.overwrite=true")
     assert outcome.code == 0, outcome.err
     predictions = LarcvFile(run / "predictions" / "predictions.h5")
     assert predictions.event_ids["event"].tolist() == [0, 1, 2]
     metrics = json.loads((run / "predictions" / "metrics.json").read_text())
     assert np.sum(metrics["confusion"]) == 3 * 3 * 128 * 96
-    reference = tmp_path / "one" / "predictions" / "metrics.json"
-    one = (*TINY_INFERENCE, f"output_dir={tmp_path / 'one'}", "run.minibatch_size=1")
-    assert airshower(*one, f"mode.weights_location={run}").code == 0
-    assert metrics["confusion"] == json.loads(reference.read_text())["confusion"]
+    assert metrics["confusion"] == confusion_of_single_events
 
 
-def test_inference_of_labels_from_file_equals_what_the_network_said(tmp_path: Path) -> None:
+def test_inference_of_labels_from_file_equals_what_the_network_said(run: Path) -> None:
     """The confusion matrix recomputed from the written file and the truth is that of metrics.json."""
-    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
-    assert airshower(*TINY_INFERENCE, f"output_dir={tmp_path}").code == 0
-    predicted = LarcvFile(tmp_path / "predictions" / "predictions.h5").images("airshower_label")
+    assert airshower(*TINY_INFERENCE, f"output_dir={run}").code == 0
+    predicted = LarcvFile(run / "predictions" / "predictions.h5").images("airshower_label")
     path = next(Path(os.environ["AIRSHOWER_CACHE"]).glob("lartpc_simulated/validation_3_*.h5"))
     truth = LarcvFile(path).images("sbnd_cosmicseg")
     confusion = np.zeros((3, 3, 3), int)
@@ -188,19 +208,18 @@ def test_inference_of_labels_from_file_equals_what_the_network_said(tmp_path: Pa
             dense.append(image)
         for plane in range(3):
             np.add.at(confusion[plane], (dense[0][plane], dense[1][plane]), 1)
-    assert confusion.tolist() == json.loads((tmp_path / "predictions" / "metrics.json").read_text())["confusion"]
+    assert confusion.tolist() == json.loads((run / "predictions" / "metrics.json").read_text())["confusion"]
 
 
-def test_inference_needs_no_labels(tmp_path: Path) -> None:
-    assert airshower(*TRAIN, f"output_dir={tmp_path}").code == 0
+def test_inference_needs_no_labels(run: Path) -> None:
     path = next(Path(os.environ["AIRSHOWER_CACHE"]).glob("lartpc_simulated/validation_3_*.h5"))
     tiny = [item for item in TINY if not item.startswith(("data.sim", "data.events", "data.valid"))]
     data = ("data=lartpc", f"data.file={path}", "data.label_producer=''", "data.particle_producer=''")
-    outcome = airshower("mode=inference", *tiny, *data, f"output_dir={tmp_path}", "mode.displays=1")
+    outcome = airshower("mode=inference", *tiny, *data, f"output_dir={run}", "mode.displays=1")
     assert outcome.code == 0, outcome.err
-    assert len(LarcvFile(tmp_path / "predictions" / "predictions.h5")) == 3
-    assert not (tmp_path / "predictions" / "metrics.json").exists()
-    refused = airshower("mode=train", *tiny, *data, f"output_dir={tmp_path / 'train'}")
+    assert len(LarcvFile(run / "predictions" / "predictions.h5")) == 3
+    assert not (run / "predictions" / "metrics.json").exists()
+    refused = airshower("mode=train", *tiny, *data, f"output_dir={run / 'train'}")
     assert refused.code == 2
     assert refused.err == "airshower: data.label_producer: is empty, but training needs labels\n"
 
@@ -210,11 +229,11 @@ def test_a_real_event_can_be_overfitted(tmp_path: Path, sbnd_file: Path) -> None
     """The loss of one real event falls tenfold."""
     small = [item for item in TINY if not item.startswith(("data.", "network.n_init", "network.depth", "run."))]
     data = ("data=lartpc", f"data.file={sbnd_file}", "data.validation_fraction=0.8", "data.downsample=3")
-    options = ("network.n_initial_filters=8", "network.depth=3", "run.iterations=60", "run.minibatch_size=1")
+    options = ("network.n_initial_filters=8", "network.depth=3", "run.iterations=20", "run.minibatch_size=1")
     options += (
         "mode.validation_iteration=0",
         "mode.checkpoint_iteration=1000",
-        "mode.optimizer.learning_rate=1e-2",
+        "mode.optimizer.learning_rate=3e-2",
         "task.loss_balance_scheme=light",
     )
     assert airshower("mode=train", *small, *data, *options, f"output_dir={tmp_path}").code == 0
@@ -236,10 +255,12 @@ def test_iotest_reports_what_the_data_hold(tmp_path: Path) -> None:
 def test_real_events_train_and_predict(tmp_path: Path, sbnd_file: Path) -> None:
     small = [item for item in TINY if not item.startswith("data.")]
     data = ("data=lartpc", f"data.file={sbnd_file}", f"data.aux_file={sbnd_file}", "data.downsample=3")
-    assert airshower("mode=train", *small, *data, f"output_dir={tmp_path}").code == 0
-    outcome = airshower("mode=inference", *small, *data, f"output_dir={tmp_path}")
+    train = (*small, "run.iterations=1", "mode.no_summary_images=true")
+    assert airshower("mode=train", *train, *data, f"output_dir={tmp_path}").code == 0
+    outcome = airshower("mode=inference", *small, *data, f"output_dir={tmp_path}", "mode.displays=1")
     assert outcome.code == 0, outcome.err
     metrics = json.loads((tmp_path / "predictions" / "metrics.json").read_text())
     assert metrics["events"] == 5
+    assert (tmp_path / "predictions" / "figures" / "event_0.png").exists()
     assert (tmp_path / "predictions" / "figures" / "metrics_against_energy.png").exists()
     assert sum(item["events"] for item in metrics["interactions"].values()) == 5

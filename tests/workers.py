@@ -1,12 +1,16 @@
 """What the tests of several ranks run on each of them: `mpirun -n N python -m tests.workers NAME ARGUMENTS`."""
 
+import dataclasses
 import itertools
 import json
 import os
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
+from unittest import mock
 
 import numpy as np
 import torch
@@ -14,18 +18,63 @@ import torch
 from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
 from airshower.data.dense import Densifier
 from airshower.data.plan import Dealer, EntryPlan
+from airshower.detectors.lartpc.source import WireImages
 from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule, whole
 from airshower.engine.step import Step, TrainedPhase
+from airshower.main import cli
 from airshower.networks.uresnet import UResNet, UResNetConfig
 from airshower.runtime import mpi
 from airshower.runtime.device import Precision
+from airshower.runtime.launcher import launched
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
 from airshower.tasks.segmentation import Segmentation
+from tests.command import airshower
 from tests.engine.test_step import SPEC, DoubleTask, batch
 
 CPU = torch.device("cpu")
+
+
+def together(folder: str) -> None:
+    """Do what `jobs.json` lists, [name, function, arguments...], one after the other; NAME_RANK.json has the result."""
+    for name, function, *arguments in json.loads(Path(folder, "jobs.json").read_text()):
+        meet_again()
+        result = globals()[function](*arguments)
+        Path(folder, f"{name}_{launched().rank}.json").write_text(json.dumps(result))
+
+
+def meet_again() -> None:
+    """Let ranks connect as at their start."""
+    if torch.distributed.is_initialized():  # by a run that was refused
+        torch.distributed.destroy_process_group()
+    mpi.MpiRanks.met = None
+
+
+def run(*overrides: str | list[str]) -> dict[str, Any]:
+    """What `airshower OVERRIDES` does; a list has an override for each rank."""
+    own = [item if isinstance(item, str) else item[launched().rank] for item in overrides]
+    return dataclasses.asdict(airshower(*own))
+
+
+def recorded_run(log: str, *overrides: str) -> dict[str, Any]:
+    """`run` with a record of the entries read by each rank."""
+    with mock.patch.object(WireImages, "read", recording(Path(log))):
+        return run(*overrides)
+
+
+def recording(folder: Path) -> Callable:
+    """Reading that notes the entries of training in the file of this rank."""
+    folder.mkdir(parents=True, exist_ok=True)
+    read = WireImages.read
+
+    def reading(self: WireImages, entries: np.ndarray) -> object:
+        if threading.current_thread().name == "feeder" and "train" in self.files[0].path.name:
+            with open(folder / f"entries_{launched().rank}", "a") as handle:
+                handle.write(json.dumps(np.asarray(entries).tolist()) + "\n")
+        return read(self, entries)
+
+    return reading
 
 
 def connect() -> Ranks:
@@ -60,19 +109,18 @@ def collectives() -> None:
     here.close()
 
 
-def epochs(count: str, minibatch: str, accumulation: str) -> None:
-    """The entries that all ranks are dealt, epoch by epoch."""
+def epochs(count: int, minibatch: int, accumulation: int) -> list[list]:
+    """The pieces of each step that this rank is dealt, in each of two epochs."""
     here = connect()
-    plan = EntryPlan(np.arange(int(count)), int(minibatch) * int(accumulation), seed=5)
-    dealer = Dealer(plan, int(minibatch), here)
-    dealt = [[piece.tolist() for piece in dealer.next().pieces] for _ in range(2 * plan.steps_per_epoch)]
-    everyone = here.gather(dealt)
-    if here.master:
-        print(json.dumps({"ranks": everyone, "steps_per_epoch": plan.steps_per_epoch}))
+    plan = EntryPlan(np.arange(count), minibatch * accumulation, seed=5)
+    dealer = Dealer(plan, minibatch, here)
+    steps = range(plan.steps_per_epoch)
+    dealt = [[[piece.tolist() for piece in dealer.next().pieces] for _ in steps] for _ in range(2)]
     here.close()
+    return dealt
 
 
-def gradients(mode: str) -> None:
+def gradients(mode: str) -> dict[str, float]:
     """Largest relative difference of gradients to those of one rank with the whole batch, by case."""
     here = connect()
     entries, differences = [3, 1, 4, 5, 9], {}
@@ -87,9 +135,8 @@ def gradients(mode: str) -> None:
         pieces = [batch(np.array_split(minibatch, here.size)[here.rank].tolist()) for minibatch in cuts[cut]]
         found = step_gradients(scheme, normalization, pieces, here, mode)
         differences[f"{scheme} {normalization} {cut}"] = float((found - expected).norm() / expected.norm())
-    if here.master:
-        print(json.dumps(differences))
     here.close()
+    return differences
 
 
 def step_gradients(scheme: str, normalization: str, batches: list, here: Ranks, mode: str) -> torch.Tensor:
@@ -125,42 +172,27 @@ def statistics() -> None:
 
 
 def application(trouble: str, log: str, *overrides: str) -> None:
-    """bin/exec.py with a record of the entries read by each rank, and trouble made on rank 1.
-
-    trouble: none; nan, raise, memory, sleep, in the loss of rank 1 after a few steps; slow: every step takes a while.
-    """
-    from airshower.detectors.lartpc.source import WireImages
-    from airshower.main import cli
-
-    rank = int(os.environ.get("OMPI_COMM_WORLD_RANK", "0"))
-    folder = Path(log)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"pid_{rank}").write_text(str(os.getpid()))
-    read, loss, calls = WireImages.read, Segmentation.loss, itertools.count(1)
-
-    def reading(self: WireImages, entries: np.ndarray) -> object:
-        if threading.current_thread().name == "feeder" and "train" in self.files[0].path.name:
-            with open(folder / f"entries_{rank}", "a") as handle:
-                handle.write(json.dumps(np.asarray(entries).tolist()) + "\n")
-        return read(self, entries)
+    """bin/exec.py with trouble made on rank 1: nan, memory, sleep in its loss after a few steps; slow: every step takes
+    a while on all ranks."""
+    Path(log).mkdir(parents=True, exist_ok=True)
+    Path(log, f"pid_{launched().rank}").write_text(str(os.getpid()))
+    loss, calls = Segmentation.loss, itertools.count(1)
 
     def troubled(self: Segmentation, *arguments: object) -> object:
         number = next(calls)
         if trouble == "slow":
             time.sleep(0.2)
-        elif rank == 1 and number >= 6 and torch.is_grad_enabled():
+        elif launched().rank == 1 and number >= 6 and torch.is_grad_enabled():
             if trouble == "nan":
                 terms = loss(self, *arguments)
                 return type(terms)(terms.total * float("nan"), terms.weight)
-            if trouble == "raise":
-                raise RuntimeError("a fault in the code")
             if trouble == "memory":
                 raise torch.OutOfMemoryError("CUDA out of memory")
             if trouble == "sleep":
                 time.sleep(600)
         return loss(self, *arguments)
 
-    WireImages.read, Segmentation.loss = reading, troubled
+    Segmentation.loss = troubled
     sys.argv = ["airshower", "run.distributed=true", *overrides]
     cli()
 

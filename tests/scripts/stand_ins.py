@@ -106,7 +106,7 @@ class Site:
             "PRTE_MCA_rmaps_default_mapping_policy": ":oversubscribe",
             **variables,
         }
-        with open(self.notes / "output", "w") as output:
+        with open(self.notes / "output", "w") as output, _not_ignored(signal.SIGINT, signal.SIGHUP):
             return subprocess.Popen(
                 ["bash", str(script), *words], cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=output,
                 stderr=subprocess.STDOUT, start_new_session=True,
@@ -136,6 +136,17 @@ class Site:
                 if wanted in path.read_bytes().split(b"\0"):
                     found.append(int(path.parent.name))
         return found
+
+
+@contextlib.contextmanager
+def _not_ignored(*numbers: int) -> Iterator[None]:
+    """What starts here can catch these signals; bash can't where they are ignored, as in a shell's background."""
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

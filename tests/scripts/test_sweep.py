@@ -27,11 +27,11 @@ def test_a_sweep_in_one_process_leaves_a_folder_of_each_run(tmp_path: Path, monk
 def test_a_sweep_of_jobs_runs_each_and_shows_the_error_of_one(tmp_path: Path) -> None:
     if importlib.util.find_spec("submitit") is None:
         pytest.skip("hydra-submitit-launcher is not here: pip install 'airshower[sweep]'")
-    sweep = ("-m", "hydra/launcher=submitit_local", "network.depth=2,99", "run.id=depth_${network.depth}")
-    overrides = [item for item in TRAIN if not item.startswith("network.depth")]
+    sweep = ("-m", "hydra/launcher=submitit_local", "run.minibatch_size=2,0", "run.id=size_${run.minibatch_size}")
+    overrides = [item for item in TRAIN if not item.startswith("run.minibatch_size")]
     command = [sys.executable, str(ROOT / "bin" / "exec.py"), *sweep, *overrides]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=240, check=False)
     assert done.returncode == 1
-    assert "airshower: network.depth=99: must be at" in done.stderr
-    assert [path.name for path in (tmp_path / RUNS).iterdir()] == ["depth_2"]
-    assert (tmp_path / RUNS / "depth_2" / "checkpoints" / "step_00000001.ckpt").exists()
+    assert "airshower: run.minibatch_size=0: must be at" in done.stderr
+    assert [path.name for path in (tmp_path / RUNS).iterdir()] == ["size_2"]
+    assert (tmp_path / RUNS / "size_2" / "checkpoints" / "step_00000001.ckpt").exists()

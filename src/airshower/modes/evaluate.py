@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from airshower.data.batch import Batch
@@ -16,6 +15,7 @@ from airshower.data.source import Source
 from airshower.engine.step import add_counters
 from airshower.modes.job import Job
 from airshower.tasks.task import Task
+from airshower.writers.figures import Figure
 
 
 @dataclass

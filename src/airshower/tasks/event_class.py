@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
@@ -12,7 +11,7 @@ from airshower.config.fields import number
 from airshower.data.batch import Batch
 from airshower.data.source import ImageSpec
 from airshower.errors import DataError, UserError
-from airshower.writers.figures import confusion_figure
+from airshower.writers.figures import Figure, confusion_figure
 
 NEUTRINO = 2  # class of its pixels
 

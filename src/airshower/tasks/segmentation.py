@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -20,7 +19,7 @@ from airshower.tasks.segmentation_metrics import count_images, named_metrics
 from airshower.tasks.segmentation_report import SegmentationReport
 from airshower.tasks.task import LossTerms, Phase
 from airshower.tasks.vertex import Vertex, VertexConfig
-from airshower.writers.figures import event_display
+from airshower.writers.figures import Figure, event_display
 
 LIGHT_WEIGHTS = (1.0, 1.5, 10.0)
 TRUTH = {"event": "its class (data.particle_producer, data.label_producer)", "vertex": "it (data.particle_producer)"}

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from airshower.data.batch import Batch
@@ -111,7 +110,7 @@ class SegmentationReport(contextlib.ExitStack):
     def _counted(self, counters: dict[str, Tensor]) -> np.ndarray:
         return counters["confusion"].cpu().numpy()
 
-    def _save(self, name: str, figure: Figure) -> Path:
+    def _save(self, name: str, figure: figures.Figure) -> Path:
         return figures.save(figure, self.folder / "figures" / f"{name}.png")
 
     def _write_metrics(

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from matplotlib.figure import Figure
 from torch import Tensor, nn
 
 from airshower.data.batch import Batch
 from airshower.data.source import Source
+from airshower.writers.figures import Figure
 
 
 @dataclass(frozen=True)

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 from torch.nn import functional
 
 from airshower.config.fields import number
 from airshower.data.batch import Batch
 from airshower.data.source import ImageSpec
-from airshower.writers.figures import distance_figure
+from airshower.writers.figures import Figure, distance_figure
 
 
 @dataclass

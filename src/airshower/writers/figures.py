@@ -1,26 +1,38 @@
 """Figures: event displays, training curves, confusion matrices, metrics against energy."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import matplotlib
 import numpy as np
 
-matplotlib.use("Agg")
-from matplotlib import pyplot as plt
-from matplotlib.colors import ListedColormap, PowerNorm
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    import matplotlib.figure
+
+Figure: TypeAlias = "matplotlib.figure.Figure"
 
 CLASS_COLOURS = ("#f4f4f4", "#4477aa", "#cc3311")
 ERROR_COLOURS = ("#f4f4f4", "#bbbbbb", "#ee7733", "#aa3377")
 ERRORS = ("background", "right", "missed (predicted background)", "wrong class or false")
 
 
+@functools.cache
+def pyplot() -> Any:
+    """matplotlib's pyplot, without a display. It takes a second to import: done where something is drawn."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    return pyplot
+
+
 def save(figure: Figure, path: Path) -> Path:
     """Write the figure as PNG and close it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=110)
-    plt.close(figure)
+    pyplot().close(figure)
     return path
 
 
@@ -37,6 +49,8 @@ def event_display(
     Without truth (`label` None), charge and prediction. `vertices` by name ("true", "predicted") are row and column
     [planes, 2], NaN for none.
     """
+    from matplotlib.colors import ListedColormap, PowerNorm
+
     panels = {"prediction": (predicted, classes, CLASS_COLOURS)}
     if label is not None:
         errors = np.select([label == predicted, predicted == 0], [np.where(label > 0, 1, 0), 2], default=3)
@@ -44,7 +58,7 @@ def event_display(
     # fixed margins and shared axes: laying twelve images out by itself would take matplotlib seconds
     planes, columns, extent = len(image), 1 + len(panels), (0, image.shape[2], 0, image.shape[1])
     size = (4 * columns, 0.6 + 2.9 * planes)
-    figure, axes = plt.subplots(planes, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
+    figure, axes = pyplot().subplots(planes, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
     figure.subplots_adjust(
         left=0.18 / columns, right=1 - 0.32 / columns, bottom=0.06, top=0.92, wspace=0.03, hspace=0.05
     )
@@ -75,7 +89,7 @@ def event_display(
 
 def training_curves(train: list[dict[str, float]], validation: list[dict[str, float]], names: dict[str, str]) -> Figure:
     """The loss, and the other columns that `names` labels, over steps; thin: training, with dots: validation."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained")
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     left.plot(*_column(train, "loss"), color="0.6", lw=0.8, label="training")
     left.plot(*_column(validation, "loss"), "o-", color="k", ms=4, label="validation")
     left.set(xlabel="optimizer step", ylabel="loss", yscale="log")
@@ -94,7 +108,7 @@ def training_curves(train: list[dict[str, float]], validation: list[dict[str, fl
 def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
     """Counts [true, predicted], coloured by the share of each true class."""
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    figure, axis = plt.subplots(figsize=(5.2, 4.4), layout="constrained")
+    figure, axis = pyplot().subplots(figsize=(5.2, 4.4), layout="constrained")
     shown = axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
     for (true, predicted), value in np.ndenumerate(share):
         text = f"{100 * value:.2f} %\n{counts[true, predicted]:,}"
@@ -108,7 +122,9 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
 
 def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[str, np.ndarray]) -> Figure:
     """Per-event metrics against true energy (GeV): mean and its error in bins of equal content, a colour a `group`."""
-    figure, axes = plt.subplots(1, len(metrics), figsize=(5.2 * len(metrics), 4), squeeze=False, layout="constrained")
+    figure, axes = pyplot().subplots(
+        1, len(metrics), figsize=(5.2 * len(metrics), 4), squeeze=False, layout="constrained"
+    )
     for axis, (label, values) in zip(axes[0], metrics.items(), strict=True):
         for index, name in enumerate(np.unique(group)):
             chosen = (group == name) & np.isfinite(energy) & np.isfinite(values)
@@ -124,7 +140,7 @@ def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[s
 
 def distance_figure(planes: Sequence[np.ndarray], label: str) -> Figure:
     """Share of events (NaN left out) within a distance, a line a plane, with the distance that holds 68 % of them."""
-    figure, axis = plt.subplots(figsize=(6, 4.2), layout="constrained")
+    figure, axis = pyplot().subplots(figsize=(6, 4.2), layout="constrained")
     for plane, values in enumerate(planes):
         known = np.sort(values[np.isfinite(values)]).clip(0.1)
         if len(known):
@@ -143,7 +159,7 @@ def step_times(rows: list[dict[str, float]]) -> Figure:
     ranks = sorted({row["rank"] for row in rows})
     parts = [name for name in rows[0] if name not in ("step", "rank", "total")]
     parts = [name for name in parts if any(row[name] > 0 for row in rows)]
-    figure, (left, right) = plt.subplots(1, 2, figsize=(12, 4.2), layout="constrained", width_ratios=(1, 2))
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(12, 4.2), layout="constrained", width_ratios=(1, 2))
     first = min(row["step"] for row in rows)
     settled = [row for row in rows if row["step"] > first] or rows
     means = {rank: [row for row in settled if row["rank"] == rank] for rank in ranks}
@@ -181,8 +197,10 @@ def _thicken(labels: np.ndarray) -> np.ndarray:
     return labels[:rows, :columns].reshape(rows // step, step, columns // step, step).max((1, 3))
 
 
-def _legend(axis: plt.Axes, names: Sequence[str], colours: Sequence[str]) -> None:
-    handles = [plt.Line2D([], [], marker="s", ls="", color=c, label=n) for n, c in zip(names, colours, strict=False)]
+def _legend(axis: Any, names: Sequence[str], colours: Sequence[str]) -> None:
+    handles = [
+        pyplot().Line2D([], [], marker="s", ls="", color=c, label=n) for n, c in zip(names, colours, strict=False)
+    ]
     axis.legend(handles=handles[1:], loc="upper right", fontsize=7, framealpha=0.8)
 
 
