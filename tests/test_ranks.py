@@ -15,7 +15,7 @@ import torch
 
 from airshower.writers.scalars import read_table
 from tests.command import SEVEN, SEVEN_TRAIN, Outcome, airshower
-from tests.launch import Together, finish, mpirun, start_worker, together, wait_for
+from tests.launch import Together, finish, start_worker, together, wait_for
 from tests.samples import simulated
 from tests.workers import recorded_run
 
@@ -103,13 +103,11 @@ def two(place: Path, one: Path) -> Together:
         fsdp=job(*AS_ONE, "run.iterations=4", fsdp, f"output_dir={place / 'fsdp'}"),
         grown=job(*AS_ONE, "run.iterations=5", fsdp, f"output_dir={place / 'grown'}"),
         part=("recorded_run", str(place / "part_0"), DISTRIBUTED, *part, "run.iterations=3"),
-        inference=job(*INFERENCE, f"mode.weights_location={one}", f"output_dir={place / 'inference_2'}"),
         iotest=job("mode=iotest", *SEVEN, "run.iterations=8", f"output_dir={place / 'iotest'}"),
         profile=job(*SEVEN_TRAIN, "run.iterations=6", "run.profile=true", f"output_dir={place / 'profile'}"),
         collectives=("collectives",),
         statistics=("statistics",),
         epochs_7_3_1=("epochs", 7, 3, 1),
-        gradients_ddp=("gradients", "ddp"),
         gradients_fsdp=("gradients", "fsdp"),
         same_files=job(*FROM_FILE, [f"data.file={events}", f"data.file={copy}"], f"output_dir={place / 'same_files'}"),
         files=job(*FROM_FILE, [f"data.file={events}", f"data.file={other}"], f"output_dir={place / 'files'}"),
@@ -120,6 +118,7 @@ def two(place: Path, one: Path) -> Together:
         key=job(*mistake, "network.resunet=1"),
         alone=("run", *mistake),
         sweep=job("mode=train", *SEVEN, "run.id=a,b", f"hydra.sweep.dir={place / 'sweep'}", "--multirun"),
+        last=("leave", DISTRIBUTED, *mistake, "data.downsample=6"),
     )
 
 
@@ -144,30 +143,17 @@ def three(place: Path, one: Path, two: Together, stopped: Outcome) -> Together:
     )
 
 
-@pytest.fixture(params=[2, 3])
-def both(request: pytest.FixtureRequest, two: Together, three: Together) -> Together:
-    """Two ranks, then three."""
-    return {2: two, 3: three}[request.param]
+def test_collectives(two: Together, three: Together) -> None:
+    assert three.outcome.code == 0, three.outcome.err
+    for ranks in (two, three):
+        assert ranks.results("collectives") == ranks.results("statistics") == [None] * ranks.size
 
 
-def test_collectives(both: Together) -> None:
-    assert both.outcome.code == 0, both.outcome.err
-    assert both.results("collectives") == both.results("statistics") == [None] * both.size
-
-
-@pytest.mark.parametrize("mode", ["ddp", "fsdp"])
-def test_gradients_do_not_depend_on_cuts(two: Together, mode: str) -> None:
-    check_gradients(two, mode)
-
-
-def test_gradients_of_three_are_those_of_one(three: Together) -> None:
-    check_gradients(three, "ddp")
-
-
-def check_gradients(ranks: Together, mode: str) -> None:
-    for differences in ranks.results(f"gradients_{mode}"):
-        assert len(differences) == (28 if mode == "ddp" else 7)
-        assert max(differences.values()) < 1e-12, differences
+def test_gradients_do_not_depend_on_ranks_and_cuts(two: Together, three: Together) -> None:
+    for ranks, mode, cases in ((two, "fsdp", 7), (three, "ddp", 28)):
+        for differences in ranks.results(f"gradients_{mode}"):
+            assert len(differences) == cases
+            assert max(differences.values()) < 1e-12, differences
 
 
 def test_every_entry_is_dealt_once_an_epoch(two: Together, three: Together) -> None:
@@ -230,9 +216,9 @@ def test_another_number_of_ranks_reads_on_where_the_others_stopped(two: Together
     assert losses[0] == pytest.approx(losses[1], rel=1e-2)
 
 
-def test_inference_of_several_ranks_is_that_of_one(both: Together, place: Path) -> None:
-    assert both.run("inference").code == 0, both.run("inference").err
-    one, many = (place / f"inference_{size}" / "predictions" for size in (1, both.size))
+def test_inference_of_several_ranks_is_that_of_one(three: Together, place: Path) -> None:
+    assert three.run("inference").code == 0, three.run("inference").err
+    one, many = (place / f"inference_{size}" / "predictions" for size in (1, 3))
     assert (one / "predictions.h5").read_bytes() == (many / "predictions.h5").read_bytes()
     assert (one / "events.csv").read_bytes() == (many / "events.csv").read_bytes()
     metrics = [json.loads((folder / "metrics.json").read_text()) for folder in (one, many)]
@@ -287,15 +273,13 @@ def test_a_mistake_is_one_line_and_the_same_exit_code_on_all(two: Together, plac
     assert not any((place / folder).exists() for folder in ("mistake", "files"))
 
 
-def test_mpirun_passes_the_exit_code_of_a_mistake_on(tmp_path: Path) -> None:
+def test_mpirun_passes_the_exit_code_of_a_mistake_on(two: Together, place: Path) -> None:
     """Of one that shows only when all ranks have met."""
-    mistake = ("mode=train", *SEVEN, "data.downsample=6", f"output_dir={tmp_path / 'run'}")
-    outcome = mpirun(2, *mistake)
-    assert outcome.code == 2
-    assert outcome.err.count("airshower: ") == 1, outcome.err
-    assert "can be halved at most 5 times" in outcome.err
-    assert "Traceback" not in outcome.err
-    assert not (tmp_path / "run").exists()
+    assert two.outcome.code == 2, two.outcome.err
+    assert two.outcome.err.count("airshower: ") == 1, two.outcome.err
+    assert "can be halved at most 5 times" in two.outcome.err
+    assert "Traceback" not in two.outcome.err
+    assert not (place / "mistake").exists()
 
 
 def test_the_same_file_may_lie_elsewhere(two: Together) -> None:

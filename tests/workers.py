@@ -57,6 +57,12 @@ def run(*overrides: str | list[str]) -> dict[str, Any]:
     return dataclasses.asdict(airshower(*own))
 
 
+def leave(*overrides: str) -> None:
+    """`airshower OVERRIDES`, which ends this process."""
+    sys.argv = ["airshower", *overrides]
+    cli()
+
+
 def recorded_run(log: str, *overrides: str) -> dict[str, Any]:
     """`run` with a record of the entries read by each rank."""
     with mock.patch.object(WireImages, "read", recording(Path(log))):
@@ -193,8 +199,7 @@ def application(trouble: str, log: str, *overrides: str) -> None:
         return loss(self, *arguments)
 
     Segmentation.loss = troubled
-    sys.argv = ["airshower", "run.distributed=true", *overrides]
-    cli()
+    leave("run.distributed=true", *overrides)
 
 
 if __name__ == "__main__":
