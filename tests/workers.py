@@ -16,14 +16,13 @@ import numpy as np
 import torch
 
 from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
-from airshower.data.dense import Densifier
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.detectors.lartpc.source import WireImages
 from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule, whole
 from airshower.engine.step import Step, TrainedPhase
 from airshower.main import cli
-from airshower.networks.uresnet import UResNet, UResNetConfig
+from airshower.networks.uresnet import UResNet, UResNetSparse
 from airshower.runtime import mpi
 from airshower.runtime.device import Precision
 from airshower.runtime.launcher import launched
@@ -135,26 +134,31 @@ def gradients(mode: str) -> dict[str, float]:
     cases = [*itertools.product(schemes, ("none", "group"), cuts)]
     # what one process with batch normalization does with the whole batch, several do with sync_batch
     cases += [(scheme, "sync_batch", "one") for scheme in schemes]
-    for scheme, normalization, cut in cases:
+    cases = [(UResNet, *case) for case in cases]
+    cases += [(UResNetSparse, "focal", "group", "each"), (UResNetSparse, "light", "sync_batch", "one")]
+    for kind, scheme, normalization, cut in cases:
         alone = "batch" if normalization == "sync_batch" else normalization
-        expected = step_gradients(scheme, alone, [batch(entries)], Ranks(), mode)
+        expected = step_gradients(kind, scheme, alone, [batch(entries)], Ranks(), mode)
         pieces = [batch(np.array_split(minibatch, here.size)[here.rank].tolist()) for minibatch in cuts[cut]]
-        found = step_gradients(scheme, normalization, pieces, here, mode)
-        differences[f"{scheme} {normalization} {cut}"] = float((found - expected).norm() / expected.norm())
+        found = step_gradients(kind, scheme, normalization, pieces, here, mode)
+        name = f"{kind.__name__} {scheme} {normalization} {cut}"
+        differences[name] = float((found - expected).norm() / expected.norm())
     here.close()
     return differences
 
 
-def step_gradients(scheme: str, normalization: str, batches: list, here: Ranks, mode: str) -> torch.Tensor:
+def step_gradients(
+    kind: type[UResNet], scheme: str, normalization: str, batches: list, here: Ranks, mode: str
+) -> torch.Tensor:
     torch.manual_seed(here.rank)  # the master's weights are everyone's
     if here.size == 1:
         torch.manual_seed(0)
-    config = UResNetConfig(
+    config = kind.Config(
         n_initial_filters=4, depth=2, bottleneck_deepest=8, blocks_deepest_layer=1, blocks_final=1,
         normalization=normalization,
     )  # fmt: skip
-    network = UResNet(config, SPEC, {"pixels": 3}, FrameworkConfig()).double()
-    task = DoubleTask(Segmentation.Config(scheme), SPEC, Densifier(SPEC))
+    network = kind(config, SPEC, {"pixels": 3}, FrameworkConfig()).double()
+    task = DoubleTask(Segmentation.Config(scheme), SPEC, kind.sees(SPEC))
     parallel = ParallelModule(network, here, mode)
     options = OptimizerConfig(name="sgd", learning_rate=0.1)
     phases = [TrainedPhase(phase, build_optimizer(options, network), parallel) for phase in task.phases(network)]

@@ -1,6 +1,7 @@
 """One optimizer step: however a batch is cut, the gradient is the same."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
 from airshower.data.batch import Batch, SparseImages
 from airshower.data.dense import Densifier
+from airshower.data.sites import Sites
 from airshower.data.source import ImageSpec
 from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule
@@ -46,7 +48,8 @@ class DoubleTask(Segmentation):
     """The task in float64."""
 
     def _outputs(self, module: torch.nn.Module, sample: Sample) -> dict[str, torch.Tensor]:
-        return module(sample.pixels.input.double())
+        given = sample.pixels.input
+        return module(replace(given, value=given.value.double()) if isinstance(given, Sites) else given.double())
 
 
 def make(scheme: str, normalization: str, kind: type = DoubleTask, **optimizer: object) -> tuple[UResNet, Step]:

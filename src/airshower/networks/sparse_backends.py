@@ -12,6 +12,7 @@ from torch import Tensor
 from airshower.errors import UserError
 from airshower.networks.grid import Grid
 from airshower.networks.sparse import SparseBackend, SparseMap, submanifold
+from airshower.runtime.log import logger
 
 
 def sparse_backend(name: str) -> SparseBackend:
@@ -39,6 +40,7 @@ class SpconvBackend:
         """See `SparseBackend`."""
         device = x.features.device.type
         if device == "cpu" and torch.get_num_threads() > 1:
+            logger.info("spconv on a CPU: torch computes with one thread")
             torch.set_num_threads(1)
         if not len(x.features):
             return submanifold(x, weight)
