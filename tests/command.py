@@ -30,6 +30,18 @@ TINY = (
 
 TINY_TRAIN = ("mode=train", *TINY, "mode.no_summary_images=true")
 TINY_INFERENCE = ("mode=inference", *TINY, "mode.displays=0")
+TINY_SHOWERS = (
+    "data.events=12",
+    "data.validation_events=6",
+    "data.simulation.lsts=2",
+    "data.simulation.msts=2",
+    "data.simulation.energy_min=0.5",
+    "network.filters=[4,6]",
+    "network.width=8",
+    "network.head_width=4",
+    *TINY[-5:],
+)
+"""The same of Cherenkov telescopes."""
 SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations"))) + ("data.events=7",)
 """Seven events: minibatches of two leave one, which some of several ranks have no part in."""
 SEVEN_TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")

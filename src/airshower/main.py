@@ -42,8 +42,9 @@ def cli() -> None:
 def run(cfg: DictConfig) -> int:
     """One run from its composed config to the exit code; the path of the data from top to bottom."""
     settings = build.settings(cfg)
-    parts = {name: build.component(cfg[name], name) for name in ("data", "network", "task")}
-    _check_fit(parts)
+    names = ("data", "network", "task")
+    _check_fit({name: build.target(cfg[name], name) for name in names})
+    parts = {name: build.component(cfg[name], name) for name in names}
     if launched().size > 1 and HydraConfig.get().mode == RunMode.MULTIRUN:
         raise UserError("--multirun: every rank would run every job into the same folders; launch each job by itself")
     os.environ.update(settings.framework.environment_variables)
@@ -137,11 +138,11 @@ def _among_several() -> bool:
     return launched().size > 1 or (connected is not None and connected.size > 1)
 
 
-def _check_fit(parts: dict[str, tuple[type, object]]) -> None:
+def _check_fit(parts: dict[str, type]) -> None:
     """Refuse a network or task that reads another kind of data, before any file is opened."""
-    kind = parts["data"][0].kind
+    kind = parts["data"].kind
     for name in ("network", "task"):
-        reads = parts[name][0].reads
+        reads = parts[name].reads
         if reads != kind:
             fitting = ", ".join(_data_of_kind(reads)) or "none"
             raise UserError(f"{name}: reads {reads}, but this data gives {kind}; data that fits: {fitting}")

@@ -3,12 +3,35 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
+
+
+class EventBatch(Protocol):
+    """What all batches have, whatever their images are: `entries` int64 [n] and `event_ids` int64 [n, 3]."""
+
+    images: Any
+    entries: np.ndarray
+    event_ids: np.ndarray
+
+    def __len__(self) -> int: ...
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the arrays as they came from the source."""
+        ...
+
+    def pin(self) -> Self:
+        """The batch in page-locked memory."""
+        ...
+
+    def to(self, device: "torch.device") -> Self:
+        """The batch on a device."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -36,7 +59,7 @@ class SparseImages:
 @dataclass(frozen=True)
 class Batch:
     """Sparse images with the entries they were read from (int64 [n]) and their event ids (int64 [n, 3]); `truth` finds
-    the events' truth when it is asked for, see `source.Source.truth`."""
+    the events' truth when it is asked for, see `source.WireSource`."""
 
     images: SparseImages
     entries: np.ndarray

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from airshower.data.batch import Batch
+from airshower.data.batch import EventBatch
 from airshower.data.plan import Dealer, DealtStep
 from airshower.data.source import Source
 
@@ -36,7 +36,7 @@ class Feeder:
     def __exit__(self, *_: Any) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[tuple[DealtStep, list[Batch]]]:
+    def __iter__(self) -> Iterator[tuple[DealtStep, list[EventBatch]]]:
         """Deals and gives steps. Collective."""
         dealt = given = 0
         while True:
@@ -66,6 +66,6 @@ class Feeder:
         except BaseException as error:  # handed to the consumer, whatever it is: a silent thread would hang the run
             self._read.put(error)
 
-    def _batch(self, entries: np.ndarray) -> Batch:
+    def _batch(self, entries: np.ndarray) -> EventBatch:
         batch = self.source.read(entries)
         return batch.pin() if self.pin else batch

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from airshower.data.batch import Batch
+from airshower.data.batch import EventBatch
 from airshower.data.pixels import FoundPixels
 
 
@@ -58,19 +58,25 @@ class Source(Protocol):
     """
 
     kind: str
-    spec: ImageSpec
+    spec: Any
     digest: str
 
     def __len__(self) -> int: ...
 
-    def read(self, entries: np.ndarray) -> Batch:
+    def read(self, entries: np.ndarray) -> EventBatch:
         """The events of these entries, in this order. Raises `DataError` naming file and entry."""
         ...
 
     def truth(self, entries: np.ndarray) -> dict[str, np.ndarray]:
-        """Per-event truth, what the files have of it: `energy` in GeV, `interaction`, the name of the event's class,
-        and `vertex` [events, planes, 2], its row and column in pixels as read, NaN where there is none."""
+        """Per-event truth by name, what the files have of it."""
         ...
+
+
+class WireSource(Source, Protocol):
+    """Wire images. Their truth: `energy` in GeV, `interaction`, the name of the event's class, and `vertex` [events,
+    planes, 2], its row and column in pixels as read, NaN where there is none."""
+
+    spec: ImageSpec
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> PredictionWriter:
         """A writer of predictions for this source's events."""

@@ -8,14 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from airshower.networks.iact import SyncCameraBatchNorm
 from airshower.networks.sparse import SparseMap
 
 
 def synchronise(module: nn.Module) -> None:
-    """Replace each `nn.SyncBatchNorm` in `module`, in place; weights and statistics stay."""
+    """Replace each `nn.SyncBatchNorm` in `module`, in place, and let each `SyncCameraBatchNorm` sum over ranks; weights
+    and statistics stay."""
     for name, child in module.named_children():
         if isinstance(child, nn.SyncBatchNorm):
             setattr(module, name, _SyncBatchNorm(child))
+        elif isinstance(child, SyncCameraBatchNorm):
+            child.total = _summed
         else:
             synchronise(child)
 
@@ -54,17 +58,19 @@ class _SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
         return torch.addcmul(self.bias.to(wide).view(shape), centred, scale.view(shape)).to(x.dtype)
 
 
+def _summed(tensor: Tensor) -> Tensor:
+    total = tensor.clone()
+    torch.distributed.all_reduce(total)
+    return total
+
+
 class _Sum(torch.autograd.Function):
     """The sum over ranks; its gradient is the sum of the ranks' gradients."""
 
     @staticmethod
     def forward(ctx: Any, tensor: Tensor) -> Tensor:
-        total = tensor.clone()
-        torch.distributed.all_reduce(total)
-        return total
+        return _summed(tensor)
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        total = gradient.clone()
-        torch.distributed.all_reduce(total)
-        return total
+        return _summed(gradient)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from airshower.data.batch import Batch
+from airshower.data.batch import EventBatch
 from airshower.engine.parallel import ParallelModule, whole
 from airshower.errors import TrainingError
 from airshower.runtime.device import Precision
@@ -48,7 +48,7 @@ class Step:
         self.task, self.phases, self.precision, self.ranks = task, phases, precision, ranks
         self.clip_norm, self.timers = clip_norm, timers
 
-    def __call__(self, batches: list[Batch], rate: float, measure: bool) -> dict[str, Tensor]:
+    def __call__(self, batches: list[EventBatch], rate: float, measure: bool) -> dict[str, Tensor]:
         """Train on this rank's micro-batches, as many as each other rank has; returns this rank's metric counters
         (empty unless `measure`). Collective."""
         counters: dict[str, Tensor] = {}
@@ -77,7 +77,7 @@ class Step:
                 trained.parallel.average_buffers(sum(len(batch) for batch in batches))
         return counters
 
-    def warm_up(self, batch: Batch) -> None:
+    def warm_up(self, batch: EventBatch) -> None:
         """A step that moves nothing. DDP settles the order in which it sums gradients after its first backward pass;
         it has to be settled before the first step, or a resumed run would round differently. Collective."""
         sample = self.task.prepare(batch)
@@ -88,7 +88,7 @@ class Step:
                 _normalised(terms, terms.weight).backward()
             trained.optimizer.zero_grad(set_to_none=True)
 
-    def _prepare(self, batch: Batch) -> Any:
+    def _prepare(self, batch: EventBatch) -> Any:
         with self.timers("copy"):
             return self.task.prepare(batch)
 
@@ -102,11 +102,11 @@ class Step:
         if self.timers.enabled and reducing is not None and reducing.reduced_at:
             self.timers.move("backward", "reduce", time.perf_counter() - reducing.reduced_at)
 
-    def _samples(self, batches: list[Batch]) -> Iterator[Any]:
+    def _samples(self, batches: list[EventBatch]) -> Iterator[Any]:
         return iter([self._only]) if len(batches) == 1 else (self._prepare(batch) for batch in batches)
 
     @torch.no_grad()
-    def _weight_of_outputs(self, phase: Phase, batches: list[Batch], totals: Tensor) -> Tensor:
+    def _weight_of_outputs(self, phase: Phase, batches: list[EventBatch], totals: Tensor) -> Tensor:
         weight = torch.zeros(())
         device = self.precision.device
         accelerator = {} if device.type == "cpu" else {"devices": [device.index or 0], "device_type": device.type}
@@ -116,7 +116,7 @@ class Step:
                     weight = weight + phase.loss(phase.module, sample, totals)[0].weight
         return self._sum(weight)
 
-    def _move(self, trained: TrainedPhase, rate: float, batches: list[Batch]) -> None:
+    def _move(self, trained: TrainedPhase, rate: float, batches: list[EventBatch]) -> None:
         scaler, optimizer = self.precision.scaler, trained.optimizer
         with self.timers("optimizer"):
             scaler.unscale_(optimizer)
@@ -129,7 +129,7 @@ class Step:
             scaler.step(optimizer)
             scaler.update()
 
-    def _check_finite(self, loss: Tensor, batches: list[Batch]) -> None:
+    def _check_finite(self, loss: Tensor, batches: list[EventBatch]) -> None:
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss is {float(loss.detach())} {_advice(batches)}")
 
@@ -145,7 +145,7 @@ def _normalised(terms: LossTerms, weight: Tensor) -> Tensor:
     return (terms.total / weight.clamp_min(torch.finfo(weight.dtype).tiny)).sum()
 
 
-def _advice(batches: list[Batch]) -> str:
+def _advice(batches: list[EventBatch]) -> str:
     entries = [int(entry) for batch in batches for entry in batch.entries]
     shown = ", ".join(map(str, entries[:8])) + (", ..." if len(entries) > 8 else "")
     shown = f"entries {shown}" if entries else "this rank had no entries"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from airshower.data.batch import Batch
+from airshower.data.batch import EventBatch
 from airshower.data.feeder import Feeder
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.data.source import Source
@@ -36,7 +36,7 @@ def evaluate(
     minibatch_size: int,
     displays: int,
     title: str,
-    on_batch: Callable[[Batch, Any, Any], None] | None = None,
+    on_batch: Callable[[EventBatch, Any, Any], None] | None = None,
 ) -> Evaluation:
     """Metrics over `entries`, each read once, in order, by one of the ranks; `displays` of the master's drawn, under
     `title`; `on_batch` sees (batch, sample, outputs) of each minibatch. Collective.

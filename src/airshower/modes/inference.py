@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from airshower.config import record
-from airshower.data.batch import Batch
+from airshower.data.batch import EventBatch
 from airshower.engine import checkpoint
 from airshower.errors import UserError
 from airshower.modes.evaluate import evaluate
@@ -32,7 +32,7 @@ def run(job: Job) -> int:
     with report if ranks.master else contextlib.nullcontext(), progress_bar() as bar:
         line = bar.add_task("inference", total=len(entries), note="")
 
-        def add(batch: Batch, sample: Any, outputs: Any) -> None:
+        def add(batch: EventBatch, sample: Any, outputs: Any) -> None:
             for part in ranks.gather(report.pack(batch, sample, outputs)):
                 report.add(part)
                 bar.advance(line, len(part))
@@ -43,7 +43,7 @@ def run(job: Job) -> int:
         made = report.finish(entries, result.metrics, result.counters)
         for entry, figure in result.displays:
             made.append(figures.save(figure, folder / "figures" / f"event_{entry}.png"))
-        _log(folder, result.metrics, made)
+        _log(folder, result.metrics, task.headline, made)
     return 0
 
 
@@ -52,9 +52,9 @@ def _claim(job: Job, folder: Path, about: dict[str, str]) -> None:
     record.write_provenance(folder, job.overrides, {**about, "ranks": job.ranks.size})
 
 
-def _log(folder: Path, metrics: dict[str, float], made: list[Path]) -> None:
+def _log(folder: Path, metrics: dict[str, float], headline: dict[str, str], made: list[Path]) -> None:
     for name, value in metrics.items():
-        if name == "loss" or name.startswith("Average/"):
+        if name in headline or name.startswith("Average/"):
             logger.info("  %-34s %.5f", name, value)
     logger.info("predictions, metrics.json and events.csv: %s", folder)
     logger.info("figures: %s", ", ".join(str(path.relative_to(folder)) for path in made))

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from airshower.config import record
-from airshower.data.batch import Batch
 from airshower.data.feeder import Feeder
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.errors import UserError
@@ -62,7 +61,7 @@ def _read(job: Job, task: Task, dealer: Dealer, products: "Products") -> Reading
                 sample = task.prepare(batch.to(job.device))
                 synchronize(job.device)
                 images, nbytes = images + len(batch), nbytes + batch.nbytes
-                products.add(batch, {"image": sample.pixels.values, "label": sample.pixels.label})
+                products.add(task.products(batch, sample))
             now = time.perf_counter()
             seconds.append(now - last)
             last = now
@@ -114,10 +113,9 @@ class Products:
     def __init__(self) -> None:
         self.seen: dict[str, dict] = {}
 
-    def add(self, batch: Batch, dense: dict[str, torch.Tensor]) -> None:
-        """Count one batch: its non-empty pixels and its dense images."""
-        sparse = {"voxel value": batch.images.value, "voxel label": batch.images.label}
-        for name, values in {**sparse, **dense}.items():
+    def add(self, products: dict[str, Any]) -> None:
+        """Count those of one batch, see `Task.products`."""
+        for name, values in products.items():
             if values is None or not len(values):
                 continue
             values = torch.as_tensor(values)

@@ -12,7 +12,7 @@ from torch.nn import functional
 from airshower.config.fields import choice, section
 from airshower.data.batch import Batch
 from airshower.data.pixels import PixelMaker, Pixels
-from airshower.data.source import ImageSpec, Source
+from airshower.data.source import ImageSpec, WireSource
 from airshower.errors import DataError
 from airshower.tasks.event_class import EventClass, EventClassConfig, missing_truth
 from airshower.tasks.segmentation_metrics import count_images, named_metrics
@@ -78,6 +78,11 @@ class Segmentation:
     def prepare(self, batch: Batch) -> Sample:
         """Pixels and, where there are, labels."""
         return Sample(self.make_pixels(batch.images), {name: head.target(batch) for name, head in self.heads.items()})
+
+    def products(self, batch: Batch, sample: Sample) -> dict[str, Any]:
+        """Non-empty pixels as read, and images as the network sees them."""
+        read, pixels = batch.images, sample.pixels
+        return {"voxel value": read.value, "voxel label": read.label, "image": pixels.values, "label": pixels.label}
 
     def phases(self, network: nn.Module) -> list[Phase]:
         """One: the network against the labels."""
@@ -167,7 +172,7 @@ class Segmentation:
                 title += f", true {names[int(sample.heads['event'][index])]}"
         return event_display(image, label, predicted, self.spec.classes, title, vertices)
 
-    def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
+    def report(self, source: WireSource, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
         """See `Task.report`."""
         return SegmentationReport(source, self.heads, folder, provenance, scores)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from airshower.data.batch import Batch
 from airshower.data.pixels import FoundPixels, Pixels
-from airshower.data.source import Source
+from airshower.data.source import WireSource
 from airshower.tasks.segmentation_metrics import METRICS, values
 from airshower.writers import figures
 
@@ -35,7 +35,9 @@ class PackedEvent:
 class SegmentationReport(contextlib.ExitStack):
     """See `tasks.task.Report`. Writes `predictions.h5`, `metrics.json`, `events.csv` and figures."""
 
-    def __init__(self, source: Source, heads: dict[str, Any], folder: Path, provenance: dict[str, str], scores: bool):
+    def __init__(
+        self, source: WireSource, heads: dict[str, Any], folder: Path, provenance: dict[str, str], scores: bool
+    ):
         super().__init__()
         self.source, self.heads, self.folder, self.scores = source, heads, folder, scores
         self.writer = source.prediction_writer(folder / "predictions.h5", provenance)

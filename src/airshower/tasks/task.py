@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from airshower.data.batch import Batch
+from airshower.data.batch import EventBatch
 from airshower.data.source import Source
 from airshower.writers.figures import Figure
 
@@ -50,8 +50,13 @@ class Task(Protocol):
     headline: dict[str, str]
     score: str
 
-    def prepare(self, batch: Batch) -> Any:
+    def prepare(self, batch: EventBatch) -> Any:
         """What the network and the loss work on, from a batch on the device."""
+        ...
+
+    def products(self, batch: EventBatch, sample: Any) -> dict[str, Any]:
+        """What iotest describes by shape and range: arrays or tensors by name, as read and as prepared; None or empty
+        where there is nothing."""
         ...
 
     def phases(self, network: nn.Module) -> list[Phase]:
@@ -94,7 +99,7 @@ class Report(AbstractContextManager, Protocol):
     """Takes the predictions of one inference batch by batch; a context manager around all of them, which opens the
     file. Every rank packs, one adds."""
 
-    def pack(self, batch: Batch, sample: Any, outputs: Any) -> list[Any]:
+    def pack(self, batch: EventBatch, sample: Any, outputs: Any) -> list[Any]:
         """What is to be written of one batch, an item an event, small enough to be sent to another process."""
         ...
 

@@ -1,0 +1,94 @@
+"""Images of Cherenkov telescopes as a network sees them: what is independent of the network's own options."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from airshower.data.showers import IactSpec, TelescopeImages
+
+TIME_UNIT = 10.0  # ns
+LENGTH_UNIT = 100.0  # m
+
+
+@dataclass(frozen=True, eq=False)
+class TelescopeKind:
+    """Telescopes that see alike: `telescopes` int64 are their rows of the spec, `camera` that of its cameras, the focal
+    length (m) their mean."""
+
+    camera: int
+    telescopes: np.ndarray
+    focal_length: float
+
+
+def telescope_kinds(spec: IactSpec) -> list[TelescopeKind]:
+    """Telescopes of one type with one camera, kind by kind. The same camera serves telescopes of other focal lengths,
+    too: pixels then see other angles."""
+    keys = list(zip(spec.camera.tolist(), spec.telescope_types, strict=True))
+    rows = {key: np.flatnonzero([other == key for other in keys]) for key in dict.fromkeys(keys)}
+    return [TelescopeKind(key[0], of, float(spec.focal_length[of].mean())) for key, of in rows.items()]
+
+
+class CameraInput(NamedTuple):
+    """The images of one kind of telescope. `pixels` float32 [images, 2, pixels]: asinh of the charge in p.e., which is
+    linear in the noise and logarithmic above, and the peak's time relative to the image's in 10 ns; 0 where a pixel
+    has none. `event` int64 [images]. `telescope` float32 [images, 6]: its position from the middle of the array (100 m)
+    and the unit vector of its pointing."""
+
+    pixels: Tensor
+    event: Tensor
+    telescope: Tensor
+
+
+class ArrayInput(NamedTuple):
+    """A batch of `entries`: an item for each of `telescope_kinds`."""
+
+    kinds: tuple[CameraInput, ...]
+    entries: int
+
+
+class CameraImages:
+    """Makes `ArrayInput` of what a source gives."""
+
+    def __init__(self, spec: IactSpec):
+        position = torch.from_numpy(spec.position).float()
+        self.position = (position - position.mean(0)) / LENGTH_UNIT
+        self.kinds = telescope_kinds(spec)
+        self.kind = torch.zeros(len(position), dtype=torch.int64)  # of each telescope
+        for number, kind in enumerate(self.kinds):
+            self.kind[kind.telescopes] = number
+
+    def __call__(self, images: tuple[TelescopeImages, ...], entries: int) -> ArrayInput:
+        """The images of so many entries."""
+        device = images[0].charge.device
+        self.position, self.kind = self.position.to(device), self.kind.to(device)
+        kinds = (
+            self._kind(self._of(images[kind.camera], number, kind.camera)) for number, kind in enumerate(self.kinds)
+        )
+        return ArrayInput(tuple(kinds), entries)
+
+    def _of(self, images: TelescopeImages, number: int, camera: int) -> TelescopeImages:
+        """Those of one kind of telescope, where several have the camera."""
+        if sum(kind.camera == camera for kind in self.kinds) == 1:
+            return images
+        rows = (self.kind[images.telescope] == number).nonzero()[:, 0]
+        return TelescopeImages(*(None if array is None else array[rows] for array in vars(images).values()))
+
+    def _kind(self, images: TelescopeImages) -> CameraInput:
+        charge, time = torch.nan_to_num(images.charge, posinf=0.0, neginf=0.0), images.time
+        there = time.isfinite()
+        # the brightest pixels say when the image is: noise, of which there are many pixels, has little charge squared
+        weight = charge.clamp_min(0.0).square() * there
+        time = torch.where(there, time, 0.0)
+        middle = (time * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1e-12)
+        pixels = torch.stack([charge.asinh(), (time - middle) * there / TIME_UNIT], 1)
+        telescope = torch.cat([self.position[images.telescope], unit_vector(images.pointing)], 1)
+        return CameraInput(pixels, images.event, telescope)
+
+
+def unit_vector(direction: Tensor) -> Tensor:
+    """Altitude and azimuth in rad [..., 2] -> to the north, to the east and up [..., 3]."""
+    alt, az = direction.unbind(-1)
+    return torch.stack([alt.cos() * az.cos(), alt.cos() * az.sin(), alt.sin()], -1)

@@ -1,0 +1,1 @@
+"""Imaging atmospheric Cherenkov telescopes: camera images of air showers."""

@@ -1,0 +1,158 @@
+"""The telescopes of the simulated array: mirrors, cameras, where they stand and how they look at the sky."""
+
+from dataclasses import dataclass
+from functools import cache, cached_property
+
+import numpy as np
+
+from airshower.detectors.cta.camera import CameraGeometry, builtin_camera, lattice, neighbours
+from airshower.detectors.cta.dl1_format import Camera, Optics, Telescope
+
+ALTITUDE = 2156.0  # m above sea level: CTAO North in the official simulations (prod6)
+# x to the north and y to the west of the LSTs in m, as there
+LST_POSITIONS = ((-70.9, -52.3), (-35.3, 65.9), (75.3, 50.2), (30.9, -63.8))
+MST_FIRST = np.radians(15.0)  # angle of the first MST on the ring
+PIXEL_STEPS = 10  # cells of the look-up table per pixel pitch
+
+
+@dataclass(frozen=True)
+class TelescopeType:
+    """What telescopes of one kind have in common. Mirrors, focal lengths and readouts are those of the prod6 files."""
+
+    name: str
+    optics: Optics
+    camera_name: str
+    efficiency: float  # p.e. per photon of 300 to 600 nm on the mirror; adjusted to the official files' images
+    spot: float  # deg, rms of each coordinate of the image of a star
+    sampling_rate: float  # GHz
+    samples: int
+    trigger_time: float  # ns from the start of the readout window to the middle of the light
+
+    @cached_property
+    def geometry(self) -> CameraGeometry:
+        """The pixels of the camera."""
+        return builtin_camera(self.camera_name)
+
+    @cached_property
+    def camera(self) -> Camera:
+        """The camera as files describe it."""
+        return Camera(self.geometry, self.sampling_rate, self.samples)
+
+    @cached_property
+    def neighbours(self) -> np.ndarray:
+        """int64 [pixels, 6], -1 where there is none."""
+        return neighbours(lattice(self.geometry))
+
+    @cached_property
+    def window(self) -> float:
+        """ns of the readout."""
+        return self.samples / self.sampling_rate
+
+    @cached_property
+    def field(self) -> float:
+        """rad from the centre of the camera to its furthest pixel."""
+        return float(np.hypot(self.geometry.x, self.geometry.y).max() / self.optics.effective_focal_length)
+
+    @cached_property
+    def _table(self) -> tuple[np.ndarray, float, float]:
+        """The pixel nearest to each cell of a grid, -1 outside of the camera; the grid's step and half width in m."""
+        geometry = self.geometry
+        step = geometry.pitch / PIXEL_STEPS
+        half = float(max(np.abs(geometry.x).max(), np.abs(geometry.y).max())) + geometry.pitch
+        size = int(2.0 * half / step) + 1
+        pixel, nearest = np.full((size, size), -1, np.int16), np.full((size, size), 0.6 * geometry.pitch)
+        place = np.stack([geometry.x, geometry.y]) + half
+        corner = np.floor(place / step).astype(np.int64)
+        reach = np.arange(-(PIXEL_STEPS * 2) // 3, PIXEL_STEPS * 2 // 3 + 1)
+        for i in reach:
+            for j in reach:  # cells of all pixels at one offset are distinct
+                row, column = corner + [[i], [j]]
+                distance = np.hypot((row + 0.5) * step - place[0], (column + 0.5) * step - place[1])
+                closer = distance < nearest[row, column]
+                nearest[row[closer], column[closer]] = distance[closer]
+                pixel[row[closer], column[closer]] = np.flatnonzero(closer)
+        return pixel, step, half
+
+    def pixels(self, lat: np.ndarray, lon: np.ndarray) -> np.ndarray:
+        """The pixel that sees tangents of angles towards rising altitude and azimuth, -1 outside of the camera.
+
+        Exact to a tenth of a pixel. The camera's x points to rising altitude, y to rising azimuth, turned by its
+        rotation, as in ctapipe's frames.
+        """
+        table, step, half = self._table
+        focal, turn = self.optics.effective_focal_length / step, np.radians(self.geometry.camera_rotation)
+        cosine, sine = np.float32(focal * np.cos(turn)), np.float32(focal * np.sin(turn))
+        last = len(table) - 1  # the outermost cells belong to no pixel
+        row = np.minimum(np.maximum(cosine * lat + sine * lon + np.float32(half / step), 0), last).astype(np.int32)
+        column = np.minimum(np.maximum(cosine * lon - sine * lat + np.float32(half / step), 0), last).astype(np.int32)
+        return table[row, column]
+
+
+LST = TelescopeType(
+    "LST", Optics("LST", "LST", "PARABOLIC", 386.97, 1, 198, 28.0, 29.237), "LSTCam", 0.175, 0.03, 1.024, 40, 10.0
+)
+MST = TelescopeType(
+    "MST", Optics("MST", "MST", "HYBRID", 106.26, 1, 86, 16.0, 16.445), "NectarCam", 0.175, 0.04, 1.0, 60, 18.0
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Array:
+    """Telescopes at one site that all look to the same direction."""
+
+    kinds: tuple[TelescopeType, ...]
+    kind: np.ndarray  # int64 [telescopes], of `kinds`
+    position: np.ndarray  # f8 [telescopes, 3] m: x north, y west, z above sea level
+    alt: float  # rad
+    az: float  # rad
+
+    @cached_property
+    def axes(self) -> np.ndarray:
+        """f8 [3, 3]: unit vectors towards rising altitude, rising azimuth and the sky that is looked at."""
+        return frame(self.alt, self.az)
+
+    @cached_property
+    def collecting(self) -> np.ndarray:
+        """Effective mirror area in m2, f8 [telescopes]: p.e. per photon per m2."""
+        return np.array([kind.optics.mirror_area * kind.efficiency for kind in self.kinds])[self.kind]
+
+    @cached_property
+    def radius(self) -> np.ndarray:
+        """m, of a mirror disc of that area, f8 [telescopes]."""
+        return np.sqrt(np.array([kind.optics.mirror_area for kind in self.kinds]) / np.pi)[self.kind]
+
+    @cached_property
+    def edge(self) -> np.ndarray:
+        """Cosine of the angle from the centre to a degree beyond the edge of the field of view, f8 [telescopes]."""
+        return np.cos(np.array([kind.field for kind in self.kinds]) + np.radians(1.0))[self.kind]
+
+    def telescopes(self) -> list[Telescope]:
+        """As files describe them; identities count from 1, heights from that of the site."""
+        return [
+            Telescope(i + 1, self.kinds[k].name, tuple(p - [0.0, 0.0, ALTITUDE]), self.kinds[k].optics, int(k))
+            for i, (k, p) in enumerate(zip(self.kind, self.position, strict=True))
+        ]
+
+
+def direction(alt: float, az: float) -> np.ndarray:
+    """Unit vector to a place in the sky, f8 [3]: north, west, up."""
+    return np.array([np.cos(alt) * np.cos(az), -np.cos(alt) * np.sin(az), np.sin(alt)])
+
+
+def frame(alt: float, az: float) -> np.ndarray:
+    """f8 [3, 3]: unit vectors towards rising altitude, rising azimuth and (alt, az) in rad itself."""
+    up = np.array([-np.sin(alt) * np.cos(az), np.sin(alt) * np.sin(az), np.cos(alt)])
+    return np.stack([up, np.array([-np.sin(az), -np.cos(az), 0.0]), direction(alt, az)])
+
+
+@cache
+def build_array(lsts: int, msts: int, ring: float, zenith: float, azimuth: float) -> Array:
+    """LSTs in the middle and MSTs on a ring of `ring` m around them; zenith angle and azimuth in degrees."""
+    angle = MST_FIRST + 2.0 * np.pi * np.arange(msts) / max(msts, 1)
+    across = np.concatenate(
+        [np.reshape(LST_POSITIONS[:lsts], (-1, 2)), ring * np.stack([np.cos(angle), np.sin(angle)], 1)]
+    )
+    position = np.column_stack([across, np.full(lsts + msts, ALTITUDE)])
+    kinds = tuple(kind for kind, number in ((LST, lsts), (MST, msts)) if number)
+    kind = np.repeat(np.arange(len(kinds)), [number for number in (lsts, msts) if number])
+    return Array(kinds, kind, position, np.radians(90.0 - zenith), np.radians(azimuth))

@@ -1,0 +1,225 @@
+"""Layers for camera images on axial grids: convolutions over the neighbours of hexagons, and only over pixels.
+
+On an image whose rows and columns are the axial coordinates of hexagons (see `detectors.cta.camera.Lattice`) the pixels
+up to r steps away are those of a square kernel without two of its corners, so a convolution over them is a plain one
+with these weights zero. Cells of the image that are no pixels stay zero from layer to layer.
+
+With `hexagonal=False` the layers are those of square pixels: the same with the whole kernel.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from airshower.detectors.cta.mapping import Mapping
+
+
+class CameraMap(NamedTuple):
+    """`values` [images, channels, rows, columns], zero where no pixel is, and `mask` bool, whether there is one:
+    [images, 1, rows, columns], or [1, 1, rows, columns] where it is the same for all."""
+
+    values: Tensor
+    mask: Tensor
+
+
+def camera_map(values: Tensor, mask: Tensor) -> CameraMap:
+    """A map of values [images, channels, rows, columns], whatever they are (NaN too) where the mask is false; the mask
+    [rows, columns], or as in `CameraMap`."""
+    mask = mask.expand(1, 1, -1, -1) if mask.ndim == 2 else mask
+    return CameraMap(values.masked_fill(~mask, 0.0), mask)
+
+
+class ToImage(nn.Module):
+    """`detectors.cta.mapping.Mapping.to_image` on the device."""
+
+    def __init__(self, mapping: Mapping):
+        super().__init__()
+        self.shape = mapping.shape
+        self.register_buffer("index", torch.from_numpy(mapping.index.T.copy()), persistent=False)
+        self.register_buffer("weight", torch.from_numpy(mapping.weight.T.copy()), persistent=False)
+        self.register_buffer("mask", torch.from_numpy(mapping.mask)[None, None], persistent=False)
+
+    def forward(self, values: Tensor) -> CameraMap:
+        """[images, channels, pixels] -> [images, channels, rows, columns]."""
+        cells = 0.0
+        for index, weight in zip(self.index, self.weight, strict=True):
+            # where no pixel belongs, pixel 0 stands in, which may be NaN
+            cells = cells + (values.index_select(2, index) * weight.to(values.dtype)).masked_fill(weight == 0, 0.0)
+        return CameraMap(cells.unflatten(2, self.shape), self.mask)
+
+
+class HexConv2d(nn.Conv2d):
+    """Convolution over the pixels up to `kernel` // 2 steps away; with stride 2, of every other row and column, to the
+    map that `halved` describes. Weights as `nn.Conv2d` (Xavier-uniform over the pixels of the kernel); those of cells
+    that are further away are zero and have no part."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        bias: bool = True,
+        groups: int = 1,
+        hexagonal: bool = True,
+    ):
+        super().__init__(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        self.hexagonal = hexagonal
+        near = within(kernel // 2) if hexagonal else torch.ones(kernel, kernel)
+        self.register_buffer("near", near, persistent=False)
+        with torch.no_grad():
+            nn.init.xavier_uniform_(self.weight, gain=(near.numel() / float(near.sum())) ** 0.5).mul_(near)
+            if bias:
+                self.bias.zero_()
+
+    def forward(self, x: CameraMap) -> CameraMap:
+        """[images, inputs, rows, columns] -> [images, outputs, rows, columns], both halved (upwards) with stride 2."""
+        mask = x.mask if self.stride == (1, 1) else halved(x.mask, self.hexagonal)
+        # the product with the mask takes away what the bias, or neighbours, gave to cells that are no pixels
+        return CameraMap(self._conv_forward(x.values, self.weight * self.near, self.bias).mul_(mask), mask)
+
+
+class HexPool(nn.Module):
+    """The maximum or the average over each second pixel of each second row and its neighbours (7 hexagons, 9 squares);
+    only over those that are there."""
+
+    def __init__(self, average: bool = False, hexagonal: bool = True):
+        super().__init__()
+        self.average, self.hexagonal = average, hexagonal
+
+    def forward(self, x: CameraMap) -> CameraMap:
+        """[images, channels, rows, columns] -> the same channels of half the rows and columns (upwards)."""
+        count = _sum(x.mask.to(x.values.dtype), self.hexagonal)
+        if self.average:
+            return CameraMap(_sum(x.values, self.hexagonal) / count.clamp_min(1.0), count > 0)
+        empty = torch.zeros_like(x.mask, dtype=x.values.dtype).masked_fill_(~x.mask, -torch.inf)
+        largest = _largest(x.values + empty, self.hexagonal)
+        return CameraMap(torch.where(count > 0, largest, 0.0), count > 0)
+
+
+class CameraBatchNorm(nn.BatchNorm2d):
+    """Batch normalization whose statistics are over the pixels of a micro-batch, not over the cells of its images; with
+    fewer than two pixels they say nothing, and the running ones are used. Weights and statistics as `nn.BatchNorm2d`.
+
+    `total` adds up what statistics, and their gradients, are made of: of this process, unless it is replaced by a sum
+    over ranks.
+    """
+
+    def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1):
+        super().__init__(channels, eps, momentum)
+        self.total: Callable[[Tensor], Tensor] = _own
+
+    def forward(self, x: CameraMap) -> CameraMap:
+        """[images, channels, rows, columns] as before. Collective in training, and its gradient, if `total` is."""
+        if self.training:
+            y = _Normalise.apply(*x, self.weight, self.bias, *self._statistics(*x), self.total)
+        else:
+            kept = self.running_mean, self.running_var
+            y = functional.batch_norm(x.values, *kept, self.weight, self.bias, eps=self.eps) * x.mask
+        return CameraMap(y, x.mask)
+
+    @torch.no_grad()
+    def _statistics(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Mean and inverse of the standard deviation [channels], and the inverse of the number of pixels: 0, and
+        running statistics, where there are too few. Updates those where there are enough."""
+        values = _wide(values)
+        pixels = mask.sum() * (len(values) if len(mask) == 1 else 1)
+        sums = self.total(torch.cat([values.sum((0, 2, 3)), pixels.to(values)[None]]))
+        count = sums[-1]
+        enough = count > 1
+        mean = torch.where(enough, sums[:-1] / count.clamp_min(1.0), self.running_mean.to(values))
+        squares = self.total((values - mean[:, None, None]).mul_(mask).square_().sum((0, 2, 3)))
+        variance = torch.where(enough, squares / count.clamp_min(1.0), self.running_var.to(values))
+        unbiased = variance * count / (count - 1).clamp_min(1.0)
+        momentum = self.momentum * enough.to(self.running_mean)
+        self.running_mean.lerp_(mean.to(self.running_mean), momentum)
+        self.running_var.lerp_(unbiased.to(self.running_var), momentum)
+        self.num_batches_tracked += 1
+        return mean, (variance + self.eps).rsqrt(), enough / count.clamp_min(1.0)
+
+
+class _Normalise(torch.autograd.Function):
+    """By statistics of the pixels themselves. Keeps its input only, where single operations would keep several maps."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        values: Tensor,
+        mask: Tensor,
+        weight: Tensor,
+        bias: Tensor,
+        mean: Tensor,
+        inverse: Tensor,
+        share: Tensor,
+        total: Callable[[Tensor], Tensor],
+    ) -> Tensor:
+        ctx.save_for_backward(values, mask, weight, mean, inverse, share)
+        ctx.total = total
+        scale = (weight * inverse).to(mean)[:, None, None]
+        y = torch.addcmul(bias.to(mean)[:, None, None], _wide(values) - mean[:, None, None], scale)
+        return y.mul_(mask).to(values.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        values, mask, weight, mean, inverse, share = ctx.saved_tensors
+        normal = (_wide(values) - mean[:, None, None]).mul_(inverse[:, None, None])
+        gradient = _wide(gradient) * mask
+        of_weight, of_bias = (gradient * normal).sum((0, 2, 3)), gradient.sum((0, 2, 3))
+        through = (ctx.total(torch.stack([of_weight, of_bias])) * share)[:, :, None, None]
+        of_values = gradient.addcmul_(normal, through[0], value=-1).sub_(through[1])
+        of_values.mul_((weight * inverse).to(mean)[:, None, None]).mul_(mask)
+        return of_values.to(values.dtype), None, of_weight.to(weight.dtype), of_bias.to(weight.dtype), *4 * [None]
+
+
+def camera_mean(x: CameraMap) -> Tensor:
+    """The mean over the pixels of each image [images, channels]; zero for one without."""
+    return x.values.sum((2, 3)) / x.mask.sum((2, 3)).clamp_min(1)
+
+
+def halved(mask: Tensor, hexagonal: bool = True) -> Tensor:
+    """The mask at half the resolution [..., 1, rows, columns] (upwards): cell (i, j) is a pixel if (2i, 2j) or any of
+    its neighbours is one, so that each pixel is seen by some."""
+    return _sum(mask.float(), hexagonal) > 0
+
+
+def within(radius: int) -> Tensor:
+    """1 in the cells of a kernel that are up to `radius` steps from its middle, else 0: float
+    [2 * radius + 1, 2 * radius + 1]."""
+    step = torch.arange(-radius, radius + 1)
+    return ((step[:, None] - step).abs() <= radius).float()
+
+
+def _wide(x: Tensor) -> Tensor:
+    """Statistics are in float32 at least."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _own(sums: Tensor) -> Tensor:
+    return sums
+
+
+def _sum(x: Tensor, hexagonal: bool) -> Tensor:
+    """Over each second pixel of each second row and its neighbours."""
+    if not hexagonal:
+        return functional.avg_pool2d(x, 3, 2, 1, divisor_override=1)
+    before, after = _squares(x, lambda *shape, **more: functional.avg_pool2d(*shape, **more, divisor_override=1))
+    return before + after - x[..., ::2, ::2]
+
+
+def _largest(x: Tensor, hexagonal: bool) -> Tensor:
+    """As `_sum`, the maximum."""
+    if not hexagonal:
+        return functional.max_pool2d(x, 3, 2, 1)
+    return torch.maximum(*_squares(x, functional.max_pool2d))
+
+
+def _squares(x: Tensor, pool: Callable[..., Tensor]) -> tuple[Tensor, Tensor]:
+    """A hexagon's neighbourhood is two squares of 2 x 2 cells that share their corner, the hexagon: that towards the
+    image's first cell and that towards its last, pooled."""
+    rows, columns = ((size + 1) // 2 for size in x.shape[2:])
+    return pool(x, 2, 2, padding=1)[..., :rows, :columns], pool(x, 2, 2, ceil_mode=True)

@@ -1,0 +1,218 @@
+"""Reconstruction of showers from the images of Cherenkov telescopes: primary, energy, direction and core."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from airshower.config.fields import section
+from airshower.data.showers import IactSpec, ShowerBatch, Showers, TelescopeImages
+from airshower.data.source import Source
+from airshower.data.telescopes import unit_vector
+from airshower.errors import DataError, UserError
+from airshower.tasks.reconstruction_report import ReconstructionReport
+from airshower.tasks.shower_targets import (
+    Core,
+    Direction,
+    Energy,
+    Frame,
+    PrimaryType,
+    RegressionConfig,
+    Target,
+    TypeConfig,
+    tangent_offset,
+)
+from airshower.tasks.task import LossTerms, Phase
+from airshower.writers.figures import Figure
+from airshower.writers.shower_figures import shower_display
+
+HEADLINE = {
+    "type": {"accuracy": "accuracy", "AUC": "AUC"},
+    "energy": {"energy/error": "energy error (decades)"},
+    "direction": {"direction/error": "angle (deg)"},
+    "core": {"core/error": "core (m)"},
+}
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A batch as the network sees it (`input`) and as it was read, with what its targets are relative to; for each
+    target asked for the truth and the weight of each entry, None for observations."""
+
+    input: Any
+    images: tuple[TelescopeImages, ...]
+    showers: Showers | None
+    frame: Frame
+    targets: dict[str, tuple[Tensor, Tensor]] | None
+
+
+class Reconstruction:
+    """The sum of the targets' losses: each the mean over the step's entries, weighted by `Showers.weight` and by class.
+
+    A target's `weight` 0 leaves it out. With `only_gammas` energy, direction and core are learned from, and judged by,
+    gammas alone.
+    """
+
+    reads = "telescope_images"
+
+    @dataclass
+    class Config:
+        """`task.*`."""
+
+        type: TypeConfig = section(TypeConfig)
+        energy: RegressionConfig = section(RegressionConfig)
+        direction: RegressionConfig = section(RegressionConfig)
+        core: RegressionConfig = section(RegressionConfig)
+        only_gammas: bool = True
+
+    def __init__(self, config: Config, spec: IactSpec, make_input: Callable[[tuple[TelescopeImages, ...], int], Any]):
+        self.spec, self.make_input = spec, make_input
+        self.targets = _targets(config, spec)
+        self.outputs = {name: target.channels for name, target in self.targets.items()}
+        self.headline = {"loss": "loss"}
+        for name in self.targets:
+            self.headline |= HEADLINE[name]
+        self.score = "AUC" if "type" in self.targets else "negative_loss"
+        self.gamma = next((row for row, name in enumerate(spec.classes) if "gamma" in name.split("+")), -1)
+        if config.only_gammas and self.gamma < 0 and len(self.targets) > ("type" in self.targets):
+            raise UserError("task.only_gammas: none of data.classes is gamma; use task.only_gammas=false")
+        self._position = torch.from_numpy(spec.position[:, :2]).float()
+
+    def prepare(self, batch: ShowerBatch) -> Sample:
+        """See `Task.prepare`."""
+        frame = self._frame(batch)
+        targets = None
+        if batch.showers is not None:
+            targets = {name: self._target(target, batch.showers, frame) for name, target in self.targets.items()}
+        return Sample(self.make_input(batch.images, len(batch)), batch.images, batch.showers, frame, targets)
+
+    def products(self, batch: ShowerBatch, _: Sample) -> dict[str, Any]:
+        """Images and showers as read; by camera where there are several."""
+        found = {}
+        for camera, images in zip(self.spec.cameras, batch.images, strict=True):
+            found |= {f"{camera.name} charge": images.charge, f"{camera.name} time": images.time}
+        if batch.showers is not None:
+            found |= {"energy": batch.showers.energy, "primary": batch.showers.primary}
+        return found
+
+    def phases(self, network: nn.Module) -> list[Phase]:
+        """One phase: all weights, one optimizer."""
+
+        def loss(module: nn.Module, sample: Sample, totals: Tensor) -> tuple[LossTerms, dict[str, Tensor]]:
+            outputs = self._outputs(module, sample)
+            return self.loss(outputs, sample), outputs
+
+        return [Phase("reconstruction", network, loss)]
+
+    def totals(self, sample: Sample) -> Tensor:
+        """The weight of each target's term, float64 [targets]. Raises `DataError` for observations."""
+        if sample.targets is None:
+            raise DataError("data: training needs simulated showers, but these are observations")
+        return torch.stack([weight.double().sum() for _, weight in sample.targets.values()])
+
+    def normaliser(self, totals: Tensor) -> Tensor:
+        """`totals` themselves."""
+        return totals
+
+    def loss(self, outputs: dict[str, Tensor], sample: Sample) -> LossTerms:
+        """One term for each target."""
+        terms = []
+        for name, (truth, weight) in sample.targets.items():
+            output = outputs[name]
+            terms.append((weight.to(output.dtype) * self.targets[name].loss(output, truth)).sum())
+        return LossTerms(torch.stack(terms), self.totals(sample).to(terms[0].dtype))
+
+    def evaluate(
+        self, network: nn.Module, sample: Sample, over_ranks: Callable[[Tensor], Tensor]
+    ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        """See `Task.evaluate`."""
+        outputs = self._outputs(network, sample)
+        if sample.targets is None:
+            return outputs, {}
+        return outputs, self.count(sample, outputs, self.loss(outputs, sample))
+
+    def count(self, sample: Sample, outputs: dict[str, Tensor], terms: LossTerms) -> dict[str, Tensor]:
+        """Those of the targets, and the loss terms."""
+        counters = {"loss_total": terms.total.detach().double(), "loss_weight": terms.weight.double()}
+        for name, (truth, weight) in sample.targets.items():
+            counters |= self.targets[name].count(outputs[name].detach(), truth, weight)
+        return counters
+
+    def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
+        """`loss`, and those of the targets."""
+        if not counters:
+            return {}
+        loss = float((counters["loss_total"] / counters["loss_weight"].clamp_min(1e-300)).sum())
+        named = {"loss": loss} if self.score == "AUC" else {"loss": loss, "negative_loss": -loss}
+        for target in self.targets.values():
+            named |= target.metrics(counters)
+        return named
+
+    def display(self, sample: Sample, outputs: dict[str, Tensor], index: int, title: str) -> Figure:
+        """The images of an event with its predicted and, where there is truth, true direction."""
+        predicted = self.physical(sample, outputs)
+        text = [f"{name} {column[index]}" for name, column in predicted.items() if name == "type"]
+        if "energy" in predicted:
+            text.append(f"{predicted['energy'][index]:.3g} TeV")
+        directions = {}
+        if "direction" in self.targets:
+            directions["predicted"] = outputs["direction"][index].cpu().numpy()
+        if sample.showers is not None:
+            shower = sample.showers
+            text.append(f"true {self.spec.classes[int(shower.primary[index])]} {float(shower.energy[index]):.3g} TeV")
+            truth = tangent_offset(shower.direction, sample.frame.pointing)
+            directions["true"] = truth[index].cpu().numpy()
+        images = []
+        for camera, kind in zip(range(len(self.spec.cameras)), sample.images, strict=True):
+            for row in (kind.event == index).nonzero()[:, 0].tolist():
+                images.append((camera, int(kind.telescope[row]), kind.charge[row].cpu().numpy()))
+        return shower_display(self.spec, images, directions, ": ".join([title, ", ".join(text)]))
+
+    def physical(self, sample: Sample, outputs: dict[str, Tensor]) -> dict[str, Any]:
+        """Predictions in physical units, columns of a table of events."""
+        columns = {}
+        for name, target in self.targets.items():
+            columns |= target.physical(outputs[name], sample.frame)
+        return columns
+
+    def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> ReconstructionReport:
+        """See `Task.report`."""
+        return ReconstructionReport(self, folder, provenance, scores)
+
+    def _outputs(self, module: nn.Module, sample: Sample) -> dict[str, Tensor]:
+        return {name: output.float() for name, output in module(sample.input).items()}
+
+    def _target(self, target: Target, showers: Showers, frame: Frame) -> tuple[Tensor, Tensor]:
+        truth = target.of(showers, frame)
+        part = showers.weight * (showers.primary == self.gamma) if target.only_gammas else showers.weight
+        return truth, target.weights(truth, part)
+
+    def _frame(self, batch: ShowerBatch) -> Frame:
+        """The mean pointing of an event's telescopes; cores are relative to the telescope (mono) or to the middle of
+        the array (stereo)."""
+        event = torch.cat([images.event for images in batch.images])
+        telescope = torch.cat([images.telescope for images in batch.images])
+        ahead = unit_vector(torch.cat([images.pointing for images in batch.images]).double())
+        x, y, z = ahead.new_zeros(len(batch), 3).index_add(0, event, ahead).unbind(1)
+        pointing = torch.stack([torch.atan2(z, torch.hypot(x, y)), torch.atan2(y, x)], 1).float()
+        self._position = self._position.to(event.device)
+        origin = self._position.mean(0).expand(len(batch), 2)
+        if self.spec.mode == "mono":
+            origin = origin.index_copy(0, event, self._position[telescope])
+        return Frame(pointing, origin)
+
+
+def _targets(config: Reconstruction.Config, spec: IactSpec) -> dict[str, Target]:
+    targets: dict[str, Target] = {}
+    if config.type.weight:
+        targets["type"] = PrimaryType(config.type, spec)
+    for name, kind in (("energy", Energy), ("direction", Direction), ("core", Core)):
+        section = getattr(config, name)
+        if section.weight:
+            targets[name] = kind(section, config.only_gammas)
+    if not targets:
+        raise UserError("task: all weights are 0; give one of type, energy, direction and core another")
+    return targets

@@ -1,0 +1,330 @@
+"""Simulated telescope events: geometry, how light depends on energy and distance, gammas beside protons."""
+
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from airshower.config.fields import check
+from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
+from airshower.detectors.cta.simulation import SimulationConfig, atmosphere, cherenkov, event, simulate_event
+from airshower.detectors.cta.simulation.light import cascade_light, muon_light
+from airshower.detectors.cta.simulation.readout import dark_charges, record
+from airshower.detectors.cta.simulation.showers import (
+    Muons,
+    Primary,
+    Shower,
+    Subshowers,
+    greisen,
+    simulate_shower,
+    thin,
+)
+from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array, frame
+from airshower.errors import UserError
+
+ZENITH_20 = np.radians(70.0)
+POINT_SOURCE = SimulationConfig(proton_fraction=0.0, gamma_cone=0.0, energy_min=0.3, energy_max=3.0, gamma_radius=200.0)
+CONF = Path(__file__).parents[3] / "conf"
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(1)
+
+
+@pytest.fixture(scope="module")
+def gammas() -> list[event.SimulatedEvent]:
+    return [simulate_event(POINT_SOURCE, 1, number) for number in range(40)]
+
+
+@pytest.fixture(scope="module")
+def protons() -> list[event.SimulatedEvent]:
+    config = replace(POINT_SOURCE, proton_fraction=1.0, proton_cone=1.5)
+    return [simulate_event(config, 1, number) for number in range(60)]
+
+
+def gamma(energy: float, core: float = 0.0, name: str = "gamma") -> Primary:
+    """A primary of `energy` GeV along the telescopes' axis, its core `core` m to the west of the middle."""
+    return Primary(name, energy, ZENITH_20, np.pi, (0.0, core), ALTITUDE)
+
+
+def one_telescope(kind=LST) -> Array:
+    return Array((kind,), np.zeros(1, int), np.array([[0.0, 0.0, ALTITUDE]]), ZENITH_20, np.pi)
+
+
+def parameters(config: SimulationConfig, images) -> list[dict[str, float]]:
+    """Of each image, with its true size and impact distance; images that cleaning leaves empty are left out."""
+    array = config.array()
+    found = []
+    for image in images:
+        kind = array.kinds[array.kind[image.telescope]]
+        pixels = SkyPixels(kind.geometry, kind.optics.effective_focal_length)
+        charge, time = image.charge[None], image.peak_time[None]
+        values = image_parameters(pixels, charge, time, clean(pixels, charge))
+        values = {name: float(value[0]) for name, value in values.items()}
+        if values["morphology_n_pixels"] > 4:
+            found.append(values | {"size": image.true_image.sum(), "impact": image.impact_distance})
+    return found
+
+
+def test_depth_and_height_are_inverse():
+    height = np.array([0.0, 2156.0, 3999.0, 4001.0, 12_000.0, 39_000.0, 60_000.0])
+    np.testing.assert_allclose(atmosphere.height(atmosphere.depth(height)), height, atol=0.5)
+    assert atmosphere.depth(0.0) == pytest.approx(1036.1, abs=0.1)
+    lower = height[1:-1]
+    slope = (atmosphere.depth(lower - 1.0) - atmosphere.depth(lower + 1.0)) / 200.0
+    np.testing.assert_allclose(slope, atmosphere.density(lower), rtol=0.02)
+
+
+def test_electrons_spread_as_hillas_found():
+    # J. Phys. G 8 (1982) 1461, eq. 4: the mean square angle of electrons of an energy
+    energy = np.array([50.0, 100.0, 300.0, 1000.0])
+    angle = np.geomspace(1e-4, 1.0, 400)[:, None]
+    density = cherenkov.angular_density(energy, angle) * angle**2
+    mean_square = (density * angle**2).sum(0) / density.sum(0)
+    v = energy / 1150.0
+    hillas = 0.0054 * energy * (1 + v) / (1 + 13 * v + 8.3 * v**2) * (21.0 / energy) ** 2
+    np.testing.assert_allclose(np.sqrt(mean_square), np.sqrt(hillas), rtol=0.12)
+
+
+def test_light_peaks_at_the_cherenkov_angle_and_less_than_all_electrons_radiate():
+    tables = cherenkov.emission(2156.0)
+    angle = cherenkov._ANGLE_STEP * np.arange(cherenkov._ANGLES)
+    row = round(10_000.0 / cherenkov._HEIGHT_STEP)
+    at_maximum = tables.density[row, cherenkov._STAGES.index(0.0)]
+    cone = np.sqrt(2.0 * atmosphere.refractivity(10_000.0))
+    assert 0.6 * cone < angle[at_maximum.argmax()] < 1.2 * cone
+    assert 0.2 < (2.0 * np.pi * angle * at_maximum).sum() * cherenkov._ANGLE_STEP < 0.6
+
+
+def test_greisen_has_its_maximum_where_it_should():
+    depth = np.arange(0.0, 30.0, 0.01)
+    for energy in (30.0, 1000.0):
+        y = np.log(energy / 0.08792)
+        profile = greisen(depth, energy)
+        assert depth[profile.argmax()] == pytest.approx(y - 0.5, abs=0.02)
+        assert profile.max() == pytest.approx(0.31 / np.sqrt(y) * np.exp(y), rel=1e-3)
+
+
+def test_thinning_keeps_the_energy_on_average(rng):
+    energy = rng.pareto(1.0, 200) + 0.1
+    sums = []
+    for _ in range(500):
+        kept, weight = thin(rng, energy, 20)
+        sums.append((energy[kept] * weight).sum())
+    assert np.mean(sums) == pytest.approx(energy.sum(), rel=0.03)
+
+
+def test_size_falls_beyond_the_light_pool(rng):
+    array, shower = one_telescope(), [simulate_shower(rng, gamma(1000.0)) for _ in range(8)]
+    size = {}
+    for core in (50.0, 110.0, 200.0, 300.0):
+        primary = gamma(1000.0, core)
+        sources = [cascade_light(primary, array, _moved(some, core).subshowers) for some in shower]
+        size[core] = np.mean([source.expected.sum() for source in sources])
+    assert 0.5 < size[50.0] / size[110.0] < 2.5
+    assert size[110.0] > 2.0 * size[200.0] > 4.0 * size[300.0]
+
+
+def _moved(shower, west: float):
+    position = shower.subshowers.position + [0.0, west, 0.0]
+    return replace(shower, subshowers=replace(shower.subshowers, position=position))
+
+
+def test_size_grows_with_energy(rng):
+    array = one_telescope()
+    size = [
+        np.mean([cascade_light(p, array, simulate_shower(rng, p).subshowers).expected.sum() for _ in range(30)])
+        for p in (gamma(100.0, 100.0), gamma(1000.0, 100.0))
+    ]
+    assert 8.0 < size[1] / size[0] < 20.0
+
+
+def test_image_axes_point_to_the_source(gammas):
+    misses = []
+    for found in (parameters(POINT_SOURCE, some.images) for some in gammas):
+        for p in found:
+            psi = np.radians(p["hillas_psi"])
+            if p["hillas_length"] > 1.5 * p["hillas_width"] and p["hillas_intensity"] > 150.0:
+                misses.append(abs(p["hillas_fov_lat"] * np.cos(psi) - p["hillas_fov_lon"] * np.sin(psi)))
+    assert len(misses) > 50
+    assert np.median(misses) < 0.08
+    assert np.quantile(misses, 0.9) < 0.35
+
+
+def test_images_lie_where_the_core_is_seen():
+    """An image lies off the source, towards the core: the shower's light comes from above the core."""
+    config, array = POINT_SOURCE, POINT_SOURCE.array()
+    for number in range(6):
+        some = simulate_event(config, 2, number)
+        for image in some.images:
+            if image.impact_distance < 80.0 or image.true_image.sum() < 200:
+                continue
+            (p,) = parameters(config, [image]) or [None]
+            if p is None:
+                continue
+            core = np.array([some.shower.core_x, some.shower.core_y, ALTITUDE])
+            lat, lon, _ = frame(ZENITH_20, np.pi) @ (core - array.position[image.telescope])
+            assert lat * p["hillas_fov_lat"] + lon * p["hillas_fov_lon"] > 0.0
+
+
+def test_image_axes_meet_at_the_true_direction():
+    config = replace(POINT_SOURCE, gamma_offset=0.7)
+    errors = []
+    for number in range(40):
+        found = [p for p in parameters(config, simulate_event(config, 3, number).images) if p["hillas_intensity"] > 80]
+        if len(found) < 3:
+            continue
+        psi = np.radians([p["hillas_psi"] for p in found])
+        normal = np.stack([-np.sin(psi), np.cos(psi)], 1)
+        weight = np.array([p["hillas_intensity"] * (1 - p["hillas_width"] / p["hillas_length"]) for p in found])[
+            :, None
+        ]
+        centre = np.array([(p["hillas_fov_lon"], p["hillas_fov_lat"]) for p in found])
+        met = np.linalg.lstsq(weight * normal, weight[:, 0] * (normal * centre).sum(1), rcond=None)[0]
+        errors.append(np.hypot(met[0], met[1] - 0.7))
+    assert len(errors) > 25
+    assert np.median(errors) < 0.1
+    assert np.mean(np.array(errors) < 0.2) > 0.75
+
+
+@pytest.mark.parametrize(("core", "sign"), [(30.0, -1.0), (250.0, 1.0)])
+def test_time_gradient_turns_over_with_distance(rng, core, sign):
+    """Light from far down is late for a distant telescope; for a near one it is early: it is slower than the shower."""
+    array, pixels = one_telescope(), SkyPixels(LST.geometry, LST.optics.effective_focal_length)
+    primary, slopes = gamma(1000.0, core), []
+    for _ in range(12):
+        images = event.observe(
+            rng, replace(POINT_SOURCE, min_telescopes=1), array, primary, simulate_shower(rng, primary)
+        )
+        for image in images:
+            p = image_parameters(pixels, image.charge[None], image.peak_time[None], clean(pixels, image.charge[None]))
+            outward = p["hillas_fov_lon"] * np.cos(np.radians(p["hillas_psi"]))  # the core is to the west: -lon
+            slopes.append(float((p["timing_slope"] * np.sign(outward)).item()))
+    assert sign * np.nanmedian(slopes) > 0.5
+
+
+def test_protons_are_wider_and_less_regular(gammas, protons):
+    width, islands = {}, {}
+    for name, events in (("gamma", gammas), ("proton", protons)):
+        bright = [p for some in events for p in parameters(POINT_SOURCE, some.images) if p["size"] > 300]
+        width[name] = np.median([p["hillas_width"] for p in bright])
+        islands[name] = np.mean([p["morphology_n_islands"] for p in bright])
+        assert len(bright) > 40
+    assert width["proton"] > 1.1 * width["gamma"]
+    assert islands["proton"] > islands["gamma"]
+    assert sum(len(some.images) for some in protons) / 60 < sum(len(some.images) for some in gammas) / 40
+
+
+def test_a_muon_through_the_mirror_makes_a_ring(rng):
+    array = one_telescope()
+    primary = gamma(1000.0, name="proton")
+    height = ALTITUDE + 6000.0
+    muons = Muons(np.array([50.0]), primary.points(np.array([height])), primary.slope[None])
+    light = muon_light(rng, primary, array, muons)
+    radius = np.degrees(np.hypot(light.lat, light.lon))
+    assert 200 < len(radius) < 20_000
+    assert np.median(radius) == pytest.approx(np.degrees(np.sqrt(2 * atmosphere.refractivity(ALTITUDE))), rel=0.05)
+    assert radius.std() < 0.1
+    seen = record(rng, LST, np.zeros(1, int), [light], 0.24, 20.0)
+    assert len(seen.telescope) == 1
+    # all parts of the ring are there
+    angle = np.arctan2(light.lon, light.lat)
+    assert (np.histogram(angle, 8, (-np.pi, np.pi))[0] > 0.05 * len(angle)).all()
+
+
+def test_a_shower_of_muons_alone(rng):
+    config, array, primary = replace(POINT_SOURCE, min_telescopes=1), one_telescope(), gamma(300.0, name="proton")
+    none = Subshowers(*(np.zeros((0, *shape)) for shape in ((), (), (3,), (2,), ())))
+    muons = Muons(np.array([50.0]), primary.points(np.array([ALTITUDE + 6000.0])), primary.slope[None])
+    (image,) = event.observe(rng, config, array, primary, Shower(none, muons, 80.0))
+    assert image.true_image.sum() > 200
+
+
+def test_hadrons_give_their_energy_to_photons_and_muons(rng):
+    """A third of a proton's energy or more ends up in photons: some is in muons and neutrinos, some in slow hadrons."""
+    shares = []
+    for _ in range(300):
+        cascades = simulate_shower(rng, gamma(3000.0, name="proton")).subshowers
+        shares.append((cascades.weight * cascades.energy).sum() / 3000.0)
+    assert 0.3 < np.mean(shares) < 0.75
+
+
+def test_triggers(gammas, protons):
+    for some in gammas + protons:
+        telescopes = [image.telescope for image in some.images]
+        assert len(telescopes) >= 2
+        assert telescopes == sorted(set(telescopes))
+        assert some.shower.primary_id == {"gamma": 0, "proton": 101}[some.primary]
+        assert some.thrown[-1, 0] == pytest.approx(some.shower.energy)
+        for image in some.images:
+            assert image.n_trigger_pixels > 0
+            assert image.charge.dtype == image.peak_time.dtype == np.float32
+            assert image.charge.shape == image.peak_time.shape == image.true_image.shape == (1855,)
+            assert image.true_image.min() >= 0
+            assert np.isfinite(image.charge).all()
+    four = replace(POINT_SOURCE, min_telescopes=4)
+    assert all(len(simulate_event(four, 1, number).images) >= 4 for number in range(5))
+
+
+def test_dark_pixels_are_like_those_of_the_official_files():
+    # LST and MST of the prod6 files: rms 1.20-1.27 p.e., 5 % -1.63, 95 % 2.24-2.35
+    dark = dark_charges(0.24)
+    assert abs(dark.mean()) < 0.05
+    assert 1.1 < dark.std() < 1.35
+    low, high = np.quantile(dark, [0.05, 0.95])
+    assert -1.9 < low < -1.4
+    assert 2.0 < high < 2.6
+
+
+def test_events_depend_on_seed_and_number_alone():
+    config = SimulationConfig()
+    first = [simulate_event(config, 7, number) for number in (0, 1)]
+    again = [simulate_event(config, 7, number) for number in (1, 0)][::-1]
+    for one, other in zip(first, again, strict=True):
+        assert one.shower == other.shower
+        np.testing.assert_array_equal(one.thrown, other.thrown)
+        for a, b in zip(one.images, other.images, strict=True):
+            assert (a.telescope, a.time, a.impact_distance) == (b.telescope, b.time, b.impact_distance)
+            np.testing.assert_array_equal(a.charge, b.charge)
+            np.testing.assert_array_equal(a.peak_time, b.peak_time)
+            np.testing.assert_array_equal(a.true_image, b.true_image)
+    assert first[0].shower != first[1].shower
+    assert simulate_event(config, 8, 0).shower != first[0].shower
+
+
+def test_what_is_thrown_follows_the_configuration(rng):
+    config = SimulationConfig(proton_fraction=1.0, proton_index=-2.0, gamma_offset=1.0)
+    run = config.run("proton")
+    thrown = [event.throw(rng, config, "proton") for _ in range(2000)]
+    energy = np.array([primary.energy for primary in thrown]) / 1000.0
+    assert energy.min() >= run.energy_range[0]
+    assert energy.max() <= run.energy_range[1]
+    # for E^-2 between a and b, half of the energies are below 2 a b / (a + b)
+    a, b = run.energy_range
+    assert np.median(energy) == pytest.approx(2.0 * a * b / (a + b), rel=0.1)
+    distance = np.hypot(*np.array([primary.core for primary in thrown]).T)
+    assert np.mean(distance**2) == pytest.approx(config.proton_radius**2 / 2.0, rel=0.06)
+    middle = event.direction(*np.radians(run.source))
+    away = np.degrees([np.arccos(min(event.direction(p.alt, p.az) @ middle, 1.0)) for p in thrown])
+    assert away.max() <= config.proton_cone + 1e-6
+    assert np.mean(away**2) == pytest.approx(config.proton_cone**2 / 2.0, rel=0.06)
+    gamma_like = event.throw(rng, replace(config, gamma_cone=0.0), "gamma")
+    assert np.degrees(gamma_like.alt) == pytest.approx(71.0)
+    assert np.degrees(gamma_like.az) == pytest.approx(180.0)
+
+
+def test_mistakes_in_the_configuration():
+    with pytest.raises(UserError, match="energy_max"):
+        simulate_event(SimulationConfig(energy_min=5.0, energy_max=1.0), 0, 0)
+    with pytest.raises(UserError, match=r"data\.simulation\.zenith=80"):
+        check(SimulationConfig(zenith=80.0), "data.simulation")
+    with pytest.raises(UserError, match="telescopes"):
+        simulate_event(SimulationConfig(lsts=1, msts=0), 0, 0)
+
+
+def test_the_yaml_has_every_field():
+    section = yaml.safe_load((CONF / "data" / "cta_simulated.yaml").read_text())["simulation"]
+    assert section == {item.name: item.default for item in fields(SimulationConfig)}

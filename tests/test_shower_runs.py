@@ -1,0 +1,77 @@
+"""Whole runs on the images of simulated telescopes."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from airshower.detectors.cta.simulated import SimulatedCta
+from airshower.engine import checkpoint
+from airshower.writers.scalars import read_table
+from tests.command import TINY_SHOWERS, Outcome, airshower
+
+NETWORKS = ("cta_mono_resnet", "cta_stereo_hex")
+
+
+def command(mode: str, network: str, folder: Path, *more: str) -> Outcome:
+    outcome = airshower(f"mode={mode}", f"network={network}", *TINY_SHOWERS, f"output_dir={folder}", *more)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+def newest(folder: Path) -> dict:
+    return checkpoint.CheckpointFolder(folder / "checkpoints").load_latest()
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+def test_a_run_trains_resumes_and_predicts(tmp_path: Path, network: str) -> None:
+    """A resumed run is bit-identical; inference leaves a table, metrics and figures, a row an entry."""
+    options = ("mode.checkpoint_iteration=2", "mode.optimizer.schedule.name=constant", "mode.no_summary_images=true")
+    options += ("mode.validation_iteration=2", "mode.optimizer.gradient_accumulation=2")
+    command("train", network, tmp_path / "whole", *options, "run.iterations=4")
+    for iterations in (2, 4):
+        command("train", network, tmp_path / "run", *options, f"run.iterations={iterations}")
+    one, other = newest(tmp_path / "run"), newest(tmp_path / "whole")
+    assert one["step"] == other["step"] == 4
+    assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
+    tables = [read_table(tmp_path / run / "metrics" / "train.csv") for run in ("run", "whole")]
+    assert [row["loss"] for row in tables[0]] == [row["loss"] for row in tables[1]]
+    command("inference", network, tmp_path / "run", "mode.displays=1")
+    folder = tmp_path / "run" / "predictions"
+    with open(folder / "events.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    record = json.loads((folder / "metrics.json").read_text())
+    assert [int(row["entry"]) for row in rows] == list(range(record["events"]))
+    assert sum(map(sum, record["confusion"])) == len(rows)
+    assert all(float(row["score_gamma"]) + float(row["score_proton"]) == pytest.approx(1, abs=1e-6) for row in rows)
+    assert all(0 <= float(row["az"]) < 2 * np.pi and abs(float(row["alt"])) <= np.pi / 2 for row in rows)
+    assert {path.stem for path in (folder / "figures").iterdir()} >= {"confusion", "scores", "event_0"}
+
+
+def test_iotest_of_telescopes(tmp_path: Path) -> None:
+    command("iotest", "cta_stereo_hex", tmp_path)
+    report = json.loads((tmp_path / "iotest" / "report.json").read_text())
+    assert report["images"] == 4
+    assert report["products"]["LSTCam charge"]["shape"][1] == 1855
+    assert report["products"]["energy"]["min"] >= 0.5
+
+
+def test_training_and_validation_showers_differ() -> None:
+    config = SimulatedCta.Config(events=4, validation_events=4, mode="stereo")
+    config.simulation.energy_min = 1.0
+    splits = SimulatedCta(config, seed=0).open()
+    train, validation = splits.train.source, splits.validation.source
+    assert len(train) == len(validation) == 4
+    assert not len(np.intersect1d(train.showers, validation.showers))
+    assert splits.whole.source is validation
+
+
+def test_wires_and_telescopes_do_not_fit(tmp_path: Path) -> None:
+    outcome = airshower("network=cta_mono_resnet", "data=lartpc_simulated", f"output_dir={tmp_path}")
+    assert outcome.code == 2
+    assert "reads telescope_images, but this data gives wire_images" in outcome.err
+    assert "cta_simulated" in outcome.err
+    assert not any(tmp_path.iterdir())
