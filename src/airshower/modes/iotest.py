@@ -115,7 +115,7 @@ class Products:
         self.seen: dict[str, dict] = {}
 
     def add(self, batch: Batch, dense: dict[str, torch.Tensor]) -> None:
-        """Count one batch: its non-empty pixels and its dense images."""
+        """Count one batch: its non-empty pixels and what the network sees (of a sparse one: sites)."""
         sparse = {"voxel value": batch.images.value, "voxel label": batch.images.label}
         for name, values in {**sparse, **dense}.items():
             if values is None or not len(values):

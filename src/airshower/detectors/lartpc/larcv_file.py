@@ -177,7 +177,7 @@ class ClusterTable:
                 raise DataError(f"{self.where}: one of its tables points outside another, the file is damaged")
         planes = int(extents["N"].max(initial=0))
         filled = np.flatnonzero(extents["N"] == planes)
-        if not planes or (~np.isin(extents["N"], (0, planes))).any() or len(meta) < len(self.tables[1]):
+        if (~np.isin(extents["N"], (0, planes))).any() or len(meta) < len(self.tables[1]):
             raise DataError(f"{self.where}: its events do not all have the same planes")
         self.shapes = np.asarray(meta[int(extents["first"][filled[0]]) :][:planes], np.int64)
 

@@ -92,6 +92,8 @@ class WireFile:
         if not self.products.particle or not self.file.has("cluster2d", self.products.particle):
             return None
         clusters = self.file.clusters(self.products.particle)
+        if not len(clusters.shapes):
+            return np.full((len(self), self.planes, 2), np.nan, np.float32)
         if not np.array_equal(clusters.shapes, self.images.shapes):
             raise DataError(
                 f"{clusters.where}: its images ({_sizes(clusters)}) are not of the size of those of "
