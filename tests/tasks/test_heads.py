@@ -139,9 +139,7 @@ def test_a_head_without_truth_is_refused_in_training_and_left_out_elsewhere() ->
     config = Segmentation.Config(event=EventClassConfig(weight=1.0), vertex=VertexConfig(weight=1.0))
     task = Segmentation(config, SPEC, Densifier(SPEC))
     assert task.outputs == {"pixels": 3, "event": 4, "vertex": 3}
-    with pytest.raises(
-        DataError, match=r"task\.vertex\.weight: is not 0, but the files do not hold the neutrino's"
-    ):
+    with pytest.raises(DataError, match=r"task\.vertex\.weight: is not 0, but the files do not hold the neutrino's"):
         task.check(Files())
     outputs = {"pixels": torch.zeros(1, 2, 3, 8, 16), "event": torch.zeros(1, 4), "vertex": torch.zeros(1, 2, 3, 2, 4)}
     found, counters = task.evaluate(lambda _: outputs, task.prepare(batch(["NC"], [20])), lambda totals: totals)
