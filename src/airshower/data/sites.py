@@ -91,6 +91,7 @@ class SitePixels:
         index = (self.plane[chosen] * sites.shape[0] + sites.row[chosen]) * sites.shape[1] + sites.column[chosen]
 
         def image(values: Tensor) -> Tensor:
+            """The event's values as dense images."""
             flat = values.new_zeros(sites.planes * sites.shape[0] * sites.shape[1])
             return flat.index_copy_(0, index, values[chosen]).view(sites.planes, *sites.shape)
 

@@ -251,6 +251,7 @@ class SiteGroupNorm(nn.GroupNorm):
         count = torch.bincount(image, minlength=images).clamp_min(1)[:, None].to(groups.dtype) * width
 
         def mean(values: Tensor) -> Tensor:
+            """Over the sites of its image and the channels of its group, at each site."""
             sums = values.new_zeros(images, self.num_groups).index_add(0, image, values.sum(2))
             return (sums / count.to(values.dtype)).index_select(0, image)[:, :, None]
 
@@ -285,6 +286,7 @@ class _TableConv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, table: Table) -> Tensor:
+        """See `table_conv`."""
         ctx.save_for_backward(features, weight)
         ctx.table = table
         return _convolve(features, table.index, weight)
@@ -292,6 +294,7 @@ class _TableConv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Gradients of features and weight, where they are asked for."""
         (features, weight), table = ctx.saved_tensors, ctx.table
         of_features = of_weight = None
         if ctx.needs_input_grad[0]:

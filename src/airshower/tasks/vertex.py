@@ -70,8 +70,7 @@ class Vertex:
     def count(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """By plane: true vertices, those whose cell is the most probable one, and the sum of distances in cm."""
         logits, there, truth = logits.detach(), _there(target), torch.nan_to_num(target)
-        cell = logits[:, :, 0].flatten(2).argmax(2)
-        found = there & (cell == self._cell(logits, self._in_cells(logits, truth)))
+        found = there & (self._best(logits) == self._cell(logits, self._in_cells(logits, truth)))
         distance = self.distance(self.position(logits), truth)
         return {
             "vertex_count": there.sum(0),
@@ -92,7 +91,7 @@ class Vertex:
 
     def position(self, logits: Tensor) -> Tensor:
         """Row and column of the most probable vertex, in pixels of the network's input, float32 [events, planes, 2]."""
-        cell, columns = logits[:, :, 0].flatten(2).argmax(2), logits.shape[4]
+        cell, columns = self._best(logits), logits.shape[4]
         corner = torch.stack([cell // columns, cell % columns], 2)
         return (corner + self._at(logits, cell)[:, :, 1:].sigmoid()).float() * self._cell_size(logits)
 
@@ -137,6 +136,10 @@ class Vertex:
     def _cell(self, logits: Tensor, in_cells: Tensor) -> Tensor:
         row, column = in_cells.long().unbind(2)
         return row * logits.shape[4] + column
+
+    def _best(self, logits: Tensor) -> Tensor:
+        """[events, planes]: the most probable cell."""
+        return logits[:, :, 0].flatten(2).argmax(2)
 
     def _at(self, logits: Tensor, cell: Tensor) -> Tensor:
         """[events, planes, 3]: the logits of one cell in each image."""
