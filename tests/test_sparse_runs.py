@@ -83,7 +83,8 @@ def test_sparse_inference_needs_no_labels(tmp_path: Path) -> None:
     data = (*data[:-2], "data.particle_producer=''")
     refused = airshower("mode=train", *tiny, *common, *data, f"output_dir={tmp_path / 'train'}")
     assert refused.code == 2
-    assert "task.event.weight: is not 0, but the files do not hold its class" in refused.err
+    assert "task.event.weight: is not 0, but the files do not hold the neutrino (particle_<data" in refused.err
+    assert not (tmp_path / "train").exists()
 
 
 def test_iotest_of_sites(tmp_path: Path) -> None:

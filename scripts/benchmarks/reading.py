@@ -71,6 +71,7 @@ def our_reader(file: str, reader: str, downsample: int, size: int) -> tuple[Call
     densify = Densifier(source.spec)
 
     def fetch(batch: int) -> None:
+        """Read a batch and make it dense."""
         densify(source.read(np.arange(batch * size, (batch + 1) * size) % len(source)).to(cpu).images)
 
     return fetch, len(source)

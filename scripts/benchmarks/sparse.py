@@ -83,6 +83,7 @@ def train(
         steps = 1 if downsample == 0 and place.type == "cpu" else 3
 
     def step() -> dict:
+        """Timed steps, and the memory that they took."""
         if kind["backend"]:
             sparse_backend(kind["backend"])  # its libraries are not the network's memory
         before = used_memory(place)

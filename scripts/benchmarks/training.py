@@ -74,6 +74,7 @@ def train(
         forward, step = our_functions(network, downsample, example, precision, variant)
 
     def fastest(function: Callable[[], object]) -> float:
+        """Seconds of the fastest of a few calls."""
         seconds = []
         for _ in range(3 if downsample < 2 and place.type == "cpu" else 6):
             start = time.perf_counter()
@@ -123,6 +124,7 @@ def our_functions(
     batch = Batch(None, np.zeros(1, np.int64), np.zeros((1, 3), np.int64))  # its images are the example
 
     def forward() -> None:
+        """Logits, nothing kept for gradients."""
         with torch.no_grad(), arithmetic.autocast():
             net(example.input)
 
@@ -161,6 +163,7 @@ def peer_functions(
         optimizer.step()
 
     def forward() -> None:
+        """Logits, nothing kept for gradients."""
         with torch.no_grad():
             net(image)
 

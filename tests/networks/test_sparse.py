@@ -19,7 +19,7 @@ from airshower.detectors.lartpc.source import WireConfig, WireImages
 from airshower.errors import UserError
 from airshower.networks import sparse_backends
 from airshower.networks.grid import Grid
-from airshower.networks.sparse import EMPTY, Sparse2d, SparseMap, submanifold, to_dense
+from airshower.networks.sparse import EMPTY, SiteGroupNorm, Sparse2d, SparseMap, submanifold, to_dense
 from airshower.networks.uresnet import UResNet, UResNet3d, UResNetSparse, UResNetSparse3d
 
 CLASSES = ("background", "cosmic", "neutrino")
@@ -146,7 +146,7 @@ def test_few_or_no_sites(kind: type, options: dict, backend: str, events: int, p
     assert outputs["vertex"].shape == (events, 3, 3, 8, 4)
     assert all(output.isfinite().all() for output in outputs.values())
     sum(output.square().sum() for output in outputs.values()).backward()
-    assert all(p.grad is None or p.grad.isfinite().all() for p in net.parameters())
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in net.parameters())
     assert all(buffer.isfinite().all() for buffer in net.buffers())
 
 
@@ -275,14 +275,71 @@ def test_spconv_networks_have_the_gradients_of_the_dense_ones(
     assert (found - expected).norm() < tolerance * expected.norm()
 
 
-def test_without_spconv_the_error_names_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("cuda", "says"),
+    [
+        ("12.6", "pip install spconv-cu126, or use framework.sparse_backend=torch"),
+        ("12.8", "pip install spconv-cu126, or"),
+        ("12.3", "pip install spconv-cu121, or"),
+        ("11.8", "pip install spconv-cu118, or"),
+        ("13.0", "there is none for CUDA 13.0: use framework.sparse_backend=torch"),
+        (None, "pip install spconv, or use framework.sparse_backend=torch"),
+    ],
+)
+def test_without_spconv_the_error_names_the_wheel(monkeypatch: pytest.MonkeyPatch, cuda: str, says: str) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    monkeypatch.setattr(torch.version, "cuda", "12.6")
-    with pytest.raises(UserError, match=r"sparse_backend=spconv: spconv is not installed; pip install spconv-cu126"):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    with pytest.raises(UserError) as error:
         network(UResNetSparse, backend="spconv")
+    assert str(error.value).startswith(f"framework.sparse_backend=spconv: spconv is not installed; {says}")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert sparse_backends.sparse_backend("auto") is submanifold
+
+
+@spconv
+def test_a_spconv_for_cpus_is_not_used_on_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    from spconv.cppconstants import CPU_ONLY_BUILD
+
+    if not CPU_ONLY_BUILD:
+        pytest.skip("the spconv here is made for CUDA")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert sparse_backends.sparse_backend("auto") is submanifold
+    with pytest.raises(UserError, match="the spconv that is installed computes on CPUs only"):
+        sparse_backends.sparse_backend("spconv")
+
+
+@pytest.mark.parametrize("backend", ["torch", pytest.param("spconv", marks=spconv)])
+@pytest.mark.parametrize("options", [{}, {"normalization": "group", "bottleneck": "sparse"}], ids=str)
+def test_bfloat16_is_near_float32(options: dict, backend: str) -> None:
+    net = network(UResNetSparse, backend=backend, **options).float()
+    sites = some(2, share=0.5)
+    sites = replace(sites, value=sites.value.float())
+    expected = net(sites)["pixels"]
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = net(sites)
+    sum(output.float().square().mean() for output in outputs.values()).backward()
+    assert outputs["pixels"].dtype == torch.bfloat16
+    assert (outputs["pixels"].float() - expected).norm() < 0.05 * expected.norm()
+    assert all(p.grad.dtype == torch.float32 and p.grad.isfinite().all() for p in net.parameters())
+
+
+def test_sums_over_many_sites_are_not_made_in_half_precision() -> None:
+    """float16 holds no sum of squares, and bfloat16 no sum of many pieces."""
+    size = 20_000
+    grid = Grid(torch.arange(size), 1, (200, 100))
+    features = 30 * torch.randn(size, 8, generator=torch.Generator().manual_seed(0)).half()
+    normalised = SiteGroupNorm(1, 8)(SparseMap(features, grid)).features.detach()
+    assert normalised.dtype == torch.float16
+    assert float(normalised.float().std()) == pytest.approx(1.0, rel=1e-2)
+    x = torch.randn(size, 4, generator=torch.Generator().manual_seed(1))
+    weight, gradients = torch.randn(4, 4, 3, 3, generator=torch.Generator().manual_seed(2)), []
+    for kind in (torch.float32, torch.bfloat16):
+        w = weight.to(kind, copy=True).requires_grad_()
+        submanifold(SparseMap(x.to(kind), grid), w).float().square().sum().backward()
+        gradients.append(w.grad.float())
+    assert (gradients[1] - gradients[0]).norm() < 0.01 * gradients[0].norm()
 
 
 def test_compilation_is_refused() -> None:
     with pytest.raises(UserError, match=r"framework\.compile=true: sparse networks can't be compiled"):
-        UResNetSparse(UResNetSparse.Config(depth=1), SPEC, OUTPUTS, FrameworkConfig(compile=True))
+        UResNetSparse(UResNetSparse.Config(depth=1, vertex_depth=0), SPEC, OUTPUTS, FrameworkConfig(compile=True))

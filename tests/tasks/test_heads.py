@@ -10,6 +10,7 @@ from airshower.data.batch import Batch, SparseImages
 from airshower.data.dense import Densifier
 from airshower.data.source import ImageSpec
 from airshower.errors import DataError, UserError
+from airshower.networks.sparse import EMPTY
 from airshower.tasks.event_class import EventClass, EventClassConfig
 from airshower.tasks.segmentation import Segmentation
 from airshower.tasks.vertex import Vertex, VertexConfig
@@ -26,7 +27,11 @@ def batch(interactions: list[str], neutrino_pixels: list[int], **truth: np.ndarr
     row = np.concatenate([[*range(n + 3), 0] for n in neutrino_pixels]).astype(np.int32)
     images = SparseImages(row % 16, row // 16, np.ones(len(row), np.float32), label, counts, (16, 32))
     known = {"interaction": np.array(interactions), **truth}
-    made = Batch(images, np.arange(len(counts)), np.zeros((len(counts), 3)), lambda: known)
+
+    def asked(names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        return {name: known[name] for name in names if name in known}
+
+    made = Batch(images, np.arange(len(counts)), np.zeros((len(counts), 3)), asked)
     return made.to(torch.device("cpu"))
 
 
@@ -54,13 +59,17 @@ def test_event_accuracy_and_table() -> None:
     assert counters["event_confusion"].tolist() == [[1, 0, 0, 0], [0, 1, 0, 0], [0, 1, 0, 0], [0, 0, 0, 1]]
     assert head.metrics(counters) == {"Average/EventLabel": 0.75}
     table = head.predictions(logits, None)
+    assert "event_class" not in table
+    truth = head.predictions(logits, torch.tensor([3, 2, 1, 0]))["event_class"]
+    assert truth.tolist() == ["cosmic", "NC", "nu_mu CC", "nu_e CC"]
     assert table["predicted"].tolist() == ["nu_e CC", "nu_mu CC", "nu_mu CC", "cosmic"]
     assert sum(table[f"score_{name.replace(' ', '_')}"][0] for name in NAMES) == pytest.approx(1.0)
 
 
-def test_class_weights_must_be_as_many_as_classes() -> None:
-    with pytest.raises(UserError, match=r"task\.event\.class_weights: needs 4 numbers \(nu_e CC, "):
-        EventClass(EventClassConfig(weight=1.0, class_weights=[1.0]), SPEC)
+@pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 1.0, -3.0], [0.0] * 4])
+def test_class_weights_that_weigh_nothing_are_refused(weights: list[float]) -> None:
+    with pytest.raises(UserError, match=r"task\.event\.class_weights=\[.*: needs 4 numbers \(nu_e CC, "):
+        EventClass(EventClassConfig(weight=1.0, class_weights=weights), SPEC)
 
 
 def vertex_example() -> tuple[Vertex, torch.Tensor, torch.Tensor]:
@@ -119,13 +128,36 @@ def test_resolution_is_in_cm() -> None:
     assert table["vertex0_column"][1] == pytest.approx(float(expected))
 
 
-def test_heads_without_truth_are_refused_in_training() -> None:
+class Files:
+    """A source whose files hold the neutrino, but no vertex."""
+
+    def truth(self, entries: np.ndarray, names: tuple[str, ...]) -> dict[str, np.ndarray]:
+        return {name: np.empty(0) for name in names if name == "interaction"}
+
+
+def test_a_head_without_truth_is_refused_in_training_and_left_out_elsewhere() -> None:
     config = Segmentation.Config(event=EventClassConfig(weight=1.0), vertex=VertexConfig(weight=1.0))
     task = Segmentation(config, SPEC, Densifier(SPEC))
     assert task.outputs == {"pixels": 3, "event": 4, "vertex": 3}
-    sample = task.prepare(batch(["NC"], [20]))
-    with pytest.raises(DataError, match=r"task\.vertex\.weight: is not 0, but the files do not hold it"):
-        task.totals(sample)
+    with pytest.raises(DataError, match=r"task\.vertex\.weight: is not 0, but the files do not hold the neutrino's"):
+        task.check(Files())
+    outputs = {"pixels": torch.zeros(1, 2, 3, 8, 16), "event": torch.zeros(1, 4), "vertex": torch.zeros(1, 2, 3, 2, 4)}
+    found, counters = task.evaluate(lambda _: outputs, task.prepare(batch(["NC"], [20])), lambda totals: totals)
+    assert found.keys() == outputs.keys()
+    named = task.metrics(counters)
+    assert {"loss", "Average/mIoU", "Average/EventLabel"} <= named.keys()
+    assert "Average/VertexDetection" not in named
+
+
+def test_a_vertex_that_a_sparse_network_can_not_see_is_not_learned() -> None:
+    head, logits, target = vertex_example()
+    logits[0, 0, :, 0, 1] = EMPTY
+    logits.requires_grad_()
+    total, weight = head.loss(logits, target)
+    assert float(total[0].detach()) < 20 * 0.5
+    total.sum().backward()
+    assert not logits.grad[0, 0, 1:].any(), "no place"
+    assert weight.tolist() == [4.0, 3.0]
 
 
 @pytest.mark.parametrize("scheme", ["none", "light", "even", "focal"])

@@ -14,7 +14,10 @@ from omegaconf import DictConfig, OmegaConf
 
 from airshower.errors import UserError
 
-FREE = ("run", "mode", "framework", "output_dir", "data.cache", "data.reader", "data.data_directory")
+FREE = (
+    "run", "mode", "framework", "output_dir",
+    "data.cache", "data.reader", "data.data_directory", "data.pixel_size",
+)  # fmt: skip
 """What may change between a run and its resumption ..."""
 BOUND = ("run.minibatch_size", "run.precision", "mode.optimizer", "framework.seed", "mode.name")
 """... and what of it may not, because it changes the result."""

@@ -58,13 +58,13 @@ class SparseImages:
 
 @dataclass(frozen=True)
 class Batch:
-    """Sparse images with the entries they were read from (int64 [n]) and their event ids (int64 [n, 3]); `truth` finds
-    the events' truth when it is asked for, see `source.WireSource`."""
+    """Sparse images with the entries they were read from (int64 [n]) and their event ids (int64 [n, 3]); `truth` gives
+    the events' truth of the names it is asked for, see `source.WireSource`."""
 
     images: SparseImages
     entries: np.ndarray
     event_ids: np.ndarray
-    truth: Callable[[], dict[str, np.ndarray]] = dict
+    truth: Callable[[tuple[str, ...]], dict[str, np.ndarray]] = lambda names: {}
 
     def __len__(self) -> int:
         return len(self.entries)

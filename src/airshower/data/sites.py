@@ -26,6 +26,11 @@ class Sites:
     planes: int
     shape: tuple[int, int]
 
+    @property
+    def key(self) -> Tensor:
+        """(image * columns + column) * rows + row, int64 [sites]: the order of pixels in larcv's files."""
+        return (self.image * self.shape[1] + self.column) * self.shape[0] + self.row
+
 
 @dataclass(frozen=True)
 class SitePixels:
@@ -75,9 +80,8 @@ class SitePixels:
     def found(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See `Pixels`."""
         sites, label = self.input, logits.argmax(1)
-        key = (sites.image * sites.shape[1] + sites.column) * sites.shape[0] + sites.row
         chosen = torch.nonzero(label)[:, 0]
-        chosen = chosen[key[chosen].argsort()]
+        chosen = chosen[sites.key[chosen].argsort()]
         return sites.image[chosen], sites.row[chosen], sites.column[chosen], label[chosen], logits[chosen]
 
     def event_images(self, logits: Tensor, event: int) -> tuple[Tensor, Tensor | None, Tensor]:
@@ -87,6 +91,7 @@ class SitePixels:
         index = (self.plane[chosen] * sites.shape[0] + sites.row[chosen]) * sites.shape[1] + sites.column[chosen]
 
         def image(values: Tensor) -> Tensor:
+            """The event's values as dense images."""
             flat = values.new_zeros(sites.planes * sites.shape[0] * sites.shape[1])
             return flat.index_copy_(0, index, values[chosen]).view(sites.planes, *sites.shape)
 

@@ -9,6 +9,9 @@ import numpy as np
 from airshower.data.batch import EventBatch
 from airshower.data.pixels import FoundPixels
 
+STUDIED = ("energy", "interaction")
+"""The truth that performance is studied against."""
+
 
 @dataclass(frozen=True)
 class ImageSpec:
@@ -67,8 +70,9 @@ class Source(Protocol):
         """The events of these entries, in this order. Raises `DataError` naming file and entry."""
         ...
 
-    def truth(self, entries: np.ndarray) -> dict[str, np.ndarray]:
-        """Per-event truth by name, what the files have of it."""
+    def truth(self, entries: np.ndarray, names: tuple[str, ...] = STUDIED) -> dict[str, np.ndarray]:
+        """Per-event truth of these names, what the files have of it: `energy` in the detector's unit; `interaction`,
+        the name of the event's class."""
         ...
 
 

@@ -98,9 +98,12 @@ def load_weights(module: nn.Module, state: dict[str, Any], path: Path) -> None:
 
 
 def _network_hint(state: dict[str, Any]) -> str:
-    match = re.search(r"^network:\n((?:  .*\n)+)", state.get("config", ""), re.MULTILINE)
-    values = [line.strip() for line in match.group(1).splitlines() if "_target_" not in line] if match else []
-    return f"it was trained with network: {', '.join(values)}" if values else "use the network it was trained with"
+    hints = []
+    for section in ("network", "task"):
+        match = re.search(rf"^{section}:\n((?:  .*\n)+)", state.get("config", ""), re.MULTILINE)
+        values = [line.strip() for line in match.group(1).splitlines() if "_target_" not in line] if match else []
+        hints += [f"{section}: {', '.join(values)}"] if values else []
+    return f"it was trained with {'; '.join(hints)}" if hints else "use the network it was trained with"
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:

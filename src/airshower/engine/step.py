@@ -109,8 +109,9 @@ class Step:
     def _weight_of_outputs(self, phase: Phase, batches: list[EventBatch], totals: Tensor) -> Tensor:
         weight = torch.zeros(())
         device = self.precision.device
-        accelerator = {} if device.type == "cpu" else {"devices": [device.index or 0], "device_type": device.type}
-        with _unchanged_buffers(phase.module), torch.random.fork_rng(**(accelerator or {"devices": []})):
+        cpu = device.type == "cpu"
+        drawing = {"devices": []} if cpu else {"devices": [device.index or 0], "device_type": device.type}
+        with _unchanged_buffers(phase.module), torch.random.fork_rng(**drawing):
             for sample in self._samples(batches):
                 with self.timers("loss"), self.precision.autocast():
                     weight = weight + phase.loss(phase.module, sample, totals)[0].weight

@@ -48,6 +48,9 @@ class Trainer:
     def __init__(self, job: Job):
         self.job, self.run, self.mode = job, job.settings.run, job.settings.mode
         self.task = job.build_task()
+        for selection in (job.splits.train, job.splits.validation):
+            if selection is not None:
+                self.task.check(selection.source)
         self.network = job.build_network(self.task.outputs)
         if self.mode.weights_location:
             path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))

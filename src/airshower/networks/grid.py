@@ -6,6 +6,7 @@ sites where there is none. Every sparse layer is a gather by such a table; a tab
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TypeVar
 
 import torch
@@ -37,9 +38,9 @@ class Grid:
     def __len__(self) -> int:
         return len(self.key)
 
-    @property
+    @cached_property
     def image(self) -> Tensor:
-        """Image of each site."""
+        """Image of each site; every normalization by image asks for it."""
         return self.key // (self.shape[0] * self.shape[1])
 
     @property

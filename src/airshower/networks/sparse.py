@@ -51,9 +51,7 @@ class Sparse2d:
 
     def enter(self, sites: Sites) -> SparseMap:
         """A map of one channel."""
-        rows, columns = sites.shape
-        key = (sites.image * columns + sites.column) * rows + sites.row
-        return SparseMap(sites.value[:, None], Grid(key, sites.events * sites.planes, sites.shape))
+        return SparseMap(sites.value[:, None], Grid(sites.key, sites.events * sites.planes, sites.shape))
 
     def leave(self, x: SparseMap, _: int) -> Tensor:
         """[sites, channels]."""
@@ -246,17 +244,20 @@ class SiteGroupNorm(nn.GroupNorm):
 
     def forward(self, x: SparseMap) -> SparseMap:
         """Same sites."""
-        groups = x.features.unflatten(1, (self.num_groups, -1))
+        kind = x.features.dtype
+        wide = x.features if kind == torch.float64 else x.features.float()  # sums of squares pass what float16 holds
+        groups = wide.unflatten(1, (self.num_groups, -1))
         image, images, width = x.grid.image, x.grid.images, groups.shape[2]
         count = torch.bincount(image, minlength=images).clamp_min(1)[:, None].to(groups.dtype) * width
 
         def mean(values: Tensor) -> Tensor:
+            """Over the sites of its image and the channels of its group, at each site."""
             sums = values.new_zeros(images, self.num_groups).index_add(0, image, values.sum(2))
             return (sums / count.to(values.dtype)).index_select(0, image)[:, :, None]
 
         groups = groups - mean(groups)
         groups = groups * (mean(groups.square()) + self.eps).rsqrt()
-        return SparseMap(torch.addcmul(self.bias, groups.flatten(1), self.weight), x.grid)
+        return SparseMap(torch.addcmul(self.bias, groups.flatten(1), self.weight).to(kind), x.grid)
 
 
 def submanifold(x: SparseMap, weight: Tensor) -> Tensor:
@@ -285,6 +286,7 @@ class _TableConv(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, features: Tensor, weight: Tensor, table: Table) -> Tensor:
+        """See `table_conv`."""
         ctx.save_for_backward(features, weight)
         ctx.table = table
         return _convolve(features, table.index, weight)
@@ -292,16 +294,18 @@ class _TableConv(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor | None, None]:
+        """Gradients of features and weight, where they are asked for."""
         (features, weight), table = ctx.saved_tensors, ctx.table
         of_features = of_weight = None
         if ctx.needs_input_grad[0]:
             turned = weight.flip(0) if table.mirrored else weight
             of_features = _convolve(gradient, table.back, turned.transpose(1, 2))
         if ctx.needs_input_grad[1]:
-            padded, of_weight = _padded(features), torch.zeros_like(weight).flatten(0, 1)
+            kind = torch.promote_types(weight.dtype, torch.float32)  # many pieces are added up
+            padded, total = _padded(features), torch.zeros_like(weight, dtype=kind).flatten(0, 1)
             for rows in _pieces(table.index, features.shape[1]):
-                of_weight.addmm_(_taken(padded, table.index[rows]).T, gradient[rows])
-            of_weight = of_weight.view_as(weight)
+                total.addmm_(_taken(padded, table.index[rows]).T.to(kind), gradient[rows].to(kind))
+            of_weight = total.view_as(weight).to(weight.dtype)
         return of_features, of_weight, None
 
 
@@ -342,7 +346,8 @@ def to_dense(x: SparseMap, empty: float = 0.0) -> Tensor:
 
 def _mean_by(features: Tensor, group: Tensor, groups: int) -> Tensor:
     count = torch.bincount(group, minlength=groups).clamp_min(1)[:, None]
-    return features.new_zeros(groups, features.shape[1]).index_add(0, group, features) / count.to(features.dtype)
+    wide = features if features.dtype == torch.float64 else features.float()
+    return wide.new_zeros(groups, features.shape[1]).index_add(0, group, wide) / count
 
 
 def _at_sites(dense: Tensor, grid: Grid) -> Tensor:

@@ -14,19 +14,25 @@ from airshower.networks.grid import Grid
 from airshower.networks.sparse import SparseBackend, SparseMap, submanifold
 from airshower.runtime.log import logger
 
+WHEELS = (118, 121, 124, 126)  # CUDA versions, without the dot, for which there are wheels
+
 
 def sparse_backend(name: str) -> SparseBackend:
-    """The backend of `framework.sparse_backend`; auto is spconv for CUDA, if it is installed, else torch."""
-    if name == "torch" or (name == "auto" and not (torch.cuda.is_available() and _is_installed())):
-        return submanifold
-    spconv = SpconvBackend()
+    """The backend of `framework.sparse_backend`; auto is spconv for CUDA, where it can compute there, else torch."""
     if name == "spconv":
-        return spconv
-    return lambda x, weight: (spconv if x.features.is_cuda else submanifold)(x, weight)
+        return SpconvBackend()
+    if name == "auto" and torch.cuda.is_available() and importlib.util.find_spec("spconv") is not None:
+        try:
+            spconv = SpconvBackend()
+        except UserError as error:
+            logger.info("sparse convolutions are torch's: %s", error)
+        else:
+            return lambda x, weight: (spconv if x.features.is_cuda else submanifold)(x, weight)
+    return submanifold
 
 
 class SpconvBackend:
-    """The `sparse.SparseBackend` of spconv.
+    """The `sparse.SparseBackend` of spconv; it has no bfloat16 and computes in float32 instead.
 
     On a CPU torch computes with one thread from the first call on: with more, spconv 2.3.8 sums wrongly, without a
     message.
@@ -34,7 +40,7 @@ class SpconvBackend:
 
     def __init__(self) -> None:
         self.spconv = _spconv()
-        self.layers: dict[tuple[int, ...], torch.nn.Module] = {}
+        self.layers: dict[tuple[Any, ...], torch.nn.Module] = {}
 
     def __call__(self, x: SparseMap, weight: Tensor) -> Tensor:
         """See `SparseBackend`."""
@@ -45,12 +51,12 @@ class SpconvBackend:
         if not len(x.features):
             return submanifold(x, weight)
         kind = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else x.features.dtype
-        known = kind if kind in (torch.float32, torch.float16) else torch.float32  # it has no bfloat16
+        known = kind if kind in (torch.float32, torch.float16) else torch.float32
         with torch.autocast(device, enabled=False):
             return self._convolve(x.features.to(known), x.grid, weight.to(known)).to(kind)
 
     def _convolve(self, features: Tensor, grid: Grid, weight: Tensor) -> Tensor:
-        layer = self._layer(*weight.shape[:3])
+        layer = self._layer(features.device.type, *weight.shape[:3])
         layer.weight = weight.permute(0, 2, 3, 1).contiguous()
         sites = grid.keep("spconv", lambda: self._sites(grid))
         result = layer(sites.replace_feature(features))
@@ -58,12 +64,16 @@ class SpconvBackend:
         layer.weight = None
         return result.features
 
-    def _layer(self, outputs: int, inputs: int, size: int) -> torch.nn.Module:
-        if (inputs, outputs, size) not in self.layers:
-            layer = self.spconv.SubMConv2d(inputs, outputs, size, bias=False, indice_key=f"neighbours {size}")
+    def _layer(self, device: str, outputs: int, inputs: int, size: int) -> torch.nn.Module:
+        key = (device, outputs, inputs, size)
+        if key not in self.layers:
+            algorithm = self.spconv.ConvAlgo.Native if device == "cpu" else None  # None: its choice
+            layer = self.spconv.SubMConv2d(
+                inputs, outputs, size, bias=False, indice_key=f"neighbours {size}", algo=algorithm
+            )
             del layer.weight  # it computes with ours
-            self.layers[inputs, outputs, size] = layer
-        return self.layers[inputs, outputs, size]
+            self.layers[key] = layer
+        return self.layers[key]
 
     def _sites(self, grid: Grid) -> Any:
         where = torch.stack([grid.image, grid.row, grid.column], 1).int()
@@ -71,31 +81,35 @@ class SpconvBackend:
         return self.spconv.SparseConvTensor(nothing, where, list(grid.shape), grid.images)
 
 
-def _is_installed() -> bool:
-    return importlib.util.find_spec("spconv") is not None
-
-
 def _spconv() -> ModuleType:
-    wheel = "spconv"
-    if torch.version.cuda:
-        major, minor = torch.version.cuda.split(".")[:2]
-        wheel = f"spconv-cu{major}{minor} (the newest spconv-cu{major}x there is, if this one is not)"
-    if not _is_installed():
-        raise UserError(
-            f"framework.sparse_backend=spconv: spconv is not installed; pip install {wheel}, or use "
-            "framework.sparse_backend=torch"
-        )
+    if importlib.util.find_spec("spconv") is None:
+        raise _error("spconv is not installed")
     logging.getLogger("torch.fx._symbolic_trace").setLevel(logging.ERROR)  # of a function that spconv calls
     try:
         with warnings.catch_warnings(action="ignore"):  # what its dependencies say as they are imported
             import spconv.pytorch
             import spconv.pytorch.ops
+            from spconv.cppconstants import CPU_ONLY_BUILD
     except (ImportError, OSError) as error:
-        raise UserError(
-            f"framework.sparse_backend=spconv: spconv can't be imported ({str(error).splitlines()[0]}); "
-            f"pip install {wheel}, or use framework.sparse_backend=torch"
-        ) from None
+        raise _error(f"spconv can't be imported ({str(error).splitlines()[0]})") from None
+    if torch.cuda.is_available() and CPU_ONLY_BUILD:
+        raise _error("the spconv that is installed computes on CPUs only")
     if not torch.cuda.is_available():
         # the wheel without CUDA asks for CUDA's stream in its backward pass all the same, and does not use it
         spconv.pytorch.ops.get_current_stream = lambda: 0
     return spconv.pytorch
+
+
+def _error(reason: str) -> UserError:
+    return UserError(
+        f"framework.sparse_backend=spconv: {reason}; {_wheel(torch.version.cuda)}use framework.sparse_backend=torch"
+    )
+
+
+def _wheel(cuda: str | None) -> str:
+    """What to install for a version of CUDA such as 12.6, or for none."""
+    if cuda is None:
+        return "pip install spconv, or "
+    version = int(cuda.replace(".", ""))
+    fitting = [wheel for wheel in WHEELS if wheel // 10 == version // 10 and wheel <= version]
+    return f"pip install spconv-cu{fitting[-1]}, or " if fitting else f"there is none for CUDA {cuda}: "

@@ -72,6 +72,8 @@ class UResNet(nn.Module):
     def __init__(self, config: UResNetConfig, spec: ImageSpec, outputs: dict[str, int], framework: FrameworkConfig):
         super().__init__()
         _check_sizes(config, spec)
+        if "vertex" in outputs:
+            _check_vertex_depth(config)
         self.planes, self.vertex_depth = spec.planes, config.vertex_depth
         self.ops = ops = self.build_operations(config, framework)
         filters = [_filters(config, level) for level in range(config.depth + 1)]
@@ -85,7 +87,6 @@ class UResNet(nn.Module):
         if "event" in outputs:
             self.event_head = EventHead(ops.bottom, config, filters[-1], spec.planes, outputs["event"])
         if "vertex" in outputs:
-            _check_vertex_depth(config)
             self.vertex_head = VertexHead(ops, filters[config.vertex_depth], outputs["vertex"])
 
     @classmethod
@@ -302,7 +303,7 @@ def _check_vertex_depth(config: UResNetConfig) -> None:
     if config.vertex_depth >= config.depth:
         raise UserError(
             f"network.vertex_depth={config.vertex_depth}: must be less than network.depth={config.depth}, as the "
-            "vertex is found on the way up"
+            "vertex is found on the way up; or use task.vertex.weight=0"
         )
 
 

@@ -109,7 +109,7 @@ def peak_memory(device: torch.device) -> int:
 
 def place(network: nn.Module, device: torch.device, framework: FrameworkConfig) -> nn.Module:
     """The network on its device, in channels-last memory if that is faster for it, compiled if asked for."""
-    channels_last = framework.channels_last and getattr(network, "channels_last", False)
+    channels_last = framework.channels_last and getattr(network, "channels_last", True)
     network = network.to(device, memory_format=torch.channels_last if channels_last else torch.preserve_format)
     if framework.compile:
         network.compile()  # in place: the names in the checkpoint stay

@@ -116,7 +116,7 @@ class Failures:
             time.sleep(0.05)
 
     def _name(self, rank: int) -> str:
-        return f"rank {rank} of {len(self.peers)} ({self.peers[rank]})"
+        return _named(rank, self.peers)
 
     @staticmethod
     def _say(lines: list[str], details: str = "") -> None:
@@ -137,18 +137,19 @@ def conclusion(reports: dict[int, Report], peers: list[str]) -> tuple[list[str],
     if len(causes) == len(peers) and len(messages) == 1:
         return [messages.pop()], details
 
-    def name(rank: int) -> str:
-        return f"rank {rank} of {len(peers)} ({peers[rank]})"
-
     if causes:
         rank = next(iter(causes))
         others = f" ({len(causes) - 1} other ranks failed, too)" if len(causes) > 1 else ""
-        return [f"{name(rank)}: {causes[rank].message}{others}"], details
-    missing = [name(rank) for rank in range(len(peers)) if rank not in reports]
+        return [f"{_named(rank, peers)}: {causes[rank].message}{others}"], details
+    missing = [_named(rank, peers) for rank in range(len(peers)) if rank not in reports]
     first = min(reports)
     if missing:
         return [_missing(missing, reports[first])], ""
-    return [f"{name(first)}: {reports[first].message}"], ""
+    return [f"{_named(first, peers)}: {reports[first].message}"], ""
+
+
+def _named(rank: int, peers: list[str]) -> str:
+    return f"rank {rank} of {len(peers)} ({peers[rank]})"
 
 
 def _missing(names: list[str], noticed: Report) -> str:

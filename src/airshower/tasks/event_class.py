@@ -1,6 +1,7 @@
 """Event class: which neutrino interaction, if any, an event holds."""
 
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,10 +11,9 @@ from torch.nn import functional
 from airshower.config.fields import number
 from airshower.data.batch import Batch
 from airshower.data.source import ImageSpec
-from airshower.errors import DataError, UserError
+from airshower.errors import UserError
+from airshower.tasks.head import NEUTRINO
 from airshower.writers.figures import Figure, confusion_figure
-
-NEUTRINO = 2  # class of its pixels
 
 
 @dataclass
@@ -31,14 +31,21 @@ class EventClass:
     An event of fewer than `least_pixels` neutrino pixels counts as one without a neutrino.
     """
 
+    needs = ("interaction", "the neutrino (particle_<data.particle_producer>)")
+    headline: ClassVar[dict[str, str]] = {"Average/EventLabel": "event accuracy"}
+
     def __init__(self, config: EventClassConfig, spec: ImageSpec):
-        self.config, self.names = config, spec.event_classes
-        if len(config.class_weights) != len(self.names):
-            raise UserError(f"task.event.class_weights: needs {len(self.names)} numbers ({', '.join(self.names)})")
+        self.config, self.names, self.channels = config, spec.event_classes, len(spec.event_classes)
+        weights = config.class_weights
+        if len(weights) != len(self.names) or min(weights) < 0 or not any(weights):
+            raise UserError(
+                f"task.event.class_weights={weights}: needs {len(self.names)} numbers ({', '.join(self.names)}), none "
+                "negative and not all 0"
+            )
 
     def target(self, batch: Batch) -> Tensor | None:
         """True class int64 [events], on the batch's device; None where the files do not tell."""
-        truth, images = batch.truth(), batch.images
+        truth, images = batch.truth(("interaction",)), batch.images
         if "interaction" not in truth or images.label is None:
             return None
         device = images.label.device
@@ -65,24 +72,28 @@ class EventClass:
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
         """Share of events that are given their class (CosmicTagger's name for it)."""
+        if "event_confusion" not in counters:
+            return {}
         confusion = counters["event_confusion"].double()
         return {"Average/EventLabel": float(confusion.diagonal().sum() / confusion.sum())}
 
-    def predictions(self, logits: Tensor, _: Tensor | None) -> dict[str, np.ndarray]:
-        """Columns of a table of events: the predicted class and the probability of each."""
+    def predictions(self, logits: Tensor, target: Tensor | None) -> dict[str, np.ndarray]:
+        """Columns of a table of events: the true class, if known, the predicted one and the probability of each."""
         scores = logits.softmax(1).cpu().numpy()
+        truth = {} if target is None else {"event_class": np.array(self.names)[target.cpu().numpy()]}
         named = {f"score_{name.replace(' ', '_')}": scores[:, index] for index, name in enumerate(self.names)}
-        return {"predicted": np.array(self.names)[scores.argmax(1)], **named}
+        return {**truth, "predicted": np.array(self.names)[scores.argmax(1)], **named}
+
+    def summary(self, counters: dict[str, Tensor]) -> dict[str, list]:
+        """The confusion matrix."""
+        return {"event_confusion": counters["event_confusion"].cpu().tolist()} if "event_confusion" in counters else {}
 
     def figures(self, counters: dict[str, Tensor], _: dict[str, np.ndarray]) -> dict[str, Figure]:
         """The confusion of event classes."""
+        if "event_confusion" not in counters:
+            return {}
         counts = counters["event_confusion"].cpu().numpy()
         return {"event_confusion": confusion_figure(counts, self.names, "events")}
 
     def _class_weights(self, like: Tensor) -> Tensor:
         return torch.tensor(self.config.class_weights, device=like.device)
-
-
-def missing_truth(name: str, what: str) -> DataError:
-    """The error for a head whose truth is not in the files."""
-    return DataError(f"task.{name}.weight: is not 0, but the files do not hold {what}; use task.{name}.weight=0")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -81,6 +82,11 @@ class Reconstruction:
             raise UserError("task.only_gammas: none of data.classes is gamma; use task.only_gammas=false")
         self._position = torch.from_numpy(spec.position[:, :2]).float()
 
+    def check(self, source: Source) -> None:
+        """Raises `DataError` for observations: training needs the truth."""
+        if "energy" not in source.truth(np.arange(0), ("energy",)):
+            raise DataError("data: training needs simulated showers, but these are observations")
+
     def prepare(self, batch: ShowerBatch) -> Sample:
         """See `Task.prepare`."""
         frame = self._frame(batch)
@@ -108,9 +114,7 @@ class Reconstruction:
         return [Phase("reconstruction", network, loss)]
 
     def totals(self, sample: Sample) -> Tensor:
-        """The weight of each target's term, float64 [targets]. Raises `DataError` for observations."""
-        if sample.targets is None:
-            raise DataError("data: training needs simulated showers, but these are observations")
+        """The weight of each target's term, float64 [targets]."""
         return torch.stack([weight.double().sum() for _, weight in sample.targets.values()])
 
     def normaliser(self, totals: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -14,7 +15,8 @@ from airshower.data.batch import Batch
 from airshower.data.pixels import PixelMaker, Pixels
 from airshower.data.source import ImageSpec, WireSource
 from airshower.errors import DataError
-from airshower.tasks.event_class import EventClass, EventClassConfig, missing_truth
+from airshower.tasks.event_class import EventClass, EventClassConfig
+from airshower.tasks.head import Head, missing_truth
 from airshower.tasks.segmentation_metrics import count_images, named_metrics
 from airshower.tasks.segmentation_report import SegmentationReport
 from airshower.tasks.task import LossTerms, Phase
@@ -22,7 +24,12 @@ from airshower.tasks.vertex import Vertex, VertexConfig
 from airshower.writers.figures import Figure, event_display
 
 LIGHT_WEIGHTS = (1.0, 1.5, 10.0)
-TRUTH = {"event": "its class (data.particle_producer, data.label_producer)", "vertex": "it (data.particle_producer)"}
+HEADLINE = {
+    "loss": "loss",
+    "Average/Non_Bkg_Accuracy": "non-background accuracy",
+    "Average/Cosmic_IoU": "cosmic IoU",
+    "Average/Neutrino_IoU": "neutrino IoU",
+}
 
 
 @dataclass(frozen=True)
@@ -58,22 +65,20 @@ class Segmentation:
 
     def __init__(self, config: Config, spec: ImageSpec, make_pixels: PixelMaker):
         self.scheme, self.spec, self.make_pixels = config.loss_balance_scheme, spec, make_pixels
-        self.heads: dict[str, EventClass | Vertex] = {}
-        self.outputs = {"pixels": len(spec.classes)}
-        self.headline = {
-            "loss": "loss",
-            "Average/Non_Bkg_Accuracy": "non-background accuracy",
-            "Average/Cosmic_IoU": "cosmic IoU",
-            "Average/Neutrino_IoU": "neutrino IoU",
+        kinds = {"event": (EventClass, config.event), "vertex": (Vertex, config.vertex)}
+        self.heads: dict[str, Head] = {
+            name: kind(options, spec) for name, (kind, options) in kinds.items() if options.weight
         }
-        if config.event.weight:
-            self.heads["event"] = EventClass(config.event, spec)
-            self.outputs["event"] = len(spec.event_classes)
-            self.headline["Average/EventLabel"] = "event accuracy"
-        if config.vertex.weight:
-            self.heads["vertex"] = Vertex(config.vertex, spec)
-            self.outputs["vertex"] = 3
-            self.headline["Average/VertexDetection"] = "vertex found"
+        self.outputs = {"pixels": len(spec.classes)} | {name: head.channels for name, head in self.heads.items()}
+        self.headline = dict(HEADLINE)
+        for head in self.heads.values():
+            self.headline |= head.headline
+
+    def check(self, source: WireSource) -> None:
+        """Raises `DataError` where the files do not hold what training needs of them."""
+        for name, head in self.heads.items():
+            if head.needs[0] not in source.truth(np.arange(0), (head.needs[0],)):
+                raise missing_truth(name, head.needs)
 
     def prepare(self, batch: Batch) -> Sample:
         """Pixels and, where there are, labels."""
@@ -99,11 +104,7 @@ class Segmentation:
         if sample.pixels.label is None:
             raise DataError("data.label_producer: is empty, but training needs labels")
         parts = [sample.pixels.class_counts(len(self.spec.classes)).double().flatten()]
-        for name, head in self.heads.items():
-            if sample.heads[name] is None:
-                raise missing_truth(name, TRUTH[name])
-            parts.append(head.weights(sample.heads[name]))
-        return torch.cat(parts)
+        return torch.cat(parts + [head.weights(sample.heads[name]) for name, head in self._known(sample)])
 
     def normaliser(self, totals: Tensor) -> Tensor | None:
         """Sum of pixel weights per plane and weights of the heads, or None for focal, whose weights depend on the
@@ -125,7 +126,7 @@ class Segmentation:
         else:
             weight = self._class_weights(self._counts(totals)).to(entropy.dtype)[pixels.plane, pixels.target]
         terms = [(pixels.sum_by_plane(weight * entropy), pixels.sum_by_plane(weight))]
-        terms += [head.loss(outputs[name], sample.heads[name]) for name, head in self.heads.items()]
+        terms += [head.loss(outputs[name], sample.heads[name]) for name, head in self._known(sample)]
         return LossTerms(*(torch.cat(parts) for parts in zip(*terms, strict=True)))
 
     def evaluate(
@@ -133,14 +134,14 @@ class Segmentation:
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
         """See `Task.evaluate`."""
         outputs = self._outputs(network, sample)
-        if sample.pixels.label is None or any(truth is None for truth in sample.heads.values()):
+        if sample.pixels.label is None:
             return outputs, {}
         return outputs, self.count(sample, outputs, self.loss(outputs, sample, over_ranks(self.totals(sample))))
 
     def count(self, sample: Sample, outputs: dict[str, Tensor], terms: LossTerms) -> dict[str, Tensor]:
         """Confusion counts, per-image metrics, those of the heads, and the loss terms."""
         counters = count_images(sample.pixels.confusion(outputs["pixels"]))
-        for name, head in self.heads.items():
+        for name, head in self._known(sample):
             counters |= head.count(outputs[name], sample.heads[name])
         return counters | {"loss_total": terms.total.detach().double(), "loss_weight": terms.weight.double()}
 
@@ -175,6 +176,10 @@ class Segmentation:
     def report(self, source: WireSource, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
         """See `Task.report`."""
         return SegmentationReport(source, self.heads, folder, provenance, scores)
+
+    def _known(self, sample: Sample) -> list[tuple[str, Head]]:
+        """The heads whose truth is there."""
+        return [(name, head) for name, head in self.heads.items() if sample.heads[name] is not None]
 
     def _outputs(self, module: nn.Module, sample: Sample) -> dict[str, Tensor]:
         return {name: output.float() for name, output in module(sample.pixels.input).items()}

@@ -8,8 +8,10 @@ value of all pixels together (`plane0/Dataset_Cosmic_IoU`).
 import torch
 from torch import Tensor
 
+from airshower.tasks.head import NEUTRINO
+
 METRICS = ("Total_Accuracy", "Non_Bkg_Accuracy", "Cosmic_IoU", "Neutrino_IoU", "mIoU")
-COSMIC, NEUTRINO = 1, 2
+COSMIC = 1
 
 
 def values(confusion: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ from torch import Tensor
 from airshower.data.batch import Batch
 from airshower.data.pixels import FoundPixels, Pixels
 from airshower.data.source import WireSource
+from airshower.tasks.head import Head
 from airshower.tasks.segmentation_metrics import METRICS, values
 from airshower.writers import figures
 
@@ -36,7 +37,7 @@ class SegmentationReport(contextlib.ExitStack):
     """See `tasks.task.Report`. Writes `predictions.h5`, `metrics.json`, `events.csv` and figures."""
 
     def __init__(
-        self, source: WireSource, heads: dict[str, Any], folder: Path, provenance: dict[str, str], scores: bool
+        self, source: WireSource, heads: dict[str, Head], folder: Path, provenance: dict[str, str], scores: bool
     ):
         super().__init__()
         self.source, self.heads, self.folder, self.scores = source, heads, folder, scores
@@ -89,7 +90,7 @@ class SegmentationReport(contextlib.ExitStack):
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`; without truth there are predictions only."""
         heads = {name: np.array([event.heads[name] for event in self.events]) for name in self.events[0].heads}
-        truth = {name: column for name, column in self.source.truth(entries).items() if column.ndim == 1}
+        truth = self.source.truth(entries)
         if not counters:
             if heads:
                 self._write_events({"entry": entries, **heads})
@@ -119,8 +120,8 @@ class SegmentationReport(contextlib.ExitStack):
         self, metrics: dict[str, float], counters: dict[str, Tensor], events: Columns, truth: Columns
     ) -> None:
         record = {"events": len(self.events), "metrics": metrics, "confusion": self._counted(counters).tolist()}
-        if "event_confusion" in counters:
-            record["event_confusion"] = counters["event_confusion"].cpu().tolist()
+        for head in self.heads.values():
+            record |= head.summary(counters)
         if truth:
             record["interactions"] = _by_interaction(truth["interaction"], events)
         (self.folder / "metrics.json").write_text(json.dumps(_no_nan(record), indent=1) + "\n")

@@ -50,6 +50,10 @@ class Task(Protocol):
     headline: dict[str, str]
     score: str
 
+    def check(self, source: Source) -> None:
+        """Raise `DataError` where a source's files do not hold the truth that training needs. Needs no batch."""
+        ...
+
     def prepare(self, batch: EventBatch) -> Any:
         """What the network and the loss work on, from a batch on the device."""
         ...

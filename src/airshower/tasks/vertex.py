@@ -1,6 +1,7 @@
 """The neutrino's vertex in each plane, found on a coarse grid."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -10,6 +11,7 @@ from torch.nn import functional
 from airshower.config.fields import number
 from airshower.data.batch import Batch
 from airshower.data.source import ImageSpec
+from airshower.networks.sparse import EMPTY
 from airshower.writers.figures import Figure, distance_figure
 
 
@@ -29,13 +31,17 @@ class Vertex:
     distance in cells, mean over vertices. Both times `weight`, the second times `offset_weight`, too.
     """
 
+    channels = 3
+    needs = ("vertex", "the neutrino's vertex (cluster2d_<data.particle_producer>)")
+    headline: ClassVar[dict[str, str]] = {"Average/VertexDetection": "vertex found"}
+
     def __init__(self, config: VertexConfig, spec: ImageSpec):
         self.config, self.spec = config, spec
 
     def target(self, batch: Batch) -> Tensor | None:
         """True row and column in pixels of the network's input, float32 [events, planes, 2], NaN where there is no
         vertex; None where the files do not tell."""
-        truth = batch.truth()
+        truth = batch.truth(("vertex",))
         if "vertex" not in truth:
             return None
         position = torch.as_tensor(truth["vertex"], dtype=torch.float32, device=batch.images.row.device)
@@ -51,6 +57,8 @@ class Vertex:
         there, presence = _there(target), logits[:, :, 0].flatten(2)
         in_cells = self._in_cells(logits, torch.nan_to_num(target))
         cell = self._cell(logits, in_cells)
+        # a sparse network has no say in a cell without a site: such a vertex is none that it could learn
+        there = there & (presence.gather(2, cell[:, :, None])[:, :, 0] > EMPTY)
         truth = torch.zeros_like(presence).scatter_(2, cell[:, :, None], there[:, :, None].to(presence.dtype))
         entropy = functional.binary_cross_entropy_with_logits(presence, truth, reduction="none")
         focal = (torch.expm1(-entropy).square() * entropy).sum()
@@ -62,8 +70,7 @@ class Vertex:
     def count(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """By plane: true vertices, those whose cell is the most probable one, and the sum of distances in cm."""
         logits, there, truth = logits.detach(), _there(target), torch.nan_to_num(target)
-        cell = logits[:, :, 0].flatten(2).argmax(2)
-        found = there & (cell == self._cell(logits, self._in_cells(logits, truth)))
+        found = there & (self._best(logits) == self._cell(logits, self._in_cells(logits, truth)))
         distance = self.distance(self.position(logits), truth)
         return {
             "vertex_count": there.sum(0),
@@ -73,7 +80,9 @@ class Vertex:
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
         """Share of vertices whose cell is found, and mean distance (cm), by plane and over all."""
-        named = {}
+        named: dict[str, float] = {}
+        if "vertex_count" not in counters:
+            return named
         for name, key in (("VertexDetection", "vertex_found"), ("VertexResolution", "vertex_distance")):
             count, value = counters["vertex_count"].double(), counters[key].double()
             named |= {f"plane{plane}/{name}": float(v) for plane, v in enumerate(value / count)}
@@ -82,7 +91,7 @@ class Vertex:
 
     def position(self, logits: Tensor) -> Tensor:
         """Row and column of the most probable vertex, in pixels of the network's input, float32 [events, planes, 2]."""
-        cell, columns = logits[:, :, 0].flatten(2).argmax(2), logits.shape[4]
+        cell, columns = self._best(logits), logits.shape[4]
         corner = torch.stack([cell // columns, cell % columns], 2)
         return (corner + self._at(logits, cell)[:, :, 1:].sigmoid()).float() * self._cell_size(logits)
 
@@ -105,8 +114,14 @@ class Vertex:
             columns |= {f"vertex{plane}_{name}": value.cpu().numpy() for name, value in values.items()}
         return columns
 
+    def summary(self, counters: dict[str, Tensor]) -> dict[str, list]:
+        """Nothing: the metrics say it."""
+        return {}
+
     def figures(self, counters: dict[str, Tensor], events: dict[str, np.ndarray]) -> dict[str, Figure]:
         """How far from the true vertex the one found lies, by plane."""
+        if "vertex_count" not in counters:
+            return {}
         names = [f"vertex{plane}_distance" for plane in range(len(counters["vertex_count"]))]
         return {
             "vertex_distance": distance_figure([events[name] for name in names], "distance to the true vertex (cm)")
@@ -121,6 +136,10 @@ class Vertex:
     def _cell(self, logits: Tensor, in_cells: Tensor) -> Tensor:
         row, column = in_cells.long().unbind(2)
         return row * logits.shape[4] + column
+
+    def _best(self, logits: Tensor) -> Tensor:
+        """[events, planes]: the most probable cell."""
+        return logits[:, :, 0].flatten(2).argmax(2)
 
     def _at(self, logits: Tensor, cell: Tensor) -> Tensor:
         """[events, planes, 3]: the logits of one cell in each image."""

@@ -100,7 +100,7 @@ def test_files_are_read_as_one(both, gamma, tmp_path):
         expected = np.concatenate([part.images[camera].charge for part in single])
         assert np.array_equal(batch.images[camera].charge, expected)
     assert batch.showers.primary.tolist() == [1, 0, 1]
-    assert together.truth([15, 3])["class"].tolist() == ["proton", "gamma"]
+    assert together.truth([15, 3])["interaction"].tolist() == ["proton", "gamma"]
     listed = IactImages(IactConfig(data_directory=str(tmp_path), mode="stereo"), ["proton.h5", "gam*.h5", "proton.h5"])
     assert [file.path.name for file in listed.files] == ["proton.h5", "gamma.h5"]
     assert listed.digest != together.digest
@@ -235,7 +235,7 @@ def test_triggered_events_without_images_are_counted(gamma, altered):
 def test_classes_of_primaries(both):
     images = source(both, mode="stereo", classes=["electron", "gamma+101", "helium"])
     assert set(images.read(np.arange(16)).showers.primary.tolist()) == {1}
-    assert images.truth(np.arange(2))["class"].tolist() == ["gamma+101"] * 2
+    assert images.truth(np.arange(2))["interaction"].tolist() == ["gamma+101"] * 2
     assert len(source(both, mode="stereo", classes=["proton"])) == 10
 
 
@@ -331,7 +331,7 @@ def test_the_yaml_builds_the_source(gamma):
 def test_sample_mixtures_of_gammas_and_protons(sample):
     names = ("gamma_diffuse_prod6_north.dl1.h5", "proton_prod6_north_602.dl1.h5")
     mixed = IactImages(IactConfig(mode="stereo"), [str(sample(name)) for name in names])
-    assert (len(mixed), len(mixed.spec.cameras), mixed.truth(np.arange(6))["class"].tolist()) == (
+    assert (len(mixed), len(mixed.spec.cameras), mixed.truth(np.arange(6))["interaction"].tolist()) == (
         6,
         2,
         ["gamma"] * 2 + ["proton"] * 4,

@@ -79,12 +79,33 @@ def test_voxels_outside_their_image_are_refused(clusters, rewrite):
 def test_clusters_on_images_of_another_size_are_refused(clusters):
     source = WireImages(WireConfig(**SMALL), str(clusters))
     with pytest.raises(DataError, match=r"cluster2d_nu: its images \(16 x 12, 20 x 10\) are not of the size of"):
-        source.truth(np.array([0]))
+        source.truth(np.array([0]), ("vertex",))
+
+
+def test_a_file_without_any_cluster_has_no_vertex(tmp_path, rewrite):
+    path = write(tmp_path / "none.h5", [([], []), ([], [])])
+
+    def none(rows):
+        rows["N"] = 0
+        return rows
+
+    rewrite(path, f"{GROUP}/extents", none)
+    truth = WireImages(WireConfig(**SMALL), str(path)).truth(np.arange(2), ("vertex",))
+    assert truth["vertex"].shape == (2, 2, 2)
+    assert np.isnan(truth["vertex"]).all()
+
+
+def test_clusters_are_not_read_where_no_vertex_is_asked_for(clusters):
+    """Those of this file would be refused."""
+    source = WireImages(WireConfig(**SMALL), str(clusters))
+    assert source.truth(np.array([0])) == {}
+    with pytest.raises(DataError):
+        source.truth(np.array([0]), ("vertex",))
 
 
 @pytest.mark.larcv
 def test_vertices_of_the_real_file_are_larcvs(larcv, sbnd_file):
-    found = WireImages(WireConfig(), str(sbnd_file)).truth(np.arange(5))["vertex"]
+    found = WireImages(WireConfig(), str(sbnd_file)).truth(np.arange(5), ("vertex",))["vertex"]
     manager = larcv.IOManager()
     manager.add_in_file(str(sbnd_file))
     manager.initialize()
@@ -102,7 +123,7 @@ def test_simulated_events_carry_their_vertex(monkeypatch, tmp_path):
     config = SimulatedLartpc.Config(events=6, validation_events=1, simulation=simulation, downsample=0)
     source = SimulatedLartpc(config, 1).open().train.source
     assert source.spec.pixel_size == pytest.approx((3.125, 2.4))
-    truth = source.truth(np.arange(6))
+    truth = source.truth(np.arange(6), ("interaction", "vertex"))
     without = truth["interaction"] == "cosmic"
     assert 0 < without.sum() < 6
     assert np.isnan(truth["vertex"][without]).all()

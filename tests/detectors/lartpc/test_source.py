@@ -145,7 +145,7 @@ def test_truth_of_the_real_file(sbnd_file):
         ]
         assert truth["interaction"].tolist() == names
     assert set(names) <= set(EVENT_CLASSES)
-    assert source.read(np.array([4, 1])).truth()["interaction"].tolist() == names
+    assert source.read(np.array([4, 1])).truth(("interaction",))["interaction"].tolist() == names
 
 
 def test_truth_of_each_kind_of_event(tmp_path):

@@ -98,14 +98,15 @@ class IactImages:
         )
         return ShowerBatch(parts, self._showers(entries), entries, self.event_ids[entries])
 
-    def truth(self, entries: np.ndarray) -> dict[str, np.ndarray]:
-        """Of each entry `multiplicity`, its number of images, and in simulations `class`, the name of its primary's
-        class, and the names of `dl1_file.TRUTH`: energy in TeV, angles in rad, lengths in m, depth in g/cm2."""
+    def truth(self, entries: np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
+        """Of these names (all), what there is: of each entry `multiplicity`, its number of images, and in simulations
+        `interaction`, the name of its primary's class, and the names of `dl1_file.TRUTH`: energy in TeV, angles in rad,
+        lengths in m, depth in g/cm2."""
         found: dict[str, np.ndarray] = {"multiplicity": self._counts[entries]}
         if self.simulated:
             found |= {name: column[self._event[entries]] for name, column in self._truth.items()}
-            found["class"] = np.array(self.spec.classes)[self._class(found["primary"])]
-        return found
+            found["interaction"] = np.array(self.spec.classes)[self._class(found["primary"])]
+        return found if names is None else {name: found[name] for name in names if name in found}
 
     @property
     def showers(self) -> np.ndarray:

@@ -177,7 +177,7 @@ class ClusterTable:
                 raise DataError(f"{self.where}: one of its tables points outside another, the file is damaged")
         planes = int(extents["N"].max(initial=0))
         filled = np.flatnonzero(extents["N"] == planes)
-        if not planes or (~np.isin(extents["N"], (0, planes))).any() or len(meta) < len(self.tables[1]):
+        if (~np.isin(extents["N"], (0, planes))).any() or len(meta) < len(self.tables[1]):
             raise DataError(f"{self.where}: its events do not all have the same planes")
         self.shapes = np.asarray(meta[int(extents["first"][filled[0]]) :][:planes], np.int64)
 
@@ -198,15 +198,14 @@ class ClusterTable:
         start, stop = int(first.min()), int((first + counts).max())
         with reading(self.where):
             ids, _ = self.voxels.read(start, stop - start)
-        own = np.repeat(first - start - np.concatenate([[0], counts.cumsum()[:-1]]), counts) + np.arange(counts.sum())
+        begins = counts.cumsum() - counts  # of each cluster among the pixels that are used
+        own = np.repeat(first - start - begins, counts) + np.arange(counts.sum())
         shape = np.repeat(self.shapes[chosen % planes], counts, 0)
         ids = ids[own].astype(np.int64)
         if (ids >= shape.prod(1)).any():
             raise DataError(f"{self.where}: a voxel lies outside its image, the file is damaged")
-        ends = counts.cumsum() - counts
         pixels = np.stack([ids // shape[:, 1], ids % shape[:, 1]], 1) + 0.5
-        means = np.add.reduceat(pixels, ends) / counts[:, None]
-        centres.reshape(-1, 2)[np.repeat(events, planes).reshape(-1)[chosen] * planes + chosen % planes] = means
+        centres[events[chosen // planes], chosen % planes] = np.add.reduceat(pixels, begins) / counts[:, None]
         return centres
 
 

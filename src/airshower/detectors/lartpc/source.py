@@ -11,7 +11,7 @@ from omegaconf import MISSING
 
 from airshower.config.fields import choice, number
 from airshower.data.batch import Batch, SparseImages
-from airshower.data.source import ImageSpec, Selection, Splits, halvings
+from airshower.data.source import STUDIED, ImageSpec, Selection, Splits, halvings
 from airshower.detectors.lartpc.cache import CachedReader
 from airshower.detectors.lartpc.larcv_package import LarcvReader
 from airshower.detectors.lartpc.predictions import WirePredictionWriter
@@ -85,20 +85,22 @@ class WireImages:
         images = SparseImages(*columns, label, counts, self.spec.shape)
         return Batch(images, np.asarray(entries, np.int64), self.event_ids[entries], partial(self.truth, entries))
 
-    def truth(self, entries: np.ndarray) -> dict[str, np.ndarray]:
+    def truth(self, entries: np.ndarray, names: tuple[str, ...] = STUDIED) -> dict[str, np.ndarray]:
         """Neutrino `energy` (GeV, NaN without one), `interaction` (of `EVENT_CLASSES`) and `vertex`, where known."""
-        return {name: column[entries] for name, column in self._truth.items()}
+        found = {} if set(names).isdisjoint(STUDIED) else dict(self._neutrinos)
+        if "vertex" in names and self._vertices is not None:
+            found["vertex"] = self._vertices
+        return {name: found[name][entries] for name in names if name in found}
 
     @cached_property
-    def _truth(self) -> dict[str, np.ndarray]:
-        truth = {}
-        neutrinos = [file.neutrinos() for file in self.files]
-        if all(records is not None for records in neutrinos):
-            truth = _neutrino_truth(np.concatenate(neutrinos))
-        vertices = [file.vertices() for file in self.files]
-        if all(positions is not None for positions in vertices):
-            truth["vertex"] = np.concatenate(vertices)
-        return truth
+    def _neutrinos(self) -> dict[str, np.ndarray]:
+        records = [file.neutrinos() for file in self.files]
+        return {} if any(part is None for part in records) else _neutrino_truth(np.concatenate(records))
+
+    @cached_property
+    def _vertices(self) -> np.ndarray | None:
+        positions = [file.vertices() for file in self.files]
+        return None if any(part is None for part in positions) else np.concatenate(positions)
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
         """Writes predicted classes as larcv3."""

@@ -60,7 +60,8 @@ class WireFile:
         self.labels = self.file.images(products.label) if products.label else None
         self.planes, self.shape = _plane_geometry(self.images)
         self.meta = self.images.meta
-        self._check_labels()
+        if self.labels is not None:
+            self._check_sizes(self.labels)
         ids = self.file.event_ids
         self.event_ids = np.stack([ids["run"], ids["subrun"], ids["event"]], 1).astype(np.int64)
         self.digest = _index_digest(self.path, self.event_ids, self.images, products)
@@ -92,20 +93,17 @@ class WireFile:
         if not self.products.particle or not self.file.has("cluster2d", self.products.particle):
             return None
         clusters = self.file.clusters(self.products.particle)
-        if not np.array_equal(clusters.shapes, self.images.shapes):
-            raise DataError(
-                f"{clusters.where}: its images ({_sizes(clusters)}) are not of the size of those of "
-                f"{self.products.image} ({_sizes(self.images)})"
-            )
+        if not len(clusters.shapes):
+            return np.full((len(self), self.planes, 2), np.nan, np.float32)
+        self._check_sizes(clusters)
         return clusters.first_centres()[:, :, ::-1]
 
-    def _check_labels(self) -> None:
-        if self.labels is None or np.array_equal(self.images.shapes, self.labels.shapes):
-            return
-        raise DataError(
-            f"{self.labels.where}: its images ({_sizes(self.labels)}) are not of the size of those of "
-            f"{self.products.image} ({_sizes(self.images)})"
-        )
+    def _check_sizes(self, other: ImageTable | ClusterTable) -> None:
+        if not np.array_equal(other.shapes, self.images.shapes):
+            raise DataError(
+                f"{other.where}: its images ({_sizes(other)}) are not of the size of those of {self.products.image} "
+                f"({_sizes(self.images)})"
+            )
 
 
 def row_and_column(ids: np.ndarray, ticks: int) -> tuple[np.ndarray, np.ndarray]:
