@@ -1,0 +1,1 @@
+"""Water Cherenkov tanks (HAWC): XCDF files."""

@@ -1,0 +1,107 @@
+"""From columns to the block that holds them: the least value of each, how many bits it needs, the stream of bits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from airshower.detectors.hawc import xcdf_bits
+from airshower.detectors.hawc.xcdf_block import Columns, Layout, Ragged, bit_positions
+from airshower.detectors.hawc.xcdf_format import BlockHeader, Field, FieldType, Statistics
+
+MOST_BITS = 52  # of a float in steps of its resolution; where more are needed, values are stored as they are
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Of a field in one block: bits of its greatest and least value, how many bits all of its values take."""
+
+    maximum: int
+    minimum: int
+    size: int
+
+
+@dataclass(frozen=True, eq=False)
+class EncodedBlock:
+    """`header`, the bits in `data`, and the extent of each field, None for one without values."""
+
+    header: BlockHeader
+    data: bytes
+    extents: list[Extent | None]
+
+
+def encode(layout: Layout, columns: Columns, events: int) -> EncodedBlock:
+    """Columns of all fields, of their types, lengths of vectors as their parents say."""
+    flat = [column.values if isinstance(column, Ragged) else column for column in columns.values()]
+    coded = [_numbers(field, values) for field, values in zip(layout.fields, flat, strict=True)]
+    minima, numbers = np.array([minimum for minimum, _, _ in coded], "<u8"), [number for *_, number in coded]
+    sizes = np.array([size for _, size, _ in coded], np.int64)
+    counts = np.stack([np.ones(events, np.int64), *(lengths(layout, columns, row) for row in layout.parents)])
+    bits = sizes[:, None] * counts[layout.group]
+    ends = np.cumsum(bits.sum(0))
+    first = ends - bits.sum(0) + np.cumsum(bits, 0) - bits
+    total = int(ends[-1])
+    words = np.zeros(-(-total // 64) + xcdf_bits.PADDING, "<u8")
+    for row in np.flatnonzero(sizes):
+        positions = bit_positions(first[row], counts[layout.group[row]], sizes[row : row + 1])
+        xcdf_bits.pack(words, positions, numbers[row])
+    extents = [
+        Extent(_bits(_extreme(values, "maximum")), int(minimum), int(size)) if len(values) else None
+        for values, minimum, size in zip(flat, minima, bits.sum(1), strict=True)
+    ]
+    return EncodedBlock(BlockHeader(events, minima, sizes), words.tobytes()[: -(-total // 8)], extents)
+
+
+def lengths(layout: Layout, columns: Columns, row: int) -> np.ndarray:
+    """Lengths, int64 [events], of the vectors whose parent is field `row`."""
+    parent = columns[layout.fields[row].name]
+    return (parent.sums() if isinstance(parent, Ragged) else parent).astype(np.int64)
+
+
+def merge(field: Field, blocks: Sequence[Extent | None]) -> Statistics:
+    """The statistics of a field in a file from its extents in the blocks."""
+    filled = [block for block in blocks if block is not None]
+    if not filled:
+        return Statistics(0, 0, 0, False)
+    highest, lowest = (
+        _bits(_extreme(np.array([getattr(block, which) for block in filled], "<u8").view(field.type.dtype), which))
+        for which in ("maximum", "minimum")
+    )
+    return Statistics(highest, lowest, sum(block.size for block in filled) // 8, True)
+
+
+def _numbers(field: Field, values: np.ndarray) -> tuple[int, int, np.ndarray]:
+    """Bits of the least value, size of a value in bits, and numbers u8 [values] of steps above the least value."""
+    if not len(values):
+        return 0, 0, np.empty(0, np.uint64)
+    lowest = _extreme(values, "minimum")
+    if field.type == FieldType.FLOAT:
+        return _float_numbers(values, lowest, field.resolution)
+    step = int(field.resolution)
+    minimum = (int(lowest[0]) - int(lowest[0]) % step) % (1 << 64)
+    above = values.view("<u8") - np.uint64(minimum)
+    numbers, rest = above // np.uint64(step), above % np.uint64(step)
+    numbers += rest >= np.uint64(step - step // 2)
+    return minimum, int(numbers.max()).bit_length(), numbers
+
+
+def _float_numbers(values: np.ndarray, lowest: np.ndarray, step: float) -> tuple[int, int, np.ndarray]:
+    with np.errstate(all="ignore"):
+        minimum = np.floor(lowest / step + 0.5) * step
+        steps = np.floor((values - minimum) / step + 0.5)
+        whole = step > 0 and abs(lowest[0] / step) < 2.0**MOST_BITS and steps.max() < 2.0**MOST_BITS
+    if not whole:  # nor where anything is NaN or infinite
+        return _bits(lowest), 64, values.view("<u8")
+    numbers = np.maximum(steps, 0).astype(np.uint64)
+    return _bits(minimum), int(numbers.max()).bit_length(), numbers
+
+
+def _extreme(values: np.ndarray, which: str) -> np.ndarray:
+    """The greatest or least value, one element; the first NaN where there is one."""
+    if values.dtype.kind == "f" and (missing := np.isnan(values)).any():
+        return values[missing][:1]
+    return np.array([getattr(np, which).reduce(values)], values.dtype)
+
+
+def _bits(value: np.ndarray) -> int:
+    return int(value.view("<u8")[0])

@@ -1,0 +1,106 @@
+"""XCDF files as HDF5 files and back, without loss.
+
+HDF5 has the group `fields` with a dataset for each field, in the file's order, with the attributes `type` (unsigned,
+signed, float), `resolution` and `parent`; vectors are all events' values in a row, their lengths follow from the
+parents as in XCDF. `comments` and `aliases` (name, expression, type) are datasets of strings.
+"""
+
+import os
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from airshower.detectors.hawc.xcdf_block import Columns, Layout, Ragged
+from airshower.detectors.hawc.xcdf_encoder import lengths
+from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.detectors.hawc.xcdf_format import Alias, Field, FieldType, data_order
+from airshower.detectors.hawc.xcdf_writer import XcdfWriter
+from airshower.detectors.lartpc.larcv_writer import OutputFile
+from airshower.errors import DataError, UserError
+from airshower.runtime import folders
+
+STEP = 1000  # events that are in memory at once
+CHUNK = 1 << 14
+
+
+def to_hdf5(source: Path, target: Path) -> int:
+    """Write `target` with all that `source` has; returns the number of events."""
+    file, partial = XcdfFile(source), folders.partial(target)
+    for field in file.fields:
+        if "/" in field.name:
+            raise DataError(f"{source}: the field {field.name} has a / in its name, which HDF5 takes for a folder")
+    try:
+        output = OutputFile(partial)
+    except OSError as error:
+        raise UserError(f"{target}: can't be written ({error.strerror})") from None
+    try:
+        with h5py.File(output, "w") as hdf5:
+            _write(file, hdf5)
+        output.close()
+        output.check()
+        os.replace(partial, target)
+    except OSError as error:
+        raise DataError(f"{target}: can't be written ({error.strerror or error})") from None
+    finally:
+        output.close()
+        partial.unlink(missing_ok=True)
+    return len(file)
+
+
+def _write(file: XcdfFile, hdf5: h5py.File) -> None:
+    group = hdf5.create_group("fields", track_order=True)
+    for field in file.fields:
+        dataset = group.create_dataset(
+            field.name, (0,), field.type.dtype, maxshape=(None,), chunks=(CHUNK,), shuffle=True, compression="gzip"
+        )
+        attributes = {"type": field.type.name.lower(), "resolution": field.resolution, "parent": field.parent}
+        dataset.attrs.update(attributes)
+    text = h5py.string_dtype()
+    hdf5.create_dataset("comments", data=np.array(file.comments, object), dtype=text)
+    aliases = [(alias.name, alias.expression, alias.type.name.lower()) for alias in file.aliases]
+    hdf5.create_dataset("aliases", data=np.array(aliases, object).reshape(len(aliases), 3), dtype=text)
+    for start in range(0, len(file), STEP):
+        for name, column in file.columns(start=start, stop=start + STEP).items():
+            values = column.values if isinstance(column, Ragged) else column
+            group[name].resize((len(group[name]) + len(values),))
+            group[name][len(group[name]) - len(values) :] = values
+
+
+def from_hdf5(source: Path, target: Path) -> int:
+    """Write `target` from what `to_hdf5` made; returns the number of events."""
+    try:
+        with h5py.File(source) as hdf5:
+            fields = [_field(name, dataset) for name, dataset in hdf5["fields"].items()]
+            aliases = [Alias(name, text, FieldType[kind.upper()]) for name, text, kind in hdf5["aliases"].asstr()[:]]
+            comments = hdf5["comments"].asstr()[:].tolist()
+            with XcdfWriter(target, fields, comments, aliases) as writer:
+                return _append(writer, hdf5["fields"], source)
+    except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(f"{source}: can't be read as HDF5 that was made of XCDF ({said})") from None
+
+
+def _field(name: str, dataset: h5py.Dataset) -> Field:
+    type_, resolution, parent = (dataset.attrs[key] for key in ("type", "resolution", "parent"))
+    return Field(name, FieldType[type_.upper()], resolution.item(), parent)
+
+
+def _append(writer: XcdfWriter, group: h5py.Group, source: Path) -> int:
+    layout = Layout(data_order([_field(name, dataset) for name, dataset in group.items()], str(source)))
+    at = dict.fromkeys(layout.row, 0)
+    events = max((len(group[field.name]) for field in layout.fields if not field.parent), default=0)
+    for _ in range(0, events, STEP):
+        columns: Columns = {}
+        for field in layout.fields:
+            counts = lengths(layout, columns, layout.row[field.parent]) if field.parent else None
+            begin = at[field.name]
+            stop = begin + (STEP if counts is None else counts.sum())
+            values = group[field.name][begin:stop]
+            at[field.name] += len(values)
+            columns[field.name] = values if counts is None else Ragged(values, counts)
+        writer.append(columns)
+    for name, used in at.items():
+        if used != len(group[name]):
+            raise DataError(f"{source}: {name} has {len(group[name])} values, {used} are needed")
+    return events
