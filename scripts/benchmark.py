@@ -5,6 +5,7 @@
     python scripts/benchmark.py training [--networks uresnet a21 uresnet3d] [--downsample 1 2 3] [--peer DIR]
     python scripts/benchmark.py scaling --file events.h5 [--ranks 1 2] [--network a21] [--downsample 2]
     python scripts/benchmark.py sparse --file events.h5 [--networks uresnet a21] [--downsample 0 1 2] [--figure PNG]
+    python scripts/benchmark.py xcdf --file events.xcd [--repeat 10]
 
 Each measurement is a process of its own, one after the other; keep the machine otherwise idle. `--peer` is a checkout
 of CosmicTagger, measured beside; its reader needs a Python with larcv and numpy 1.26 (`--peer-python`). Where there is
@@ -48,7 +49,13 @@ def main() -> None:
     sparse.add_argument("--bottlenecks", nargs="+", default=["dense"], help="of the sparse networks: dense, sparse")
     sparse.add_argument("--limit", type=float, default=0.0, help="GiB of a process, by default most of what is free")
     sparse.add_argument("--figure", type=Path, help="PNG of the cost against sites and area, at the first --downsample")
-    for command in (reading, scaling, sparse):
+    xcdf = commands.add_parser(
+        "xcdf", help="events/s of reading and writing an XCDF file, against a pass over its bytes"
+    )
+    xcdf.add_argument("--columns", nargs="+", default=[], help="what is read beside all; by default five of HAWC's")
+    xcdf.add_argument("--repeat", type=int, default=1, help="so many copies of the file one after the other")
+    xcdf.add_argument("--minibatch", type=int, default=64, help="events at once in random access")
+    for command in (reading, scaling, sparse, xcdf):
         command.add_argument("--file", type=Path, required=True)
     for command in (reading, training):
         command.add_argument("--peer", type=Path)

@@ -102,12 +102,12 @@ class Events:
     def _column(self, row: int, first: np.ndarray) -> np.ndarray | Ragged:
         field, group = self.layout.fields[row], self.layout.group[row]
         first, minimum, size, counts = first[row], self.minima[row], self.sizes[row], self.counts[group]
+        constant = not size.any()
         if group:
-            first = bit_positions(first, counts, size)
+            first = first if constant else bit_positions(first, counts, size)
             if len(size) > 1:
                 minimum, size = np.repeat(minimum, counts), np.repeat(size, counts)
-        constant = not size.any()
-        numbers = np.zeros(len(first), np.uint64) if constant else xcdf_bits.unpack(self.words, first, size)
+        numbers = np.zeros(counts.sum(), np.uint64) if constant else xcdf_bits.unpack(self.words, first, size)
         values = _values(field, numbers, minimum, size)
         return Ragged(values, counts.copy()) if group else values
 
@@ -133,7 +133,10 @@ def _values(field: Field, numbers: np.ndarray, minimum: np.ndarray, size: np.nda
 
 
 def find_events(layout: Layout, header: BlockHeader, data: bytes, where: str) -> Events:
-    """The events of a block; `DataError`, which begins with `where`, if the data end before they do."""
+    """The events of a block; `DataError`, which begins with `where`, if the data end before they do.
+
+    Bytes after the last event are not looked at, as in the C++ library.
+    """
     if header.events > MOST_EVENTS:
         raise DataError(f"{where}: has {header.events} events in one block, {MOST_EVENTS} can be read")
     walk = _Walk(layout, header, data, where)

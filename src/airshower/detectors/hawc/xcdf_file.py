@@ -21,6 +21,7 @@ from airshower.detectors.hawc.xcdf_frames import Frame, FrameReader, Truncated
 from airshower.errors import DataError
 
 KEPT_BYTES = 1 << 28
+NAMED = 20  # fields in an error, those of the nearest names
 
 
 @dataclass(frozen=True)
@@ -73,8 +74,9 @@ class XcdfFile:
             if alias.name == name:
                 raise DataError(f"{self.path}: {name} is an alias of {alias.expression} and can't be read as a field")
         names = [field.name for field in self.fields]
-        near = difflib.get_close_matches(name, names, len(names), 0.0)
-        raise DataError(f"{self.path}: has no field {name}; it has: {', '.join(near) or 'none'}")
+        near = difflib.get_close_matches(name, names, NAMED, 0.0)
+        others = f" and {len(names) - NAMED} others" if len(names) > NAMED else ""
+        raise DataError(f"{self.path}: has no field {name}; it has: {', '.join(near) or 'none'}{others}")
 
     def columns(self, names: Sequence[str] | None = None, start: int = 0, stop: int | None = None) -> Columns:
         """Values of some fields (all: None) in the events from `start` to before `stop`; vectors are `Ragged`."""

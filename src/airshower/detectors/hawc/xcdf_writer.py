@@ -1,7 +1,9 @@
 """Writing XCDF files that the C++ library reads."""
 
+import contextlib
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -47,19 +49,22 @@ class XcdfWriter:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self.file = open(self.partial, "wb")  # noqa: SIM115  (closed by __exit__)
+            self._frame(frames.FILE_HEADER, self.header.pack(), False)
         except OSError as error:
+            self.partial.unlink(missing_ok=True)
             raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
 
     def __enter__(self) -> "XcdfWriter":
-        self._frame(frames.FILE_HEADER, self.header.pack(), False)
         return self
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
         try:
             if kind is None:
-                self._finish()
+                with self._writing():
+                    self._finish()
         finally:
-            self.file.close()
+            with contextlib.suppress(OSError):  # what is not written yet, of which an error was told before
+                self.file.close()
             self.partial.unlink(missing_ok=True)
 
     def append(self, columns: Columns) -> None:
@@ -69,7 +74,15 @@ class XcdfWriter:
         self.waiting_events += len(next(iter(columns.values()))) if columns else 0
         self.waiting_values += sum(len(c.values) if isinstance(c, Ragged) else len(c) for c in columns.values())
         if self.waiting_events >= self.block_events or self.waiting_values >= BLOCK_VALUES:
-            self._write_blocks(last=False)
+            with self._writing():
+                self._write_blocks(last=False)
+
+    @contextlib.contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise DataError(f"{self.path}: can't be written ({error.strerror})") from None
 
     def _check_resolutions(self) -> None:
         for row, field in enumerate(self.layout.fields):
@@ -143,30 +156,20 @@ class XcdfWriter:
         self.events += events
 
     def _frame(self, kind: int, payload: bytes, deflate: bool) -> None:
-        self._write(frames.frame_bytes(kind, payload, deflate))
-
-    def _write(self, data: bytes) -> None:
-        try:
-            self.file.write(data)
-        except OSError as error:
-            raise DataError(f"{self.path}: can't be written ({error.strerror})") from None
+        self.file.write(frames.frame_bytes(kind, payload, deflate))
 
     def _finish(self) -> None:
         if self.waiting_events:
             self._write_blocks(last=True)
         statistics = tuple(map(merge, self.layout.fields, self.extents))
-        blocks = np.array(self.blocks, BLOCK_ROW)
+        trailer = Trailer(self.events, np.array(self.blocks, BLOCK_ROW), self.comments, statistics)
         at = self.file.tell()
-        self._frame(frames.TRAILER, Trailer(self.events, blocks, self.comments, statistics).pack(), self.deflate)
-        header = Header(self.header.fields, self.header.aliases, at)
-        try:
-            self.file.seek(0)
-            self.file.write(frames.frame_bytes(frames.FILE_HEADER, header.pack(), False))
-            self.file.flush()
-            os.fsync(self.file.fileno())
-            os.replace(self.partial, self.path)
-        except OSError as error:
-            raise DataError(f"{self.path}: can't be written ({error.strerror})") from None
+        self._frame(frames.TRAILER, trailer.pack(), self.deflate)
+        self.file.seek(0)
+        self._frame(frames.FILE_HEADER, replace(self.header, trailer=at).pack(), False)
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        os.replace(self.partial, self.path)
 
 
 def _joined(parts: list[np.ndarray | Ragged]) -> np.ndarray | Ragged:
