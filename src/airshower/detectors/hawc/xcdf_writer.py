@@ -48,13 +48,12 @@ class XcdfWriter:
         self.partial = folders.partial(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.file = open(self.partial, "wb")  # noqa: SIM115  (closed by __exit__)
-            self._frame(frames.FILE_HEADER, self.header.pack(), False)
+            self.file = open(self.partial, "wb", buffering=1 << 20)  # noqa: SIM115  (closed by __exit__)
         except OSError as error:
-            self.partial.unlink(missing_ok=True)
             raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
 
     def __enter__(self) -> "XcdfWriter":
+        self._frame(frames.FILE_HEADER, self.header.pack(), False)  # to the buffer: a full disk shows later
         return self
 
     def __exit__(self, kind: type | None, *_: Any) -> None:
