@@ -86,7 +86,12 @@ class Trainer:
         hosts = job.ranks.gather(platform.node())
         if job.ranks.master:
             self.scalars = Scalars(job.folder, self.step)
-            about = {"step": self.step, "ranks": job.ranks.size, "hosts": list(dict.fromkeys(hosts))}
+            about = {
+                "step": self.step,
+                "parameters": parameters,
+                "ranks": job.ranks.size,
+                "hosts": list(dict.fromkeys(hosts)),
+            }
             record.write_provenance(job.folder, job.overrides, about)
 
     def train(self) -> bool:
