@@ -44,7 +44,7 @@ class Drawing:
         made = self.axis.errorbar(x, y, along, across, fmt=self.marker(run), ms=4, lw=1, color=style["color"])
         for artist in made.get_children():
             artist.set_gid(gid)
-        self.handles[run] = made
+        self.handles[run] = made[0]  # the points
 
     def marker(self, run: int) -> str:
         """Tells runs apart where colours do not."""
