@@ -110,7 +110,7 @@ def learning_figure(runs: Sequence[Run], metric: str) -> Figure:
     lowest = np.inf
     for index, run in enumerate(runs):
         for rows, more in (
-            (run.train, {"lw": 0.7, "alpha": 0.35, "listed": not run.validation}),
+            (run.train, {"lw": 0.8, "alpha": 0.5, "listed": not run.validation}),
             (run.validation, {"lw": 1.5, "ms": 4, "marker": drawing.marker(index)}),
         ):
             x, y = _thinned(rows, metric)
