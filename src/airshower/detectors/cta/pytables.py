@@ -55,12 +55,24 @@ def append_table(file: h5py.File, table: h5py.Dataset) -> None:
     """Add the rows of another file's table, byte for byte, to the one at the same path, which is made with all its
     attributes if it isn't there. Where types differ, columns are matched by their names."""
     if table.name not in file:
-        set_attributes(_empty(file, table.name, table.id.get_type()), dict(table.attrs) | {"NROWS": np.int64(0)})
+        _copy_attributes(table, _empty(file, table.name, table.id.get_type()))
     if len(table):
         kind = file[table.name].id.get_type()
         rows = np.zeros(len(table), f"V{kind.get_size()}")
         table.id.read(h5py.h5s.ALL, h5py.h5s.ALL, rows, kind)
         _append(file[table.name], rows, kind)
+
+
+def _copy_attributes(source: h5py.Dataset, target: h5py.Dataset) -> None:
+    """Byte for byte: PyTables unpickles what is ASCII, not what is UTF-8, and h5py reads both the same."""
+    for name in map(str.encode, source.attrs):
+        attribute = h5py.h5a.open(source.id, name)
+        kind, space = attribute.get_type(), attribute.get_space()
+        copy = h5py.h5a.create(target.id, name, kind, space)
+        if space.get_simple_extent_type() != h5py.h5s.NULL:
+            value = np.zeros(attribute.shape, f"V{kind.get_size()}")
+            attribute.read(value, kind)
+            copy.write(value, kind)
 
 
 def _empty(file: h5py.File, path: str, kind: h5py.h5t.TypeID) -> h5py.Dataset:
