@@ -51,9 +51,8 @@ class ShowerPredictionWriter(contextlib.ExitStack):
         self.provenance = {f"airshower_{name}": value for name, value in provenance.items()}
 
     def __enter__(self) -> "ShowerPredictionWriter":
-        telescopes = self.source.spec.telescope_ids
         for path, group in zip(self.paths, self.groups, strict=True):
-            self.enter_context(_Dl2File(path, group, telescopes, self.provenance))
+            self.enter_context(_Dl2File(path, group, self.provenance))
         return self
 
     def append(self, entries: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
@@ -121,9 +120,9 @@ class _Predicted:
 class _Dl2File(TablesFile):
     """One DL2 file, of the predictions for some DL1 files."""
 
-    def __init__(self, path: Path, parts: list[_Predicted], telescopes: np.ndarray, provenance: Mapping[str, str]):
+    def __init__(self, path: Path, parts: list[_Predicted], provenance: Mapping[str, str]):
         super().__init__(path, provenance)
-        self.parts, self.telescopes = parts, telescopes
+        self.parts = parts
 
     def _finish(self) -> None:
         first, obs_ids = self.parts[0].file, []
@@ -154,9 +153,10 @@ class _Dl2File(TablesFile):
                 shapes = {f"{dl1.ALGORITHM}_telescopes": (len(part.file.subarray.ids),)}
                 self._add(path, dl1.STEREO[kind], rows, **shapes)
                 continue
-            for tel_id in self.telescopes[np.isin(self.telescopes, part.file.subarray.ids)].tolist():
-                path = f"/dl2/event/telescope/{kind}/{dl1.ALGORITHM}/tel_{tel_id:03d}"
-                self._add(path, dl1.MONO[kind], part.table(kind, tel_id))
+            for tel_id in part.file.subarray.ids.tolist():
+                rows, path = part.table(kind, tel_id), f"/dl2/event/telescope/{kind}/{dl1.ALGORITHM}/tel_{tel_id:03d}"
+                if len(rows):
+                    self._add(path, dl1.MONO[kind], rows)
         make_group(self.file, "/dl2/event")
 
 
