@@ -26,7 +26,7 @@ from airshower.tasks.shower_metrics import (
 )
 
 EDGES = np.logspace(np.log10(2.51e-2), 2, 19)  # TeV, ctaplot's
-# what ctaplot 0.6.6 makes of `showers()`: over all events (of the area the mean of all bins), and in bins 3, 8 and 13 of
+# what ctaplot 0.6.6 makes of `showers()`: over all events (of the area the mean of all bins) and in bins 3, 8 and 13 of
 # true energy; of reconstructed energy for its resolution and bias, which is how ctaplot bins these
 CTAPLOT = {
     "angular_resolution": (0.128560245, [0.132583855, 0.130459913, 0.129053066]),

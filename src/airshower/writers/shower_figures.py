@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from airshower.data.showers import Camera, IactSpec, TelescopeImages
-from airshower.writers.curves import COLOURS
+from airshower.writers.curves import COLOURS, log_ticks
 from airshower.writers.figures import Figure, pyplot
 
 MOST_IMAGES = 8
@@ -98,7 +98,9 @@ def migration_figure(edges: np.ndarray, counts: np.ndarray) -> Figure:
     axis.plot(edges[[0, -1]], edges[[0, -1]], color="0.5", lw=0.8)
     axis.set(xlabel="true energy (TeV)", ylabel="reconstructed energy (TeV)", xscale="log", yscale="log")
     axis.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]], aspect="equal")
-    figure.colorbar(shown, ax=axis, label="share of the bin of true energy")
+    for either in (axis.xaxis, axis.yaxis):
+        log_ticks(either, edges)
+    figure.colorbar(shown, ax=axis, shrink=0.8, label="share of the bin of true energy")
     return figure
 
 
