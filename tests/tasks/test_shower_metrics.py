@@ -125,7 +125,7 @@ def test_as_ctaplot_has_them() -> None:
     mine, its = ours(), theirs()
     assert mine.keys() == its.keys() == CTAPLOT.keys()
     for name, (over_all, bins) in its.items():
-        assert mine[name][0] == pytest.approx(over_all, rel=1e-6), name
+        assert mine[name][0] == pytest.approx(float(over_all), rel=1e-6), name
         np.testing.assert_allclose(mine[name][1], bins, rtol=1e-6, err_msg=name)
 
 
