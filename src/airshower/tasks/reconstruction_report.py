@@ -167,9 +167,10 @@ class ReconstructionReport(contextlib.ExitStack):
                 directions[name] = tangent_offset(place, pointing)[0].numpy()
         said = [event["type"]] if "type" in event else []
         said += [f"{event['energy']:.3g} TeV"] if "energy" in event else []
-        text = f"{', '.join(said)}; true {event['true_type']}, {event['true_energy']:.3g} TeV"
+        text = f"true {event['true_type']}, {event['true_energy']:.3g} TeV"
+        text = f"predicted {', '.join(said)}; {text}" if said else text
         images = shower_figures.event_images(batch.images, 0)
-        title = f"{title}: event {event['event_id']} of observation {event['obs_id']}: {text}"
+        title = f"{title}: event {event['event_id']} of observation {event['obs_id']}\n{text}"
         return shower_figures.shower_display(self.task.spec, images, directions, title)
 
     def _truth(self, showers: Showers, frame: Any) -> Columns:
