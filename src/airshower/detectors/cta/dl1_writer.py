@@ -35,7 +35,7 @@ class Dl1Writer(TablesFile):
         simulation_config: Mapping[int, ThrownRun],
         provenance: Mapping[str, str] | None = None,
     ):
-        super().__init__(path, provenance)
+        super().__init__(path, provenance, time=(2,), tels_with_trigger=(len(telescopes),))
         self.telescopes, self.cameras, self.runs = list(telescopes), list(cameras), dict(simulation_config)
         self.waiting: list[tuple[int, int, TelescopeImage]] = []
         shape = len(ENERGY_EDGES) - 1, len(CORE_EDGES) - 1
@@ -68,14 +68,14 @@ class Dl1Writer(TablesFile):
         ids = obs_id, event_id
         with self._writing():
             self._add("/simulation/event/subarray/shower", dl1.SHOWER, [(*ids, *truth, 0.0, shower.primary_id)])
-            trigger = (*ids, _time(event_id, 0.0), triggered, ARRAY_EVENT)
-            shapes = {"time": (2,), "tels_with_trigger": triggered.shape}
-            self._add("/dl1/event/subarray/trigger", dl1.ARRAY_TRIGGER, [trigger], **shapes)
+            self._add(
+                "/dl1/event/subarray/trigger", dl1.ARRAY_TRIGGER, [(*ids, _time(event_id, 0.0), triggered, ARRAY_EVENT)]
+            )
             triggers = [
                 (*ids, self._tel_id(image), _time(event_id, image.time), ARRAY_EVENT, image.n_trigger_pixels)
                 for image in images
             ]
-            self._add("/dl1/event/telescope/trigger", dl1.TELESCOPE_TRIGGER, triggers, time=(2,))
+            self._add("/dl1/event/telescope/trigger", dl1.TELESCOPE_TRIGGER, triggers)
             self.waiting += [(*ids, image) for image in images]
             if len(self.waiting) >= BUFFERED:
                 self._flush()

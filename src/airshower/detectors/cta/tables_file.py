@@ -22,14 +22,14 @@ from airshower.runtime import folders
 
 class TablesFile:
     """A file that is written to a temporary name, which becomes `path` when all is on disk; `provenance` becomes
-    attributes of it.
+    attributes of it, `shapes` are those of columns that are arrays, in whatever table.
 
     Use as a context manager: it calls `_finish` at the end. After an exception nothing is left and an existing file
     stays as it was. Raises `UserError` if the file can't be made and `DataError` if it can't be written to its end.
     """
 
-    def __init__(self, path: str | Path, provenance: Mapping[str, str] | None = None):
-        self.path, self.provenance = Path(path), dict(provenance or {})
+    def __init__(self, path: str | Path, provenance: Mapping[str, str] | None = None, **shapes: tuple[int, ...]):
+        self.path, self.provenance, self.shapes = Path(path), dict(provenance or {}), shapes
         self.partial = folders.partial(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,7 +75,7 @@ class TablesFile:
             attributes = {
                 f"CTAFIELD_{i}_{name}": value for i, c in enumerate(columns) for name, value in c.attributes.items()
             }
-            self.tables[path] = Table(self.file, path, dl1.row_type(columns, **shapes), attributes)
+            self.tables[path] = Table(self.file, path, dl1.row_type(columns, **self.shapes, **shapes), attributes)
         table = self.tables[path]
         table.append(rows if isinstance(rows, np.ndarray) else np.array(rows, table.row))
 
