@@ -48,7 +48,10 @@ def test_a_run_trains_resumes_and_predicts(tmp_path: Path, network: str) -> None
     assert sum(map(sum, record["confusion"])) == len(rows)
     assert all(float(row["score_gamma"]) + float(row["score_proton"]) == pytest.approx(1, abs=1e-6) for row in rows)
     assert all(0 <= float(row["az"]) < 2 * np.pi and abs(float(row["alt"])) <= np.pi / 2 for row in rows)
-    assert {path.stem for path in (folder / "figures").iterdir()} >= {"confusion", "scores", "event_0"}
+    expected = {"confusion", "scores", "event_0", "effective_area", "migration", "worst_direction_1", "worst_type_2"}
+    assert {path.stem for path in (folder / "figures").iterdir()} >= expected
+    assert {"angular_resolution", "effective_area"} <= {curve["name"] for curve in record["curves"]}
+    assert (folder / "predictions.dl2.h5").exists()
 
 
 def test_iotest_of_telescopes(tmp_path: Path) -> None:

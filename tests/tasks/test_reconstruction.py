@@ -9,16 +9,7 @@ import torch
 from airshower.data.showers import Showers
 from airshower.errors import UserError
 from airshower.tasks.reconstruction import Reconstruction, Sample
-from airshower.tasks.shower_metrics import (
-    angular_resolution,
-    angular_separation,
-    area_under_roc,
-    binned,
-    energy_bias,
-    energy_edges,
-    energy_resolution,
-    roc_curve,
-)
+from airshower.tasks.shower_metrics import angular_separation
 from airshower.tasks.shower_targets import Frame, direction_at, separation_of_offsets, tangent_offset
 from tests.networks.test_iact import SPEC
 
@@ -149,47 +140,6 @@ def test_offsets_are_towards_rising_altitude_and_azimuth() -> None:
     assert along[0, 1] == pytest.approx(np.cos(0.5), abs=2e-4)
     assert direction_at(along, pointing)[0, 1] == pytest.approx(6.28 + degree - 2 * np.pi, abs=1e-6)
     assert separation_of_offsets(up, torch.zeros(1, 2)).item() == pytest.approx(1.0, abs=2e-4)
-
-
-@pytest.mark.parametrize("angle", [1e-7, 1e-3, 1.0, 3.1])
-def test_separation_is_exact(angle: float) -> None:
-    assert angular_separation(0.0, 0.2, 0.0, 0.2 + angle) == pytest.approx(angle, rel=1e-8)
-    assert angular_separation(np.pi / 2, 0.0, np.pi / 2 - angle, 2.0) == pytest.approx(angle, rel=1e-8)
-
-
-def test_resolutions_are_containments() -> None:
-    values = np.arange(1.0, 102.0)
-    place = 0.6827 * 100
-    low = int(place)
-    squares = values**2
-    expected = np.sqrt(squares[low] + (place - low) * (squares[low + 1] - squares[low]))
-    assert angular_resolution(values) == pytest.approx(expected)
-    assert energy_resolution(-values) == pytest.approx(1 + place)
-    assert energy_bias(np.array([-1.0, 0.5, 9.0])) == 0.5
-    assert np.isnan([angular_resolution(values[:0]), energy_resolution(values[:0]), energy_bias(values[:0])]).all()
-
-
-def test_empty_bins_are_nan() -> None:
-    energy = np.array([0.11, 0.12, 0.13, 5.0])
-    edges = energy_edges(energy)
-    value, error, count = binned(energy, np.array([1.0, 2.0, 3.0, 4.0]), edges, energy_bias)
-    assert count.sum() == 4
-    assert value[0] == 2.0
-    assert error[0] > 0
-    assert np.isnan(value[1:]).all()
-    assert edges[0] < 0.11
-    assert edges[-1] >= 5.0
-
-
-def test_area_under_roc_is_that_of_the_curve() -> None:
-    signal, background = torch.tensor([0, 2, 5, 1]), torch.tensor([4, 3, 1, 0])
-    scores = [np.repeat(np.arange(4.0), counts) for counts in (signal, background)]
-    pairs = (scores[0][:, None] > scores[1]) + 0.5 * (scores[0][:, None] == scores[1])
-    assert area_under_roc(signal, background) == pytest.approx(pairs.mean())
-    false, found = roc_curve(*scores)
-    assert (np.diff(false) * (found[1:] + found[:-1]) / 2).sum() == pytest.approx(pairs.mean())
-    assert area_under_roc(background, signal) == pytest.approx(1 - pairs.mean())  # never turned round
-    assert np.isnan(area_under_roc(signal, torch.zeros(4)))
 
 
 def test_weights_of_zero_leave_targets_out() -> None:

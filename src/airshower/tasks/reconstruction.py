@@ -15,6 +15,7 @@ from airshower.data.source import Source
 from airshower.data.telescopes import unit_vector
 from airshower.errors import DataError, UserError
 from airshower.tasks.reconstruction_report import ReconstructionReport
+from airshower.tasks.shower_performance import ReportConfig, check_observables
 from airshower.tasks.shower_targets import (
     Core,
     Direction,
@@ -28,7 +29,7 @@ from airshower.tasks.shower_targets import (
 )
 from airshower.tasks.task import LossTerms, Phase
 from airshower.writers.figures import Figure
-from airshower.writers.shower_figures import shower_display
+from airshower.writers.shower_figures import event_images, shower_display
 
 HEADLINE = {
     "type": {"accuracy": "accuracy", "AUC": "AUC"},
@@ -68,9 +69,11 @@ class Reconstruction:
         direction: RegressionConfig = section(RegressionConfig)
         core: RegressionConfig = section(RegressionConfig)
         only_gammas: bool = True
+        report: ReportConfig = section(ReportConfig)
 
     def __init__(self, config: Config, spec: IactSpec, make_input: Callable[[tuple[TelescopeImages, ...], int], Any]):
-        self.spec, self.make_input = spec, make_input
+        check_observables(config.report.observables)
+        self.spec, self.make_input, self.report_config = spec, make_input, config.report
         self.targets = _targets(config, spec)
         self.outputs = {name: target.channels for name, target in self.targets.items()}
         self.headline = {"loss": "loss"}
@@ -169,10 +172,7 @@ class Reconstruction:
             text.append(f"true {self.spec.classes[int(shower.primary[index])]} {float(shower.energy[index]):.3g} TeV")
             truth = tangent_offset(shower.direction, sample.frame.pointing)
             directions["true"] = truth[index].cpu().numpy()
-        images = []
-        for camera, kind in zip(range(len(self.spec.cameras)), sample.images, strict=True):
-            for row in (kind.event == index).nonzero()[:, 0].tolist():
-                images.append((camera, int(kind.telescope[row]), kind.charge[row].cpu().numpy()))
+        images = event_images(sample.images, index)
         return shower_display(self.spec, images, directions, ": ".join([title, ", ".join(text)]))
 
     def physical(self, sample: Sample, outputs: dict[str, Tensor]) -> dict[str, Any]:
@@ -184,7 +184,7 @@ class Reconstruction:
 
     def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> ReconstructionReport:
         """See `Task.report`."""
-        return ReconstructionReport(self, folder, provenance, scores)
+        return ReconstructionReport(self, source, folder, provenance, scores)
 
     def _outputs(self, module: nn.Module, sample: Sample) -> dict[str, Tensor]:
         return {name: output.float() for name, output in module(sample.input).items()}

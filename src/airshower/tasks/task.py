@@ -1,6 +1,6 @@
 """What the engine asks of a task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,11 +103,11 @@ class Report(AbstractContextManager, Protocol):
     """Takes the predictions of one inference batch by batch; a context manager around all of them, which opens the
     file. Every rank packs, one adds."""
 
-    def pack(self, batch: EventBatch, sample: Any, outputs: Any) -> list[Any]:
-        """What is to be written of one batch, an item an event, small enough to be sent to another process."""
+    def pack(self, batch: EventBatch, sample: Any, outputs: Any) -> Sized:
+        """What is to be written of one batch, as long as it has events, small enough to be sent to another process."""
         ...
 
-    def add(self, packed: list[Any]) -> None:
+    def add(self, packed: Any) -> None:
         """Write packed events."""
         ...
 

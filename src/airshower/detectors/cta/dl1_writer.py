@@ -1,25 +1,16 @@
 """Writing DL1 files (HDF5) as ctapipe 0.28 does, data model v7.1.0: images, their parameters, what was simulated."""
 
-import contextlib
-import datetime
-import os
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-import airshower
 from airshower.detectors.cta import dl1_columns as dl1
-from airshower.detectors.cta.dl1_columns import Column
 from airshower.detectors.cta.dl1_format import Camera, Telescope, TelescopeImage, ThrownRun, TrueShower
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
-from airshower.detectors.cta.pytables import Table, make_group, set_attributes
-from airshower.detectors.lartpc.larcv_writer import OutputFile
-from airshower.errors import DataError, UserError
-from airshower.runtime import folders
+from airshower.detectors.cta.pytables import Table, make_group
+from airshower.detectors.cta.tables_file import TablesFile
 
 BUFFERED = 256  # images that are parametrised and written at once
 FIRST_SECOND = 1_700_000_000  # of the made-up times: unix seconds (TAI) of event 0, then one event a millisecond
@@ -29,13 +20,11 @@ ENERGY_EDGES, CORE_EDGES = np.logspace(-3, 4, 141), np.linspace(0.0, 4000.0, 201
 MJD_OF_UNIX = 40587.0
 
 
-class Dl1Writer:
-    """Writes one DL1 file, event by event, to a temporary name that becomes `path` when all is on disk.
+class Dl1Writer(TablesFile):
+    """Writes one DL1 file, event by event; see `TablesFile`.
 
     `telescopes` are the array, `cameras` what their `camera` counts; `simulation_config` has what was thrown for each
-    observation block (`obs_id`), `provenance` becomes attributes of the file. Use as a context manager; after an
-    exception nothing is left and an existing file stays as it was. Raises `UserError` if the file can't be made and
-    `DataError` if it can't be written to its end.
+    observation block (`obs_id`).
     """
 
     def __init__(
@@ -46,36 +35,14 @@ class Dl1Writer:
         simulation_config: Mapping[int, ThrownRun],
         provenance: Mapping[str, str] | None = None,
     ):
-        self.path, self.telescopes, self.cameras = Path(path), list(telescopes), list(cameras)
-        self.runs, self.provenance = dict(simulation_config), dict(provenance or {})
-        self.partial = folders.partial(self.path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.output = OutputFile(self.partial)
-        except OSError as error:
-            raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
-        self.file = h5py.File(self.output, "w")
-        self.tables: dict[str, Table] = {}
+        super().__init__(path, provenance, time=(2,), tels_with_trigger=(len(telescopes),))
+        self.telescopes, self.cameras, self.runs = list(telescopes), list(cameras), dict(simulation_config)
         self.waiting: list[tuple[int, int, TelescopeImage]] = []
         shape = len(ENERGY_EDGES) - 1, len(CORE_EDGES) - 1
         self.thrown = {obs_id: np.zeros(shape) for obs_id in self.runs}
         self.kinds = [(telescope.camera, telescope.optics.effective_focal_length) for telescope in self.telescopes]
         self.pixels = {kind: SkyPixels(self.cameras[kind[0]].geometry, kind[1]) for kind in dict.fromkeys(self.kinds)}
         self._instrument()
-
-    def __enter__(self) -> "Dl1Writer":
-        return self
-
-    def __exit__(self, kind: type | None, *_: Any) -> None:
-        try:
-            if kind is None:
-                with self._writing():
-                    self._finish()
-        finally:
-            with contextlib.suppress(OSError, RuntimeError):
-                self.file.close()
-            self.output.close()
-            self.partial.unlink(missing_ok=True)
 
     def append(
         self,
@@ -115,26 +82,6 @@ class Dl1Writer:
 
     def _tel_id(self, image: TelescopeImage) -> int:
         return self.telescopes[image.telescope].tel_id
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-            self.output.check()
-        except (OSError, RuntimeError) as error:
-            reason = self.output.error or error
-            raise DataError(f"{self.path}: can't be written ({getattr(reason, 'strerror', None) or reason})") from None
-
-    def _add(self, path: str, columns: tuple[Column, ...], rows: Any, **shapes: tuple[int, ...]) -> None:
-        """Rows (tuples, or an array) to a table, which is made if it isn't there."""
-        if path not in self.tables:
-            shapes |= {"time": (2,), "tels_with_trigger": (len(self.telescopes),)}
-            attributes = {
-                f"CTAFIELD_{i}_{name}": value for i, c in enumerate(columns) for name, value in c.attributes.items()
-            }
-            self.tables[path] = Table(self.file, path, dl1.row_type(columns, **shapes), attributes)
-        table = self.tables[path]
-        table.append(rows if isinstance(rows, np.ndarray) else np.array(rows, table.row))
 
     def _flush(self) -> None:
         """Parametrise and write the images that wait, those of one kind of telescope together."""
@@ -267,15 +214,13 @@ class Dl1Writer:
         Table(self.file, path, np.dtype(kinds), fields | attributes).append(np.array(rows, np.dtype(kinds)))
 
     def _finish(self) -> None:
-        """What is known at the end: the runs, the attributes of the file; then give it its name."""
+        """What is known at the end: the runs, the attributes of the file."""
         self._flush()
         for obs_id, run in self.runs.items():
             self._run(obs_id, run)
-        self._attributes()
-        self.file.close()
-        self.output.close()
-        self.output.check()
-        os.replace(self.partial, self.path)
+        for path in ("/dl1/event/subarray", "/simulation/event/subarray", "/dl1/service"):
+            make_group(self.file, path)
+        self._describe(dl1.PRODUCT, self.runs)
 
     def _run(self, obs_id: int, run: ThrownRun) -> None:
         thrown = self.thrown[obs_id]
@@ -303,18 +248,6 @@ class Dl1Writer:
         self._add(
             "/configuration/observation/scheduling_block", dl1.SCHEDULING_BLOCK, [(obs_id, 0, b"simulation", -1, 1)]
         )
-
-    def _attributes(self) -> None:
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        for path in ("/dl1/event/subarray", "/simulation/event/subarray", "/dl1/service"):
-            make_group(self.file, path)
-        about = dl1.PRODUCT | {
-            "CTA ACTIVITY ID": str(uuid.uuid4()), "CTA ACTIVITY START TIME": now, "CTA ACTIVITY STOP TIME": now,
-            "CTA ACTIVITY SOFTWARE VERSION": airshower.__version__, "CTA PRODUCT CREATION TIME": now,
-            "CTA PRODUCT ID": str(uuid.uuid4()), "CTA PROCESS ID": ",".join(map(str, self.runs)),
-        }  # fmt: skip
-        pytables = {"CLASS": "GROUP", "TITLE": "", "VERSION": "1.0", "PYTABLES_FORMAT_VERSION": "2.1"}
-        set_attributes(self.file, pytables | about | self.provenance)
 
 
 def _time(event_id: int, after: float) -> tuple[int, int]:

@@ -13,9 +13,10 @@ from omegaconf import MISSING
 
 from airshower.config.fields import choice, number
 from airshower.data.showers import IactSpec, ShowerBatch, Showers, TelescopeImages
-from airshower.data.source import Selection, Splits
+from airshower.data.source import Selection, Splits, ThrownShowers
 from airshower.detectors.cta.dl1_file import Dl1File
 from airshower.detectors.cta.dl1_instrument import Subarray, merge_subarrays
+from airshower.detectors.cta.dl2_writer import ShowerPredictionWriter
 from airshower.detectors.cta.selection import Cut, CutFlow, Selector, check_names, parse_cuts
 from airshower.errors import DataError, UserError
 from airshower.runtime.log import logger
@@ -107,6 +108,31 @@ class IactImages:
             found |= {name: column[self._event[entries]] for name, column in self._truth.items()}
             found["interaction"] = np.array(self.spec.classes)[self._class(found["primary"])]
         return found if names is None else {name: found[name] for name in names if name in found}
+
+    def prediction_writer(self, path: Path, provenance: dict[str, str]) -> ShowerPredictionWriter:
+        """Writes predictions for these entries as DL2."""
+        return ShowerPredictionWriter(path, self, provenance)
+
+    def images_of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The images of entries: rows among `entries`, of `files`, and of that file's index, int64 [images] each."""
+        counts = self._counts[entries]
+        row = np.repeat(np.arange(len(entries)), counts)
+        images = np.repeat(self._first[entries] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return row, self._file[images], self._image[images]
+
+    def thrown(self) -> list[ThrownShowers]:
+        """What was simulated in each run whose events are of one of the classes; none for observations, and where a
+        file does not say."""
+        found = []
+        for file in self.files if self.simulated else []:
+            for run in file.runs:
+                primary = np.unique(file.truth["primary"][file.events.obs_id == run.obs_id])
+                area = np.pi * run.scatter_radius**2
+                known = np.isfinite([*run.energy_range, run.spectral_index, area]).all() and run.showers * area > 0
+                if known and len(primary) == 1:
+                    showers, kind = run.showers * run.reuse, int(self._class(primary)[0])
+                    found.append(ThrownShowers(kind, showers, run.energy_range, run.spectral_index, area))
+        return found
 
     @property
     def showers(self) -> np.ndarray:
