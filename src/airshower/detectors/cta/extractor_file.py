@@ -117,7 +117,7 @@ class ExtractorTables(PlainFile):
         if camera is None:
             logger.warning("%s: telescopes %s are left out: the file lacks their pixels", self.file.path, name)
         elif pixels != (len(camera),):
-            raise DataError(f"{self.file.path}: images of {name} are {pixels}, its camera has {len(camera)} pixels")
+            raise DataError(f"{self.file.path}: images of {name} have {pixels[0]} pixels, its camera has {len(camera)}")
         return camera
 
     def _pointing(self, index: ImageIndex) -> np.ndarray:
@@ -211,7 +211,7 @@ def _of_positions(kind: Kind, positions: np.ndarray, pixels: int) -> CameraGeome
     x, y = positions[:pixels].T.astype(np.float64)
     bare = CameraGeometry(kind.camera, x, y, np.ones(pixels), kind.shape)
     cell = bare.pitch**2 * (0.75**0.5 if kind.shape == "hexagon" else 1.0)
-    turn = np.degrees(bare.rotation(6)) + 30.0 if kind.shape == "hexagon" else 0.0
+    turn = np.degrees(bare.rotation(6)) if kind.shape == "hexagon" else 0.0
     return CameraGeometry(kind.camera, x, y, np.full(pixels, cell), kind.shape, pixel_rotation=turn)
 
 

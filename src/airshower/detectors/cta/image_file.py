@@ -17,7 +17,7 @@ from airshower.errors import DataError
 TRUTH = ("energy", "alt", "az", "core_x", "core_y", "h_first_interaction", "x_max", "primary")
 SHOWER_EVENT, PEDESTAL_EVENT = 32, 2  # types of events as ctapipe numbers them; those below 16 are calibration
 PART = 256  # images that are parametrised at once
-ZENITH = (np.pi / 2, 0.0)  # altitude and azimuth in rad
+ZENITH = (np.radians(89.999), 0.0)  # altitude and azimuth in rad; at 90 degrees itself rounding would turn the azimuth
 
 
 @dataclass(frozen=True, eq=False)
