@@ -293,3 +293,28 @@ def test_truncated_files(tmp_path, layout):
     path.write_bytes(whole[: len(whole) * 2 // 3])
     with pytest.raises(DataError, match=r"a\.h5: is truncated"):
         open_file(path)
+
+
+@pytest.mark.parametrize("name", ["gamma_prod6_south_lst.dl1.h5", "magic_crab_images.h5"])
+def test_flipped_bytes_are_read_or_refused(sample, tmp_path, name):
+    """Never anything but images or one line that names the file; where there are checksums, never other images."""
+    good, path = sample(name), tmp_path / "flipped.h5"
+    expected, generator = everything(open_file(good)), np.random.default_rng(1)
+    said = []
+    for _ in range(16):
+        damaged = bytearray(good.read_bytes())
+        place = int(generator.integers(len(damaged) - 8))
+        damaged[place : place + 8] = generator.bytes(8)
+        path.write_bytes(damaged)
+        try:
+            assert np.array_equal(everything(open_file(path)), expected)
+        except DataError as error:
+            said.append(str(error))
+    assert said
+    assert all(line.startswith(str(path)) and "\n" not in line for line in said)
+
+
+def everything(file):
+    """All charges, camera after camera."""
+    camera = file.subarray.camera[file.images.telescope]
+    return np.concatenate([file.read(np.flatnonzero(camera == kind))[0].ravel() for kind in np.unique(camera)])
