@@ -15,6 +15,7 @@ import numpy as np
 from airshower.detectors.cta import dl1_columns as dl1
 from airshower.detectors.cta.dl1_file import Dl1File
 from airshower.detectors.cta.dl1_hdf5 import reading
+from airshower.detectors.cta.image_file import ImageFile
 from airshower.detectors.cta.pytables import append_table, make_group
 from airshower.detectors.cta.tables_file import TablesFile
 
@@ -36,7 +37,8 @@ class ShowerPredictionWriter(contextlib.ExitStack):
     """Writes the predictions for a source's entries, at the end.
 
     Into one file, unless its DL1 files repeat an observation or differ in telescopes or data model, so that ctapipe
-    would not merge them: then also into `predictions_2.dl2.h5` and so on.
+    would not merge them: then also into `predictions_2.dl2.h5` and so on. Of files in other formats there is none:
+    they lack what ctapipe needs beside predictions.
     """
 
     def __init__(self, path: Path, source: "IactImages", provenance: Mapping[str, str]):
@@ -68,7 +70,7 @@ class ShowerPredictionWriter(contextlib.ExitStack):
 class _Predicted:
     """The predictions for one DL1 file: f8 [events], or in mono [images], NaN where there is none."""
 
-    def __init__(self, file: Dl1File, mode: str):
+    def __init__(self, file: ImageFile, mode: str):
         self.file, self.stereo = file, mode == "stereo"
         self.columns: dict[str, np.ndarray] = {}
         self.used = np.zeros(len(file.images), bool)
@@ -164,10 +166,13 @@ def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else "" if isinstance(value, h5py.Empty) else str(value)
 
 
-def _groups(files: Sequence[Dl1File]) -> list[list[int]]:
-    """Files of the same telescopes and data model, no observation twice; each goes to the first group that it fits."""
+def _groups(files: Sequence[ImageFile]) -> list[list[int]]:
+    """DL1 files of the same telescopes and data model, no observation twice; each goes to the first group that it
+    fits."""
     groups: list[tuple[tuple, set[int], list[int]]] = []
     for place, file in enumerate(files):
+        if not isinstance(file, Dl1File):
+            continue
         version = file.file.attribute("/", "CTA PRODUCT DATA MODEL VERSION")
         alike, own = (version, tuple(file.subarray.ids.tolist())), set(np.unique(file.events.obs_id).tolist())
         fitting = (group for group in groups if group[0] == alike and not group[1] & own)
