@@ -8,7 +8,6 @@ import torch
 
 from airshower.data.showers import Showers
 from airshower.data.source import Selection
-from airshower.detectors.cta.simulated import SimulatedCta
 from airshower.errors import DataError, UserError
 from airshower.tasks.error_counts import contained, count_errors
 from airshower.tasks.reconstruction import Reconstruction, Sample
@@ -33,6 +32,7 @@ from airshower.tasks.shower_targets import (
 )
 from airshower.tasks.shower_type import TypeConfig
 from tests.networks.test_iact import SPEC
+from tests.samples import simulated_showers
 
 EVENTS = 7
 
@@ -253,14 +253,8 @@ def test_offsets_near_the_truth_keep_their_difference() -> None:
     assert separation(truth, -truth).item() == pytest.approx(180)
 
 
-def simulated(**simulation: float) -> SimulatedCta:
-    config = SimulatedCta.Config(events=10, validation_events=1, mode="stereo")
-    options = {"lsts": 2, "msts": 2, "energy_min": 1.0, **simulation}
-    return SimulatedCta(replace(config, simulation=replace(config.simulation, **options)), seed=0)
-
-
 def test_what_is_trained_on_balances_the_classes_and_must_have_truth() -> None:
-    train = simulated().open().train
+    train = simulated_showers()
     gammas = train.source.truth(train.entries)["interaction"] == "gamma"
     assert 2 < gammas.sum() < 8
     made = Reconstruction(
