@@ -118,7 +118,7 @@ class Reconstruction:
                 )
         for name, target in self.targets.items():
             used = truth["interaction"] == self.spec.classes[self.gamma] if target.only_gammas else slice(None)
-            if target.needs and not _any_known([truth[need][used] for need in target.needs]):
+            if target.needs and not _any_known([truth[need][used] for need in target.needs if need in truth]):
                 kind, wanted = "gamma" if target.only_gammas else "entry", " and ".join(target.needs)
                 raise DataError(
                     f"task.{name}.weight: is not 0, but no {kind} to train on has a true {wanted}; use "
@@ -262,7 +262,7 @@ class Reconstruction:
 
 
 def _any_known(columns: list[np.ndarray]) -> bool:
-    return bool(np.all(np.isfinite(columns), 0).any())
+    return bool(columns) and bool(np.all(np.isfinite(columns), 0).any())
 
 
 def _targets(config: Reconstruction.Config, spec: IactSpec) -> dict[str, Target]:
