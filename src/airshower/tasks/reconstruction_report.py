@@ -12,7 +12,7 @@ from torch import Tensor
 from airshower.data.showers import ShowerBatch, Showers
 from airshower.data.source import ShowerSource
 from airshower.tasks import shower_performance as performance
-from airshower.tasks.shower_targets import separation_of_offsets, tangent_offset
+from airshower.tasks.shower_targets import seen_from, separation
 from airshower.writers import figures, shower_figures
 from airshower.writers.curves import Curve, curves_figure
 from airshower.writers.tables import write_events, write_metrics
@@ -88,7 +88,7 @@ class ReconstructionReport(contextlib.ExitStack):
             return []
         only_signal = any(target.only_gammas for target in self.task.targets.values())
         errors = performance.event_errors(events, self.signal, only_signal)
-        curves = performance.curves(events, errors, self.task.report_config.observables)
+        curves = performance.curves(events, errors, self.task.config.report.observables)
         record: dict[str, Any] = {"events": len(events["entry"]), "metrics": metrics | performance.summary(errors)}
         made = [*self._of_type(events, counters, record), *self._areas(events, record, curves)]
         if "relative_energy" in errors and (matrix := performance.migration(events, errors)):
@@ -106,7 +106,7 @@ class ReconstructionReport(contextlib.ExitStack):
         names, score = self.task.spec.classes, events[f"score_{self.signal}"]
         counts = counters["type_confusion"].cpu().numpy()
         record |= {"classes": list(names), "confusion": counts.tolist()}
-        record["gamma_cut"] = performance.gamma_cut(events, self.signal, self.task.report_config.gamma_efficiency)
+        record["gamma_cut"] = performance.gamma_cut(events, self.signal, self.task.config.report.gamma_efficiency)
         by_class = {name: score[events["true_type"] == name] for name in names}
         drawn = {"confusion": figures.confusion_figure(counts, names, "events")}
         drawn["scores"] = shower_figures.score_distributions(by_class, self.signal)
@@ -150,7 +150,7 @@ class ReconstructionReport(contextlib.ExitStack):
         made = []
         for kind, error in kinds.items():
             if error is not None:
-                order = np.argsort(-np.nan_to_num(error, nan=-1.0), kind="stable")[: self.task.report_config.worst]
+                order = np.argsort(-np.nan_to_num(error, nan=-1.0), kind="stable")[: self.task.config.report.worst]
                 for place, row in enumerate(order[np.isfinite(error[order])]):
                     event = {name: column[row] for name, column in events.items()}
                     made.append(self._save(f"worst_{kind}_{place + 1}", self._display(event, f"worst {kind}")))
@@ -175,12 +175,12 @@ class ReconstructionReport(contextlib.ExitStack):
 
     def _truth(self, showers: Showers, frame: Any) -> Columns:
         names = np.array([*self.task.spec.classes, "other"])
-        offset = tangent_offset(showers.direction, frame.pointing)
+        seen = seen_from(frame.pointing, showers.direction)
         found = {
             "energy": showers.energy, "alt": showers.direction[:, 0], "az": showers.direction[:, 1],
-            "core_x": showers.core[:, 0], "core_y": showers.core[:, 1],
+            "core_x": showers.core[:, 0], "core_y": showers.core[:, 1], "x_max": showers.x_max,
             "core_distance": (showers.core - frame.origin).norm(dim=1),
-            "offset": separation_of_offsets(offset, torch.zeros_like(offset)),
+            "offset": separation(seen, seen.new_tensor([0.0, 0.0, 1.0]).expand_as(seen)),
         }  # fmt: skip
         truth = {f"true_{name}": column.cpu().numpy() for name, column in found.items()}
         return {"true_type": names[showers.primary.cpu().numpy()], **truth}

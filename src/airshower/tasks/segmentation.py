@@ -13,7 +13,7 @@ from torch.nn import functional
 from airshower.config.fields import choice, section
 from airshower.data.batch import Batch
 from airshower.data.pixels import PixelMaker, Pixels
-from airshower.data.source import ImageSpec, WireSource
+from airshower.data.source import ImageSpec, Selection, WireSource
 from airshower.errors import DataError
 from airshower.tasks.event_class import EventClass, EventClassConfig
 from airshower.tasks.head import Head, missing_truth
@@ -79,6 +79,9 @@ class Segmentation:
         for name, head in self.heads.items():
             if head.needs[0] not in source.truth(np.arange(0), (head.needs[0],)):
                 raise missing_truth(name, head.needs)
+
+    def fit(self, selection: Selection) -> None:
+        """Nothing: classes are balanced in each step."""
 
     def prepare(self, batch: Batch) -> Sample:
         """Pixels and, where there are, labels."""

@@ -10,7 +10,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from airshower.data.batch import EventBatch
-from airshower.data.source import Source
+from airshower.data.source import Selection, Source
+from airshower.tasks.balance import UncertaintyBalance
 from airshower.writers.figures import Figure
 
 
@@ -26,11 +27,17 @@ class LossTerms:
 @dataclass(frozen=True)
 class Phase:
     """One optimizer's turn in a step: the module that it trains and the function (module, sample, totals) -> (loss
-    terms, outputs) that it minimises. The function is given the module as all ranks train it."""
+    terms, outputs) that it minimises. The function is given the module as all ranks train it.
+
+    `balance` makes of these terms those that are minimised; what it learns is whole on each rank and no part of the
+    module. `rate_scale` gives from the step's totals what the learning rate is multiplied by.
+    """
 
     name: str
     module: nn.Module
     loss: Callable[[nn.Module, Any, Tensor], tuple[LossTerms, Any]]
+    balance: UncertaintyBalance | None = None
+    rate_scale: Callable[[Tensor], float] | None = None
 
 
 class Task(Protocol):
@@ -52,6 +59,11 @@ class Task(Protocol):
 
     def check(self, source: Source) -> None:
         """Raise `DataError` where a source's files do not hold the truth that training needs. Needs no batch."""
+        ...
+
+    def fit(self, selection: Selection) -> None:
+        """Take from the entries to be trained on what the loss needs to know of them all; before the first step. Raises
+        `DataError` where nothing can be learned from them."""
         ...
 
     def prepare(self, batch: EventBatch) -> Any:

@@ -103,6 +103,8 @@ def training_curves(train: list[dict[str, float]], validation: list[dict[str, fl
     right.set(xlabel="optimizer step", ylabel="metric", title="validation (thin: training)")
     if max((row.get(key, 0.0) for row in validation for key in others), default=0.0) <= 1:
         right.set_ylim(-0.02, 1.02)
+    else:
+        right.set_yscale("log")  # metres and degrees beside shares
     left.legend()
     right.legend()
     return figure
