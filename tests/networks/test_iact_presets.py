@@ -17,7 +17,7 @@ WEIGHTS = {
     "cta_stereo_alexnet": 829_167,
     "cta_stereo_hex": 308_759,
     "cta_stereo_mobilenet": 257_927,
-    "cta_stereo_resnet": 554_247,
+    "cta_stereo_resnet": 507_783,
 }
 PRESETS = sorted(conf_folder().glob("network/cta_*.yaml"))
 
