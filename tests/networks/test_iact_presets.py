@@ -1,5 +1,7 @@
 """The networks of `conf/network/cta_*.yaml` for the array that is simulated by default."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
@@ -39,7 +41,7 @@ def simulated(mode: str) -> IactSpec:
 
 
 @pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_number_of_weights(path) -> None:
+def test_number_of_weights(path: Path) -> None:
     """Also as the yaml's first lines say."""
     preset = OmegaConf.load(path)
     network, config = build.component(preset.network, "network")
