@@ -10,10 +10,11 @@ import torch
 
 from airshower.detectors.cta.simulated import SimulatedCta
 from airshower.engine import checkpoint
+from airshower.main import conf_folder
 from airshower.writers.scalars import read_table
 from tests.command import TINY_SHOWERS, Outcome, airshower
 
-NETWORKS = ("cta_mono_resnet", "cta_stereo_hex")
+NETWORKS = [path.stem for path in sorted(conf_folder().glob("network/cta_*.yaml"))]
 
 
 def command(mode: str, network: str, folder: Path, *more: str) -> Outcome:

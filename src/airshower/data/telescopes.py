@@ -24,9 +24,9 @@ class TelescopeKind:
 
 
 def telescope_kinds(spec: IactSpec) -> list[TelescopeKind]:
-    """Telescopes of one type with one camera, kind by kind. The same camera serves telescopes of other focal lengths,
-    too: pixels then see other angles."""
-    keys = list(zip(spec.camera.tolist(), spec.telescope_types, strict=True))
+    """Telescopes of one type with one camera and one focal length (to 10 cm), kind by kind: behind other mirrors the
+    pixels of the same camera see other angles."""
+    keys = list(zip(spec.camera.tolist(), spec.telescope_types, spec.focal_length.round(1).tolist(), strict=True))
     rows = {key: np.flatnonzero([other == key for other in keys]) for key in dict.fromkeys(keys)}
     return [TelescopeKind(key[0], of, float(spec.focal_length[of].mean())) for key, of in rows.items()]
 
@@ -34,12 +34,15 @@ def telescope_kinds(spec: IactSpec) -> list[TelescopeKind]:
 class CameraInput(NamedTuple):
     """The images of one kind of telescope. `pixels` float32 [images, 2, pixels]: asinh of the charge in p.e., which is
     linear in the noise and logarithmic above, and the peak's time relative to the image's in 10 ns; 0 where a pixel
-    has none. `event` int64 [images]. `telescope` float32 [images, 6]: its position from the middle of the array (100 m)
-    and the unit vector of its pointing."""
+    has none. `event` int64 [images], `row` int64 [images], the telescope's of the spec. `telescope` float32
+    [images, 6]: its position from the middle of the array (100 m) and the unit vector of its pointing. `size` float32
+    [images]: the charge in p.e., of the pixels that cleaning kept where files say which."""
 
     pixels: Tensor
     event: Tensor
+    row: Tensor
     telescope: Tensor
+    size: Tensor
 
 
 class ArrayInput(NamedTuple):
@@ -85,7 +88,8 @@ class CameraImages:
         middle = (time * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1e-12)
         pixels = torch.stack([charge.asinh(), (time - middle) * there / TIME_UNIT], 1)
         telescope = torch.cat([self.position[images.telescope], unit_vector(images.pointing)], 1)
-        return CameraInput(pixels, images.event, telescope)
+        size = (charge if images.clean is None else charge * images.clean).sum(1)
+        return CameraInput(pixels, images.event, images.telescope, telescope, size)
 
 
 def unit_vector(direction: Tensor) -> Tensor:
