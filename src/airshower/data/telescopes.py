@@ -35,13 +35,15 @@ class CameraInput(NamedTuple):
     """The images of one kind of telescope. `pixels` float32 [images, 2, pixels]: asinh of the charge in p.e., which is
     linear in the noise and logarithmic above, and the peak's time relative to the image's in 10 ns; 0 where a pixel
     has none. `event` int64 [images], `row` int64 [images], the telescope's of the spec. `telescope` float32
-    [images, 6]: its position from the middle of the array (100 m) and the unit vector of its pointing. `size` float32
-    [images]: the charge in p.e., of the pixels that cleaning kept where files say which."""
+    [images, 6]: its position (100 m) from the middle of the array (stereo; mono: from itself) and the unit vector of its
+    pointing. `frame` float32 [images, 2, 3]: unit vectors (north, west, up) towards rising altitude and rising azimuth.
+    `size` float32 [images]: the charge in p.e., of the pixels that cleaning kept where files say which."""
 
     pixels: Tensor
     event: Tensor
     row: Tensor
     telescope: Tensor
+    frame: Tensor
     size: Tensor
 
 
@@ -57,7 +59,7 @@ class CameraImages:
 
     def __init__(self, spec: IactSpec):
         position = torch.from_numpy(spec.position).float()
-        self.position = (position - position.mean(0)) / LENGTH_UNIT
+        self.position = (position - (position.mean(0) if spec.mode == "stereo" else position)) / LENGTH_UNIT
         self.kinds = telescope_kinds(spec)
         self.kind = torch.zeros(len(position), dtype=torch.int64)  # of each telescope
         for number, kind in enumerate(self.kinds):
@@ -89,10 +91,17 @@ class CameraImages:
         pixels = torch.stack([charge.asinh(), (time - middle) * there / TIME_UNIT], 1)
         telescope = torch.cat([self.position[images.telescope], unit_vector(images.pointing)], 1)
         size = (charge if images.clean is None else charge * images.clean).sum(1)
-        return CameraInput(pixels, images.event, images.telescope, telescope, size)
+        return CameraInput(pixels, images.event, images.telescope, telescope, rising(images.pointing), size)
 
 
 def unit_vector(direction: Tensor) -> Tensor:
     """Altitude and azimuth in rad [..., 2] -> to the north, to the east and up [..., 3]."""
     alt, az = direction.unbind(-1)
     return torch.stack([alt.cos() * az.cos(), alt.cos() * az.sin(), alt.sin()], -1)
+
+
+def rising(direction: Tensor) -> Tensor:
+    """Altitude and azimuth in rad [..., 2] -> unit vectors (north, west, up) towards where each rises [..., 2, 3]."""
+    alt, az = direction.unbind(-1)
+    up = torch.stack([-alt.sin() * az.cos(), alt.sin() * az.sin(), alt.cos()], -1)
+    return torch.stack([up, torch.stack([-az.sin(), -az.cos(), torch.zeros_like(az)], -1)], -2)

@@ -10,13 +10,14 @@ from torch.nn import functional
 
 from airshower.config.schema import FrameworkConfig
 from airshower.data.showers import Camera, IactSpec
-from airshower.data.telescopes import ArrayInput, CameraImages, telescope_kinds
+from airshower.data.telescopes import ArrayInput, CameraImages, CameraInput, telescope_kinds
 from airshower.detectors.cta.camera import lattice
 from airshower.detectors.cta.mapping import camera_mapping
 from airshower.networks.hexagonal import CameraMap, ToImage, camera_mean
 from airshower.networks.iact_blocks import CameraLayers
 from airshower.networks.iact_combine import AUXILIARY, Telescopes, combination
 from airshower.networks.iact_config import IactNetworkConfig, check
+from airshower.networks.iact_geometry import Axes, Geometry, ImageAxes
 from airshower.networks.iact_heads import Heads
 
 
@@ -43,18 +44,27 @@ class IactNetwork(nn.Module):
         self.combine = combination(config, channels, len(spec.telescope_ids))
         hexagonal = all(encoder.hexagonal for encoder in self.encoders)
         self.heads = Heads(config, self.combine.outputs, cells, outputs, hexagonal)
+        self.geometry = Geometry(config.width, config.axes) if config.axes else None
 
     def forward(self, array: ArrayInput) -> dict[str, Tensor]:
         """See the class."""
-        seen = [encoder(kind.pixels, kind.telescope) for encoder, kind in zip(self.encoders, array.kinds, strict=True)]
-        features = torch.cat([x.values for x in seen]) if self.maps else torch.cat(seen)
-        event, row, auxiliary, size = (
-            torch.cat([getattr(kind, name) for kind in array.kinds]) for name in ("event", "row", "telescope", "size")
+        seen = [encoder(kind) for encoder, kind in zip(self.encoders, array.kinds, strict=True)]
+        maps, axes = zip(*seen, strict=True)
+        features = torch.cat([x.values for x in maps]) if self.maps else torch.cat(maps)
+        event, row, auxiliary, frame, size = (
+            torch.cat([getattr(kind, name) for kind in array.kinds])
+            for name in ("event", "row", "telescope", "frame", "size")
         )
+        agreed = {}
+        if self.geometry is not None:
+            all_axes = Axes(*(torch.cat(parts) for parts in zip(*axes, strict=True)))
+            features, agreed = self.geometry(features, all_axes, auxiliary[:, :3], frame, event, array.entries)
         telescopes = Telescopes(features, event, row, auxiliary, size, array.entries)
-        if not self.maps:
-            return self.heads(self.combine(telescopes))
-        return self.heads(self.combine(telescopes, torch.stack([x.mask for x in seen]).any(0)))
+        if self.maps:
+            outputs = self.heads(self.combine(telescopes, torch.stack([x.mask for x in maps]).any(0)))
+        else:
+            outputs = self.heads(self.combine(telescopes))
+        return {name: output + agreed[name] if name in agreed else output for name, output in outputs.items()}
 
 
 class CameraEncoder(nn.Module):
@@ -71,12 +81,14 @@ class CameraEncoder(nn.Module):
         self.register_buffer("field", field_of_view if config.coordinates else field_of_view[:0], persistent=False)
         self.layers = CameraLayers(config, self.channels, len(self.field), self.hexagonal)
         self.read = GridPool(config.grid) if config.combine == "feature_map" else Readout(config)
+        self.register_buffer("angles", self.to_image(field_of_view[None]).values[0], persistent=False)
+        self.axes = ImageAxes(self.channels, config.axes, self.hexagonal) if config.axes else None
 
-    def forward(self, pixels: Tensor, telescope: Tensor) -> Tensor | CameraMap:
+    def forward(self, kind: CameraInput) -> tuple[Tensor | CameraMap, Axes | None]:
         """See the class."""
-        return self.read(
-            self.layers(self.to_image(pixels[:, : self.channels]), self.to_image(self.field[None])), telescope
-        )
+        image = self.to_image(kind.pixels[:, : self.channels])
+        axes = self.axes(image, self.angles, kind.size) if self.axes is not None else None
+        return self.read(self.layers(image, self.to_image(self.field[None])), kind.telescope), axes
 
 
 class Readout(nn.Module):

@@ -26,6 +26,7 @@ class IactNetworkConfig:
     time: bool = True
     coordinates: bool = True
     pixel_attention: int = number(4, low=0)
+    axes: int = number(2, low=0)
     width: int = number(128, low=1)
     combine: str = choice("attention", "set_attention", "mean", "max", "recurrent", *SLOTS)
     attention_heads: int = number(4, low=1)
