@@ -15,7 +15,7 @@ from airshower.detectors.cta.camera import CameraGeometry
 from airshower.detectors.cta.dl1_file import Dl1File
 from airshower.detectors.cta.dl1_writer import Dl1Writer
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
-from airshower.detectors.cta.simulation import OBS_IDS, SimulatedEvent, SimulationConfig, simulate_event
+from airshower.detectors.cta.simulation import OBS_IDS, SimulatedEvent, SimulationConfig, simulate_events
 from airshower.errors import DataError, UserError
 
 CONFIG = SimulationConfig(msts=3)
@@ -29,7 +29,7 @@ NOT_WRITTEN = {"reference_pulse_shape_channel1", "core_psi"}
 
 @pytest.fixture(scope="module")
 def events() -> list[SimulatedEvent]:
-    return [simulate_event(CONFIG, 1, number) for number in range(12)]
+    return list(simulate_events(CONFIG, 1, 12))
 
 
 def write(path: Path, events: list[SimulatedEvent]) -> Path:
