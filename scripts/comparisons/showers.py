@@ -89,7 +89,9 @@ def figure(simulated: Path, real: list[Path]) -> plt.Figure:
         number = sum(len(one.energy) for one in theirs)
         events = sum(len(np.unique(one.event)) for one in theirs)
         energies = ", ".join(f"{energy:.2g}" for energy in energies)
-        about.append(f"{primary}s of {energies} TeV: {len(mine.energy)} simulated, {number} official of {events} events")
+        about.append(
+            f"{primary}s of {energies} TeV: {len(mine.energy)} simulated, {number} official of {events} events"
+        )
         print(about[-1])
         for axis, (name, bins) in zip(axes.flat, PANELS.items(), strict=False):
             values = np.concatenate([one.values[name] for one in theirs])
@@ -109,7 +111,9 @@ def _panel(
     colour, below = COLOURS[primary], -0.06 * (place + 1)
     share = np.histogram(np.clip(mine, bins[0], bins[-1]), bins)[0]
     share = share / share.max()
-    axis.stairs(share, bins, color=colour, fill=not place, alpha=0.45 if not place else 1.0, label=f"{primary}, simulated")
+    axis.stairs(
+        share, bins, color=colour, fill=not place, alpha=0.45 if not place else 1.0, label=f"{primary}, simulated"
+    )
     theirs = np.clip(theirs, bins[0], bins[-1])
     axis.plot(theirs, np.full(len(theirs), below), "|", color=colour, ms=11, label=f"{primary}, official")
     axis.plot(np.median(theirs), below, "v", color=colour, ms=8, mec="black")

@@ -56,4 +56,3 @@ def figure(simulated: Path, real: list[Path]) -> plt.Figure:
     right.set(xscale="log", yscale="log", xlabel="pixel value (counts)", ylabel="density", title="values by class")
     right.legend(fontsize=8)
     return made
-

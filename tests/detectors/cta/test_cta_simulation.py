@@ -23,7 +23,7 @@ from airshower.detectors.cta.simulation.showers import (
     shower_maximum,
     simulate_gammas,
 )
-from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array, frame
+from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array, direction, frame
 from airshower.errors import UserError
 
 ZENITH_20 = np.radians(70.0)
@@ -136,7 +136,7 @@ def test_size_falls_beyond_the_light_pool(rng):
 
 
 def test_light_is_as_much_as_corsika_has(rng):
-    """Photons of 300 to 600 nm per m2 and TeV at 130 to 180 m: 63 of gammas of 0.1 to 0.6 TeV, 86 above (20 showers)."""
+    """Photons of 300 to 600 nm per m2 and TeV at 130 to 180 m: 63 of gammas of 0.1 to 0.6 TeV, 86 above."""
     array, primaries = one_telescope(), along_the_axis(600.0, 155.0, showers=200)
     source = cascade_light(primaries, array, simulate_gammas(rng, primaries).subshowers)
     assert source.totals(200).mean() / array.collecting[0] / 0.6 == pytest.approx(74.0, rel=0.2)
@@ -341,9 +341,9 @@ def test_what_is_thrown_follows_the_configuration(rng):
     assert np.median(energy) == pytest.approx(2.0 * a * b / (a + b), rel=0.1)
     distance = np.hypot(*thrown.core.T)
     assert np.mean(distance**2) == pytest.approx(config.proton_radius**2 / 2.0, rel=0.06)
-    middle = event.direction(*np.radians(run.source))
-    away = np.degrees(np.arccos(np.minimum(event.direction(thrown.alt, thrown.az).T @ middle, 1.0)))
-    np.testing.assert_allclose(thrown.towards, event.direction(thrown.alt, thrown.az).T, atol=1e-12)
+    middle = direction(*np.radians(run.source))
+    away = np.degrees(np.arccos(np.minimum(direction(thrown.alt, thrown.az).T @ middle, 1.0)))
+    np.testing.assert_allclose(thrown.towards, direction(thrown.alt, thrown.az).T, atol=1e-12)
     assert away.max() <= config.proton_cone + 1e-6
     assert np.mean(away**2) == pytest.approx(config.proton_cone**2 / 2.0, rel=0.06)
     gamma_like = event.throw(rng, replace(config, gamma_cone=0.0), "gamma", 1)

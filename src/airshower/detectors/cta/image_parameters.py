@@ -71,7 +71,9 @@ def clean(pixels: SkyPixels, charge: np.ndarray, picture: float = PICTURE, bound
     (Punch, VERITAS/Whipple's "picture and boundary": Reynolds et al., ApJ 404 (1993) 206).
     """
     padded = np.concatenate([charge, np.full((len(charge), 1), -np.inf, charge.dtype)], 1)
-    place = np.flatnonzero(padded >= boundary)  # in images with one pixel more, which stands for those that aren't there
+    place = np.flatnonzero(
+        padded >= boundary
+    )  # in images with one pixel more, which stands for those that aren't there
     image, pixel = np.divmod(place, padded.shape[1])
     beside = pixels.beside[:, pixel] + image * padded.shape[1]
     bright = padded.ravel()[place] >= picture

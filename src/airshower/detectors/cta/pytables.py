@@ -26,7 +26,7 @@ def set_attributes(node: h5py.Group | h5py.Dataset, attributes: Mapping[str, Any
 
 
 def new_attribute(node: h5py.Group | h5py.Dataset, name: str, value: np.ndarray) -> h5py.h5a.AttrID:
-    """One attribute. A file has thousands: h5py's own way makes each under another name first, and takes twice as long."""
+    """One attribute. Files have thousands: h5py makes each under another name first, which takes twice as long."""
     kind = h5py.h5t.py_create(value.dtype, logical=True)
     space = h5py.h5s.create_simple(value.shape) if value.shape else h5py.h5s.create(h5py.h5s.SCALAR)
     attribute = h5py.h5a.create(node.id, name.encode(), kind, space)

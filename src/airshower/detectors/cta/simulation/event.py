@@ -14,7 +14,7 @@ from airshower.detectors.cta.simulation.light import cascade_light, photo_electr
 from airshower.detectors.cta.simulation.muons import muon_light
 from airshower.detectors.cta.simulation.readout import record
 from airshower.detectors.cta.simulation.showers import Primaries, Showers, shower_maximum, simulate_gammas
-from airshower.detectors.cta.simulation.telescopes import ALTITUDE, Array, build_array, direction, frame
+from airshower.detectors.cta.simulation.telescopes import ALTITUDE, Array, build_array, frame
 from airshower.errors import UserError
 
 OBS_IDS = {"gamma": 1, "proton": 2}  # observation blocks of files that hold both
@@ -34,10 +34,10 @@ class SimulationConfig:
     gamma_index: float = number(-2.0, low=-5.0, high=0.0)
     proton_index: float = number(-2.7, low=-5.0, high=0.0)
     gamma_radius: float = number(300.0, above=0.0)
-    proton_radius: float = number(400.0, above=0.0)
+    proton_radius: float = number(300.0, above=0.0)
     gamma_offset: float = number(0.0, low=0.0, high=10.0)
     gamma_cone: float = number(2.0, low=0.0, high=10.0)
-    proton_cone: float = number(4.0, low=0.0, high=10.0)
+    proton_cone: float = number(2.0, low=0.0, high=10.0)
     zenith: float = number(20.0, low=0.0, high=60.0)
     azimuth: float = number(180.0, low=0.0, high=360.0)
     lsts: int = number(4, low=0, high=4)

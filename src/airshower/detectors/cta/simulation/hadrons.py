@@ -12,7 +12,7 @@ TRANSVERSE = 0.28  # GeV, of each component of a pion's transverse momentum: a m
 LOWEST_HADRON, LOWEST_PHOTON = 10.0, 1.0  # GeV; what is below gives too little light for a telescope to see
 STEEPEST = 0.3  # largest slope that transverse momentum gives
 GENERATIONS = 12
-SUBSHOWERS = 11  # of a hadron that are followed on average, see `thin`
+SUBSHOWERS = 24  # of a hadron that are followed on average, see `thin`
 
 # rows of the arrays f8 [9, n] that hadrons are kept in: GeV, g/cm2, m (three), slopes (two), whether it is a nucleon,
 # and which primary it comes from

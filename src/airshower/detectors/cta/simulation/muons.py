@@ -47,17 +47,17 @@ def muon_light(rng: np.random.Generator, primaries: Primaries, array: Array, muo
     radius, around = np.sqrt(rng.random(len(pair))), 2.0 * np.pi * rng.random(len(pair))
     mirror = array.radius[telescope]
     place = mirror[pair] * radius * [np.cos(around), np.sin(around)]
-    flux, _ = _flux(primaries.ground, tracks[muon[pair]], _on_mirror(array, telescope[pair], place))
+    flux, _, _ = _flux(primaries.ground, tracks[muon[pair]], _on_mirror(array, telescope[pair], place))
     counts = rng.poisson(flux * (array.collecting[telescope] / points)[pair])
 
     # photo-electrons of one place are spread over what it stands for
     pair, place = np.repeat(pair, counts), np.repeat(place, counts, axis=1)
     place += (np.array(JITTER)[distant] * mirror)[pair] * rng.standard_normal(place.shape)
     spot = _on_mirror(array, telescope[pair], place)
-    _, seen = _flux(primaries.ground, tracks[muon[pair]], spot)
+    _, seen, late = _flux(primaries.ground, tracks[muon[pair]], spot)
     lat, lon, ahead = array.axes @ seen.T
     shower = muons.shower[muon[pair]]
-    time = ((primaries.feet[shower] - spot) * primaries.towards[shower]).sum(1) / atmosphere.LIGHT
+    time = (((primaries.feet[shower] - spot) * primaries.towards[shower]).sum(1) + late) / atmosphere.LIGHT
     parts = (values.astype(np.float32) for values in (lat / ahead, lon / ahead, time, np.ones(len(time))))
     return Light(len(primaries) * len(array.kind), shower * len(array.kind) + telescope[pair], *parts)
 
@@ -75,11 +75,12 @@ def _on_mirror(array: Array, telescope: np.ndarray, place: np.ndarray) -> np.nda
     return array.position[telescope] + place.T @ array.axes[:2]
 
 
-def _flux(ground: float, tracks: _Tracks, spot: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Photons per m2 at points `spot` [n, 3] of muons [n], and unit vectors to where they come from.
+def _flux(ground: float, tracks: _Tracks, spot: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Photons per m2 at points `spot` [n, 3] of muons [n], unit vectors to where they come from, m they come later.
 
     A muon radiates all along its way under the Cherenkov angle, so that at the distance r to its foot the light per
-    area is dN/dl / (2 pi r tan(angle)), from r / tan(angle) above (Vacanti et al., Astropart. Phys. 2 (1994) 1).
+    area is dN/dl / (2 pi r tan(angle)), from r / tan(angle) above (Vacanti et al., Astropart. Phys. 2 (1994) 1). It
+    comes r * angle later than the muon's front: half of that is its longer way, half the refraction.
     """
     from_foot = spot - tracks.foot
     along = (from_foot * tracks.axis).sum(1)
@@ -95,4 +96,4 @@ def _flux(ground: float, tracks: _Tracks, spot: np.ndarray) -> tuple[np.ndarray,
     flux = per_metre / (2.0 * np.pi * distance * angle) * atmosphere.transmission(height, ground, tracks.cosine)
     # light flies outward: it seems to come from the muon's side
     toward = tracks.axis - (outward / distance[:, None]) * angle[:, None]
-    return np.where((height < tracks.made) & (index > slow), flux, 0.0), toward
+    return np.where((height < tracks.made) & (index > slow), flux, 0.0), toward, distance * angle

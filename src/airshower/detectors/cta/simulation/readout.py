@@ -15,7 +15,9 @@ SINGLE, ELECTRONICS = 0.4, 0.45
 # p.e.: a charge is that of the largest pulse in the window less what this is without light. Thus a pixel loses a bit of
 # its light, and half of it if it is faint, as in the official files (a fit).
 LARGEST_PULSE = 1.3
-JITTER = 0.9  # ns, rms of the peak time of one photo-electron: the order of magnitude
+# ns, rms of the peak time of one photo-electron, with the delays of electrons in the shower: a fit to the deviations of
+# peak times from a line in the official files' gammas
+JITTER = 1.3
 CHARGE_STEP, TIME_STEP = 1 / 16, 1 / 8  # p.e. and ns: digitised, and the files are half as large
 NOISE_VALUES = 1 << 16
 
