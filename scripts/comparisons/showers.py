@@ -99,7 +99,7 @@ def figure(simulated: Path, real: list[Path]) -> plt.Figure:
         _against_impact(axes[2, 2 + place], mine, theirs, primary)
     made.suptitle(
         f"LST and NectarCam images of at least {LEAST:.0f} p.e., zenith angle {ours.zenith.mean():.0f} deg, energies "
-        f"within a factor {LIKE_ENERGY}\n" + "; ".join(about)
+        f"within a factor {LIKE_ENERGY}; triangles are medians, the last bin has what is beyond\n" + "; ".join(about)
     )
     return made
 

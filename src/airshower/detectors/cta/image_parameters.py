@@ -70,10 +70,9 @@ def clean(pixels: SkyPixels, charge: np.ndarray, picture: float = PICTURE, bound
     Picture pixels have `picture` p.e. and two neighbours like them; pixels of `boundary` p.e. beside one are kept too
     (Punch, VERITAS/Whipple's "picture and boundary": Reynolds et al., ApJ 404 (1993) 206).
     """
-    padded = np.concatenate([charge, np.full((len(charge), 1), -np.inf, charge.dtype)], 1)
-    place = np.flatnonzero(
-        padded >= boundary
-    )  # in images with one pixel more, which stands for those that aren't there
+    # one pixel more in each image stands for neighbours that aren't there
+    padded = np.concatenate([charge, np.full((len(charge), 1), -np.inf, np.float32)], 1)
+    place = np.flatnonzero(padded >= boundary)
     image, pixel = np.divmod(place, padded.shape[1])
     beside = pixels.beside[:, pixel] + image * padded.shape[1]
     bright = padded.ravel()[place] >= picture

@@ -22,7 +22,7 @@ YIELD = 2.0 * np.pi / 137.036 * (1 / 300e-9 - 1 / 600e-9) * 2 * atmosphere.REFRA
 # around a mean of some radiation lengths times the angle. For the last scatterings alone that would be half as much
 # and half a length (PDG, passage of particles through matter). Both are a fit to width, length and brightness against
 # distance of CORSIKA's light: 20 gammas of 0.1 to 5 TeV, zenith angle 20 deg, 2150 m (run 102 of eventio's test files).
-# Then light is right within 15 % beyond 90 m; below, it is up to 40 % too bright and images are up to half too long.
+# Then light is right within 10 % beyond 90 m; below, it is up to a third too bright and images up to 70 % too long.
 SPREAD, LEVER = 0.6, 1.3
 BREADTH = 0.9  # radiation lengths: rms distance over rms angle of electrons, the order of magnitude for all energies
 
