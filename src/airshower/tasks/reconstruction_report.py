@@ -12,7 +12,7 @@ from torch import Tensor
 from airshower.data.showers import ShowerBatch, Showers
 from airshower.data.source import ShowerSource
 from airshower.tasks import shower_performance as performance
-from airshower.tasks.shower_targets import seen_from, separation
+from airshower.tasks.shower_targets import seen_from, separation, tangent_offset
 from airshower.writers import figures, shower_figures
 from airshower.writers.curves import Curve, curves_figure
 from airshower.writers.tables import write_events, write_metrics

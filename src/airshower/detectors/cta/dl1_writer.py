@@ -12,7 +12,8 @@ from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_par
 from airshower.detectors.cta.pytables import Table, make_group
 from airshower.detectors.cta.tables_file import TablesFile
 
-BUFFERED = 256  # images that are parametrised and written at once
+BUFFERED = 2048  # images that are written at once, some 30 MB
+PARAMETRISED = 256  # of these, images that are parametrised at once
 FIRST_SECOND = 1_700_000_000  # of the made-up times: unix seconds (TAI) of event 0, then one event a millisecond
 QUARTERS = 4  # quarters of a nanosecond, ctapipe's unit
 ARRAY_EVENT = 32  # ctapipe's EventType of what the array triggered on
@@ -38,6 +39,7 @@ class Dl1Writer(TablesFile):
         super().__init__(path, provenance, time=(2,), tels_with_trigger=(len(telescopes),))
         self.telescopes, self.cameras, self.runs = list(telescopes), list(cameras), dict(simulation_config)
         self.waiting: list[tuple[int, int, TelescopeImage]] = []
+        self.rows: dict[str, list[tuple]] = {"shower": [], "trigger": [], "telescope": []}
         shape = len(ENERGY_EDGES) - 1, len(CORE_EDGES) - 1
         self.thrown = {obs_id: np.zeros(shape) for obs_id in self.runs}
         self.kinds = [(telescope.camera, telescope.optics.effective_focal_length) for telescope in self.telescopes]
@@ -66,70 +68,62 @@ class Dl1Writer(TablesFile):
         triggered = np.zeros(len(self.telescopes), bool)
         triggered[[image.telescope for image in images]] = True
         ids = obs_id, event_id
-        with self._writing():
-            self._add("/simulation/event/subarray/shower", dl1.SHOWER, [(*ids, *truth, 0.0, shower.primary_id)])
-            self._add(
-                "/dl1/event/subarray/trigger", dl1.ARRAY_TRIGGER, [(*ids, _time(event_id, 0.0), triggered, ARRAY_EVENT)]
-            )
-            triggers = [
-                (*ids, self._tel_id(image), _time(event_id, image.time), ARRAY_EVENT, image.n_trigger_pixels)
-                for image in images
-            ]
-            self._add("/dl1/event/telescope/trigger", dl1.TELESCOPE_TRIGGER, triggers)
-            self.waiting += [(*ids, image) for image in images]
-            if len(self.waiting) >= BUFFERED:
+        self.rows["shower"].append((*ids, *truth, 0.0, shower.primary_id))
+        self.rows["trigger"].append((*ids, _time(event_id, 0.0), triggered, ARRAY_EVENT))
+        self.rows["telescope"] += [
+            (*ids, self._tel_id(image), _time(event_id, image.time), ARRAY_EVENT, image.n_trigger_pixels)
+            for image in images
+        ]
+        self.waiting += [(*ids, image) for image in images]
+        if len(self.waiting) >= BUFFERED:
+            with self._writing():
                 self._flush()
 
     def _tel_id(self, image: TelescopeImage) -> int:
         return self.telescopes[image.telescope].tel_id
 
     def _flush(self) -> None:
-        """Parametrise and write the images that wait, those of one kind of telescope together."""
-        for kind, pixels in self.pixels.items():
-            waiting = [row for row in self.waiting if self.kinds[row[2].telescope] == kind]
-            if not waiting:
-                continue
-            charge = np.stack([image.charge for *_, image in waiting])
-            time = np.stack([image.peak_time for *_, image in waiting])
-            mask = clean(pixels, charge)
-            parameters = image_parameters(pixels, charge, time, mask)
-            true = np.stack([image.true_image for *_, image in waiting])
-            true_parameters = image_parameters(pixels, true, None, true > 0)
-            parameters |= {f"true_{name}": values for name, values in true_parameters.items()}
-            telescope = np.array([image.telescope for *_, image in waiting])
-            for index in np.unique(telescope):
-                rows = np.flatnonzero(telescope == index)
-                self._images(
-                    self.telescopes[index].tel_id,
-                    [waiting[row] for row in rows],
-                    {"image": charge[rows], "peak_time": time[rows], "image_mask": mask[rows], "is_valid": True},
-                    {name: values[rows] for name, values in parameters.items()},
-                )
+        """Write the events that wait, the images of one telescope together."""
+        for name, path, columns in (
+            ("shower", "/simulation/event/subarray/shower", dl1.SHOWER),
+            ("trigger", "/dl1/event/subarray/trigger", dl1.ARRAY_TRIGGER),
+            ("telescope", "/dl1/event/telescope/trigger", dl1.TELESCOPE_TRIGGER),
+        ):
+            self._add(path, columns, self.rows[name])
+            self.rows[name] = []
+        by_telescope: dict[int, list[tuple[int, int, TelescopeImage]]] = {}
+        for row in self.waiting:
+            by_telescope.setdefault(row[2].telescope, []).append(row)
         self.waiting = []
+        for telescope in sorted(by_telescope):
+            self._images(telescope, by_telescope[telescope])
 
-    def _images(
-        self,
-        tel_id: int,
-        waiting: list[tuple[int, int, TelescopeImage]],
-        images: dict[str, Any],
-        parameters: dict[str, np.ndarray],
-    ) -> None:
-        true = np.stack([image.true_image for *_, image in waiting])
-        impact = np.array([image.impact_distance for *_, image in waiting])
+    def _images(self, telescope: int, waiting: list[tuple[int, int, TelescopeImage]]) -> None:
+        """Parametrise and write images of one telescope."""
+        tel_id, pixels = self.telescopes[telescope].tel_id, self.pixels[self.kinds[telescope]]
+        charge, time, true = (
+            np.stack([getattr(image, name) for *_, image in waiting]) for name in ("charge", "peak_time", "true_image")
+        )
+        mask = clean(pixels, charge)
+        parts = [_parameters(pixels, charge[i], time[i], true[i], mask[i]) for i in _slices(len(waiting))]
+        parameters = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         ids = {
             "obs_id": np.array([obs_id for obs_id, *_ in waiting]),
             "event_id": np.array([event_id for _, event_id, _ in waiting]),
             "tel_id": tel_id,
         }
-        simulated = {"true_image": true, "true_image_sum": true.sum(1)}
-        impacts = {"true_impact_distance": impact, "true_impact_distance_uncert": 0.0}
+        images = {"image": charge, "peak_time": time, "image_mask": mask, "is_valid": True}
+        impact = np.array([image.impact_distance for *_, image in waiting])
         for path, columns, values in (
             ("/dl1/event/telescope/images", dl1.IMAGE, images),
             ("/dl1/event/telescope/parameters", dl1.PARAMETERS, parameters),
-            ("/simulation/event/telescope/images", dl1.TRUE_IMAGE, simulated),
+            ("/simulation/event/telescope/images", dl1.TRUE_IMAGE, {"true_image": true, "true_image_sum": true.sum(1)}),
             ("/simulation/event/telescope/parameters", dl1.TRUE_PARAMETERS, parameters),
-            ("/simulation/event/telescope/impact", dl1.IMPACT, impacts),
-        ):
+            (
+                "/simulation/event/telescope/impact", dl1.IMPACT,
+                {"true_impact_distance": impact, "true_impact_distance_uncert": 0.0},
+            ),
+        ):  # fmt: skip
             shapes = dict.fromkeys(("image", "peak_time", "image_mask", "true_image"), true.shape[1:])
             rows = np.zeros(len(waiting), dl1.row_type(columns, **shapes))
             for name in rows.dtype.names:
@@ -248,6 +242,18 @@ class Dl1Writer(TablesFile):
         self._add(
             "/configuration/observation/scheduling_block", dl1.SCHEDULING_BLOCK, [(obs_id, 0, b"simulation", -1, 1)]
         )
+
+
+def _slices(rows: int) -> list[slice]:
+    return [slice(first, first + PARAMETRISED) for first in range(0, rows, PARAMETRISED)]
+
+
+def _parameters(
+    pixels: SkyPixels, charge: np.ndarray, time: np.ndarray, true: np.ndarray, mask: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Of cleaned images, and with the prefix true_ of the Cherenkov light alone."""
+    of_true = image_parameters(pixels, true, None, true > 0)
+    return image_parameters(pixels, charge, time, mask) | {f"true_{name}": value for name, value in of_true.items()}
 
 
 def _time(event_id: int, after: float) -> tuple[int, int]:

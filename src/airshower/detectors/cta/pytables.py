@@ -16,13 +16,22 @@ SMALLEST_CHUNK = 8  # rows
 
 
 def set_attributes(node: h5py.Group | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
-    """Attributes of any type; strings of fixed length."""
+    """New attributes of any type; strings of fixed length."""
     for name, value in attributes.items():
         if isinstance(value, str):
             encoded = value.encode()
-            node.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", max(len(encoded), 1)))
+            new_attribute(node, name, np.array(encoded, h5py.string_dtype("utf-8", max(len(encoded), 1))))
         else:
-            node.attrs.create(name, value)
+            new_attribute(node, name, np.asarray(value))
+
+
+def new_attribute(node: h5py.Group | h5py.Dataset, name: str, value: np.ndarray) -> h5py.h5a.AttrID:
+    """One attribute. Files have thousands: h5py makes each under another name first, which takes twice as long."""
+    kind = h5py.h5t.py_create(value.dtype, logical=True)
+    space = h5py.h5s.create_simple(value.shape) if value.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+    attribute = h5py.h5a.create(node.id, name.encode(), kind, space)
+    attribute.write(value)
+    return attribute
 
 
 def make_group(parent: h5py.Group, path: str) -> h5py.Group:
@@ -38,17 +47,20 @@ class Table:
     """A table that grows, at a path in a file."""
 
     def __init__(self, file: h5py.File, path: str, row: np.dtype, attributes: Mapping[str, Any], title: str = ""):
-        self.row, self._type = row, _file_type(row)
-        self._node = _empty(file, path, self._type)
+        self.row, self.rows, self._type = row, 0, _file_type(row)
+        node = _empty(file, path, self._type)
+        self._data = node.id
         fields = {f"FIELD_{i}_NAME": field for i, field in enumerate(row.names)}
-        set_attributes(self._node, {"CLASS": "TABLE", "VERSION": "2.7", "TITLE": title, **fields, **attributes})
-        self._node.attrs["NROWS"] = np.int64(0)
+        set_attributes(node, {"CLASS": "TABLE", "VERSION": "2.7", "TITLE": title, **fields, **attributes})
+        self._count = new_attribute(node, "NROWS", np.array(0))
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows of the table's type."""
         if len(rows):
             block = np.ascontiguousarray(rows, self.row)
-            _append(self._node, block.view(f"V{self.row.itemsize}"), self._type)
+            _append(self._data, self.rows, block.view(f"V{self.row.itemsize}"), self._type)
+            self.rows += len(block)
+            self._count.write(np.array(self.rows))
 
 
 def append_table(file: h5py.File, table: h5py.Dataset) -> None:
@@ -57,10 +69,12 @@ def append_table(file: h5py.File, table: h5py.Dataset) -> None:
     if table.name not in file:
         _copy_attributes(table, _empty(file, table.name, table.id.get_type()))
     if len(table):
-        kind = file[table.name].id.get_type()
+        target = file[table.name]
+        kind, first = target.id.get_type(), len(target)
         rows = np.zeros(len(table), f"V{kind.get_size()}")
         table.id.read(h5py.h5s.ALL, h5py.h5s.ALL, rows, kind)
-        _append(file[table.name], rows, kind)
+        _append(target.id, first, rows, kind)
+        target.attrs["NROWS"] = np.int64(first + len(rows))
 
 
 def _copy_attributes(source: h5py.Dataset, target: h5py.Dataset) -> None:
@@ -86,13 +100,11 @@ def _empty(file: h5py.File, path: str, kind: h5py.h5t.TypeID) -> h5py.Dataset:
     return h5py.Dataset(h5py.h5d.create(make_group(file, group).id, name.encode(), kind, space, properties))
 
 
-def _append(table: h5py.Dataset, rows: np.ndarray, kind: h5py.h5t.TypeID) -> None:
-    first, count = len(table), len(rows)
-    table.id.set_extent((first + count,))
-    place = table.id.get_space()
-    place.select_hyperslab((first,), (count,))
-    table.id.write(h5py.h5s.create_simple((count,)), place, rows, kind)
-    table.attrs["NROWS"] = np.int64(first + count)
+def _append(data: h5py.h5d.DatasetID, first: int, rows: np.ndarray, kind: h5py.h5t.TypeID) -> None:
+    data.set_extent((first + len(rows),))
+    place = data.get_space()
+    place.select_hyperslab((first,), (len(rows),))
+    data.write(h5py.h5s.create_simple((len(rows),)), place, rows, kind)
 
 
 def _file_type(row: np.dtype) -> h5py.h5t.TypeID:
