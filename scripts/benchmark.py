@@ -5,12 +5,12 @@
     python scripts/benchmark.py training [--networks uresnet a21 uresnet3d] [--downsample 1 2 3] [--peer DIR]
     python scripts/benchmark.py scaling --file events.h5 [--ranks 1 2] [--network a21] [--downsample 2]
     python scripts/benchmark.py sparse --file events.h5 [--networks uresnet a21] [--downsample 0 1 2] [--figure PNG]
-    python scripts/benchmark.py cta [--file gamma.dl1.h5] [--peer DIR] [--peer-python PYTHON] [--parts reading] [--quick]
+    python scripts/benchmark.py cta [--file gamma.dl1.h5] [--peer DIR] [--peer-python PYTHON] [--parts reading]
 
 Each measurement is a process of its own, one after the other; keep the machine otherwise idle. `--peer` is a checkout
 of CosmicTagger, measured beside; its reader needs a Python with larcv and numpy 1.26 (`--peer-python`). Where there is
-an accelerator, `training`, `sparse` and `cta` measure there with `--device gpu`. Of `cta`, `--peer` is a folder with the
-package indexedconv, and `--peer-python` are Pythons with ctapipe, or with dl1-data-handler.
+an accelerator, `training`, `sparse` and `cta` measure there with `--device gpu`. Of `cta`, `--peer` is a folder
+with the package indexedconv, and `--peer-python` are Pythons with ctapipe, or with dl1-data-handler.
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """From splits to a table of reconstructed events."""
 
 import numpy as np
-from baselines.forests import Forest, classify, features, regress
-from baselines.hillas import Cleaning, Ellipses, find_axes, find_ellipses
 
 from airshower.data.source import Selection, Splits
 from airshower.errors import UserError
+from baselines.forests import Forest, classify, features, regress
+from baselines.hillas import Cleaning, Ellipses, find_axes, find_ellipses
 
 Columns = dict[str, np.ndarray]
 TRUTH = ("energy", "alt", "az", "core_x", "core_y", "interaction", "multiplicity")
@@ -15,7 +15,7 @@ def reconstruct(splits: Splits, cleaning: Cleaning, forest: Forest, folds: int =
     """The events that a network's inference would run over, from forests that learned from what it would train on; or
     with `folds` all events of the training's files, each from forests that learned from other showers. Columns as in a
     network's events.csv: TeV, rad and m, NaN where nothing can be said."""
-    selections, part = _parts(splits, folds, forest.seed)
+    selections, part = parts(splits, folds, forest.seed)
     judged = np.unique(part) if folds else [1]
     ellipses = find_ellipses(selections, cleaning)
     if not len(ellipses):
@@ -55,7 +55,7 @@ def _learned(
     return found
 
 
-def _parts(splits: Splits, folds: int, seed: int) -> tuple[list[Selection], np.ndarray]:
+def parts(splits: Splits, folds: int, seed: int) -> tuple[list[Selection], np.ndarray]:
     """What is read, and the part of each entry: 0 learned from and 1 judged, or one of `folds`, in one of which all
     entries of a shower are."""
     if not folds:

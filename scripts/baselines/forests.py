@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+
 from baselines.hillas import Axes, Ellipses, displacement, impact
 
 LOGARITHMIC = ("hillas_intensity", "hillas_length", "hillas_width")
@@ -23,8 +24,8 @@ class Forest:
 
 
 def features(ellipses: Ellipses, axes: Axes) -> np.ndarray:
-    """What forests see of each image f8 [n, features]: its parameters, and of the event where the axes meet, relative to
-    it, and how many images it has. NaN where there is nothing."""
+    """What forests see of each image f8 [n, features]: its parameters, how far it is from the shower's direction, its
+    telescope from the core, and how many images the event has. NaN where there is nothing."""
     of = ellipses.parameters
     columns = [np.log10(of[name]) for name in LOGARITHMIC]
     columns += [np.abs(of[name]) if name == "timing_slope" else of[name] for name in PLAIN if name in of]

@@ -1,5 +1,5 @@
-"""Layers on images of LSTCam: over the neighbours of hexagons, on the axial grid or as IndexedConv gathers them, and over
-squares of the interpolated image."""
+"""Layers on images of LSTCam: over the neighbours of hexagons, on the axial grid or as IndexedConv gathers them, and
+over squares of the interpolated image."""
 
 import argparse
 import sys
