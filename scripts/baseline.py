@@ -17,6 +17,7 @@ inference leaves, without figures: config.yaml, predictions/metrics.json and pre
 
 import argparse
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,6 +52,8 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, float]:
     """One baseline from its arguments to its metrics."""
+    if not find_spec("sklearn"):
+        raise UserError("random forests are scikit-learn's, which is not here: pip install scikit-learn")
     from baselines.events import reconstruct
     from baselines.forests import Forest
     from baselines.hillas import Cleaning
