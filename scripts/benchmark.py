@@ -5,10 +5,12 @@
     python scripts/benchmark.py training [--networks uresnet a21 uresnet3d] [--downsample 1 2 3] [--peer DIR]
     python scripts/benchmark.py scaling --file events.h5 [--ranks 1 2] [--network a21] [--downsample 2]
     python scripts/benchmark.py sparse --file events.h5 [--networks uresnet a21] [--downsample 0 1 2] [--figure PNG]
+    python scripts/benchmark.py cta [--file gamma.dl1.h5] [--peer DIR] [--peer-python PYTHON] [--parts reading]
 
 Each measurement is a process of its own, one after the other; keep the machine otherwise idle. `--peer` is a checkout
 of CosmicTagger, measured beside; its reader needs a Python with larcv and numpy 1.26 (`--peer-python`). Where there is
-an accelerator, `training` and `sparse` measure there with `--device gpu`.
+an accelerator, `training`, `sparse` and `cta` measure there with `--device gpu`. Of `cta`, `--peer` is a folder
+with the package indexedconv, and `--peer-python` are Pythons with ctapipe, or with dl1-data-handler.
 """
 
 import argparse
@@ -48,11 +50,20 @@ def main() -> None:
     sparse.add_argument("--bottlenecks", nargs="+", default=["dense"], help="of the sparse networks: dense, sparse")
     sparse.add_argument("--limit", type=float, default=0.0, help="GiB of a process, by default most of what is free")
     sparse.add_argument("--figure", type=Path, help="PNG of the cost against sites and area, at the first --downsample")
+    cta = commands.add_parser("cta", help="Cherenkov telescopes: reading, convolutions, training, simulation")
+    cta.add_argument("--parts", nargs="+", default=["reading", "convolution", "training", "simulation"])
+    cta.add_argument("--file", type=Path, nargs="+", default=[], help="DL1 files to read, beside simulated events")
+    cta.add_argument("--peer-python", nargs="+", default=[])
+    cta.add_argument("--networks", nargs="+", default=[], help="to train; all of conf/network/cta_*.yaml")
+    cta.add_argument("--minibatch", type=int, default=16, help="entries in a training step")
+    cta.add_argument("--steps", type=int, default=12, help="of training")
+    cta.add_argument("--seconds", type=float, default=1.0, help="that reading, convolutions and simulation go on for")
+    cta.add_argument("--quick", action="store_true", help="see that it works")
     for command in (reading, scaling, sparse):
         command.add_argument("--file", type=Path, required=True)
-    for command in (reading, training):
+    for command in (reading, training, cta):
         command.add_argument("--peer", type=Path)
-    for command in (training, sparse):
+    for command in (training, sparse, cta):
         command.add_argument("--threads", type=int, default=os.cpu_count())
         command.add_argument("--device", default="cpu")
     measurement = commands.add_parser("_measure")
