@@ -34,12 +34,14 @@ def telescope_kinds(spec: IactSpec) -> list[TelescopeKind]:
 class CameraInput(NamedTuple):
     """The images of one kind of telescope. `pixels` float32 [images, 2, pixels]: asinh of the charge in p.e., which is
     linear in the noise and logarithmic above, and the peak's time relative to the image's in 10 ns; 0 where a pixel
-    has none. `event` int64 [images], `row` int64 [images], the telescope's of the spec. `telescope` float32
-    [images, 6]: its position (100 m) from the middle of the array (stereo; mono: from itself) and the unit vector of its
-    pointing. `frame` float32 [images, 2, 3]: unit vectors (north, west, up) towards rising altitude and rising azimuth.
-    `size` float32 [images]: the charge in p.e., of the pixels that cleaning kept where files say which."""
+    has none. `clean` float32 [images, 1, pixels]: 1 for pixels that cleaning kept, 0 for others, and for all where
+    files do not say. `event` int64 [images], `row` int64 [images], the telescope's of the spec. `telescope` float32
+    [images, 6]: its position (100 m) from the middle of the array (stereo) or from itself (mono), and the unit vector
+    of its pointing. `frame` float32 [images, 2, 3]: unit vectors (north, west, up) towards rising altitude and rising
+    azimuth. `size` float32 [images]: the charge in p.e., of the pixels that cleaning kept where files say which."""
 
     pixels: Tensor
+    clean: Tensor
     event: Tensor
     row: Tensor
     telescope: Tensor
@@ -90,8 +92,10 @@ class CameraImages:
         middle = (time * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1e-12)
         pixels = torch.stack([charge.asinh(), (time - middle) * there / TIME_UNIT], 1)
         telescope = torch.cat([self.position[images.telescope], unit_vector(images.pointing)], 1)
-        size = (charge if images.clean is None else charge * images.clean).sum(1)
-        return CameraInput(pixels, images.event, images.telescope, telescope, rising(images.pointing), size)
+        clean = torch.zeros_like(charge) if images.clean is None else images.clean.float()
+        size = (charge if images.clean is None else charge * clean).sum(1)
+        frame = rising(images.pointing)
+        return CameraInput(pixels, clean[:, None], images.event, images.telescope, telescope, frame, size)
 
 
 def unit_vector(direction: Tensor) -> Tensor:

@@ -87,7 +87,9 @@ class CameraEncoder(nn.Module):
     def forward(self, kind: CameraInput) -> tuple[Tensor | CameraMap, Axes | None]:
         """See the class."""
         image = self.to_image(kind.pixels[:, : self.channels])
-        axes = self.axes(image, self.angles, kind.size) if self.axes is not None else None
+        axes = None
+        if self.axes is not None:
+            axes = self.axes(image, self.to_image(kind.clean).values, self.angles, kind.size)
         return self.read(self.layers(image, self.to_image(self.field[None])), kind.telescope), axes
 
 

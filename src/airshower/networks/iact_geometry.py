@@ -14,7 +14,7 @@ from airshower.networks.hexagonal import CameraMap, HexConv2d
 
 LOOKS = 8  # channels that pixels are weighted by
 KERNEL = 5  # pixels across the convolution that makes them
-BRIGHT = 2.0  # weights start as the charge to this power
+DIRT = 4.0  # weights of pixels that cleaning took away start so many e-folds lower
 OF_AXIS = 9  # features of an image in the frame of its axis
 GEOMETRY = 5  # features of an image beside them, relative to where votes agree
 # deg and 100 m, across the axis and along it: how far off votes are before anything is learned
@@ -24,8 +24,8 @@ TINY = 1e-6
 
 
 class Axes(NamedTuple):
-    """The images' centres (deg in the field of view) and unit vectors along and across them [images, n, 2], of n ways to
-    weight pixels; `features` [images, n, OF_AXIS] are the same however an image is turned."""
+    """The images' centres (deg in the field of view) and unit vectors along and across them [images, n, 2], of n ways
+    to weight pixels; `features` [images, n, OF_AXIS] are the same however an image is turned."""
 
     centre: Tensor
     along: Tensor
@@ -34,20 +34,23 @@ class Axes(NamedTuple):
 
 
 class ImageAxes(nn.Module):
-    """The moments of images, by learned weights of pixels, which start as powers of the charge."""
+    """The moments of images, by learned weights of pixels. These start as the charge of the pixels that cleaning kept,
+    as Hillas has them, its square, its third power and so on."""
 
     def __init__(self, channels: int, ways: int, hexagonal: bool):
         super().__init__()
         self.look = HexConv2d(channels, LOOKS, KERNEL, hexagonal=hexagonal)
         self.score = nn.Conv2d(LOOKS, ways, 1)
-        self.power = nn.Parameter(torch.full((ways, 1, 1), BRIGHT))
+        self.power = nn.Parameter(torch.arange(1.0, ways + 1)[:, None, None])
+        self.dirt = nn.Parameter(torch.full((ways, 1, 1), DIRT))
         nn.init.normal_(self.score.weight, std=0.01)
         nn.init.zeros_(self.score.bias)
 
-    def forward(self, image: CameraMap, field: Tensor, size: Tensor) -> Axes:
-        """A map [images, channels, rows, columns] of charge (asinh) and maybe time, where its cells look, deg
-        [2, rows, columns], and the images' sizes [images] in p.e."""
-        score = self.score(self.look(image).values.relu()).float() + self.power * image.values[:, :1].float()
+    def forward(self, image: CameraMap, clean: Tensor, field: Tensor, size: Tensor) -> Axes:
+        """A map [images, channels, rows, columns] of charge (asinh) and maybe time, which cells cleaning kept
+        [images, 1, rows, columns], where they look, deg [2, rows, columns], and the images' sizes [images] in p.e."""
+        score = self.score(self.look(image).values.relu()).float()
+        score = score + self.power * image.values[:, :1].float() + self.dirt * clean
         weight = score.masked_fill(~image.mask, -torch.inf).flatten(2).softmax(2)
         with torch.autocast(weight.device.type, enabled=False):
             return self._moments(weight, image.values[:, 1:].float().flatten(2), field.float().flatten(1), size.float())
@@ -94,8 +97,8 @@ class Geometry(nn.Module):
     def forward(
         self, features: Tensor, axes: Axes, position: Tensor, frame: Tensor, event: Tensor, entries: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """Telescopes' positions [images, 3] in 100 m, `frame` [images, 2, 3] the unit vectors towards rising altitude and
-        rising azimuth -> features [images, channels], none negative, and direction (deg from the pointing) and core
+        """Telescopes' positions [images, 3] in 100 m, `frame` [images, 2, 3] the unit vectors towards rising altitude
+        and rising azimuth -> features [images, channels], none negative, and direction (deg from the pointing) and core
         (100 m to the north and west) [entries, 2]."""
         ways = axes.along.shape[1]
         own = torch.cat([features[:, None].expand(-1, ways, -1), axes.features], 2)
