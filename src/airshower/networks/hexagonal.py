@@ -128,7 +128,7 @@ class CameraBatchNorm(nn.BatchNorm2d):
     def _statistics(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and inverse of the standard deviation [channels], and the inverse of the number of pixels: 0, and
         running statistics, where there are too few. Updates those where there are enough."""
-        values = _wide(values)
+        values = wide(values)
         pixels = mask.sum() * (len(values) if len(mask) == 1 else 1)
         sums = self.total(torch.cat([values.sum((0, 2, 3)), pixels.to(values)[None]]))
         count = sums[-1]
@@ -153,7 +153,7 @@ class CameraGroupNorm(nn.GroupNorm):
 
     def forward(self, x: CameraMap) -> CameraMap:
         """[images, channels, rows, columns] as before."""
-        grouped, mask = _wide(x.values).unflatten(1, (self.num_groups, -1)), x.mask[:, :, None]
+        grouped, mask = wide(x.values).unflatten(1, (self.num_groups, -1)), x.mask[:, :, None]
         axes = (2, 3, 4)
         count = mask.sum(axes, keepdim=True) * grouped.shape[2]
         centred = (grouped - grouped.sum(axes, keepdim=True) / count.clamp_min(1)) * mask
@@ -181,20 +181,20 @@ class _Normalise(torch.autograd.Function):
         ctx.save_for_backward(values, mask, weight, mean, inverse, share)
         ctx.total = total
         scale = weight * inverse
-        y = torch.addcmul((bias - mean * scale)[:, None, None], _wide(values), scale[:, None, None])
+        y = torch.addcmul((bias - mean * scale)[:, None, None], wide(values), scale[:, None, None])
         return y.mul_(mask).to(values.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         values, mask, weight, mean, inverse, share = ctx.saved_tensors
-        wide, gradient = _wide(values), _wide(gradient) * mask
+        x, gradient = wide(values), wide(gradient) * mask
         of_bias = gradient.sum((0, 2, 3))
-        of_weight = ((gradient * wide).sum((0, 2, 3)) - mean * of_bias) * inverse
+        of_weight = ((gradient * x).sum((0, 2, 3)) - mean * of_bias) * inverse
         of_both = ctx.total(torch.stack([of_weight, of_bias])) * share
         # scale * (gradient - of_both[0] * normalised - of_both[1]), written in the values themselves
         scale, slope = weight * inverse, of_both[0] * inverse
-        of_values = gradient.addcmul_(wide, slope[:, None, None], value=-1)
+        of_values = gradient.addcmul_(x, slope[:, None, None], value=-1)
         of_values.add_((mean * slope - of_both[1])[:, None, None]).mul_(scale[:, None, None] * mask)
         return of_values.to(values.dtype), None, of_weight.to(weight.dtype), of_bias.to(weight.dtype), *4 * [None]
 
@@ -217,7 +217,7 @@ def within(radius: int) -> Tensor:
     return ((step[:, None] - step).abs() <= radius).float()
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """Statistics are in float32 at least."""
     return x if x.dtype == torch.float64 else x.float()
 

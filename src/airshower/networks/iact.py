@@ -44,7 +44,9 @@ class IactNetwork(nn.Module):
         self.combine = combination(config, channels, len(spec.telescope_ids))
         hexagonal = all(encoder.hexagonal for encoder in self.encoders)
         self.heads = Heads(config, self.combine.outputs, cells, outputs, hexagonal)
-        self.geometry = Geometry(config.width, config.axes) if config.axes else None
+        self.geometry = Geometry(channels, config.axes) if config.axes else None
+        if self.geometry is not None:
+            self.heads.start_from_zero(Geometry.votes)
 
     def forward(self, array: ArrayInput) -> dict[str, Tensor]:
         """See the class."""
@@ -55,15 +57,14 @@ class IactNetwork(nn.Module):
             torch.cat([getattr(kind, name) for kind in array.kinds])
             for name in ("event", "row", "telescope", "frame", "size")
         )
-        agreed = {}
+        agreed, mask = {}, torch.stack([x.mask for x in maps]).any(0) if self.maps else None
         if self.geometry is not None:
             all_axes = Axes(*(torch.cat(parts) for parts in zip(*axes, strict=True)))
-            features, agreed = self.geometry(features, all_axes, auxiliary[:, :3], frame, event, array.entries)
+            vector = camera_mean(CameraMap(features, mask)) if self.maps else features
+            addition, agreed = self.geometry(vector, all_axes, auxiliary[:, :3], frame, event, array.entries)
+            features = (features + (addition[:, :, None, None] * mask if self.maps else addition)).relu()
         telescopes = Telescopes(features, event, row, auxiliary, size, array.entries)
-        if self.maps:
-            outputs = self.heads(self.combine(telescopes, torch.stack([x.mask for x in maps]).any(0)))
-        else:
-            outputs = self.heads(self.combine(telescopes))
+        outputs = self.heads(self.combine(telescopes, mask)) if self.maps else self.heads(self.combine(telescopes))
         return {name: output + agreed[name] if name in agreed else output for name, output in outputs.items()}
 
 

@@ -10,13 +10,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from airshower.networks.hexagonal import CameraMap, HexConv2d
+from airshower.networks.hexagonal import CameraMap, HexConv2d, wide
 
 LOOKS = 8  # channels that pixels are weighted by
 KERNEL = 5  # pixels across the convolution that makes them
-DIRT = 4.0  # weights of pixels that cleaning took away start so many e-folds lower
+DIRT = 8.0  # weights of pixels that cleaning took away start so many e-folds lower
 OF_AXIS = 9  # features of an image in the frame of its axis
-GEOMETRY = 5  # features of an image beside them, relative to where votes agree
+SEEN = 3  # features of where it is relative to the direction
 # deg and 100 m, across the axis and along it: how far off votes are before anything is learned
 SPREAD = {"direction": (0.15, 1.5), "core": (0.2, 2.0)}
 PRIOR = 0.01  # of direction and core being in the middle, as an inverse square of deg or 100 m
@@ -25,12 +25,14 @@ TINY = 1e-6
 
 class Axes(NamedTuple):
     """The images' centres (deg in the field of view) and unit vectors along and across them [images, n, 2], of n ways
-    to weight pixels; `features` [images, n, OF_AXIS] are the same however an image is turned."""
+    to weight pixels; `features` [images, n, OF_AXIS] are the same however an image is turned, `worth` [images, n] is
+    what ctapipe's HillasReconstructor weights an image by, its size times length / width, in 100 p.e."""
 
     centre: Tensor
     along: Tensor
     across: Tensor
     features: Tensor
+    worth: Tensor
 
 
 class ImageAxes(nn.Module):
@@ -49,11 +51,11 @@ class ImageAxes(nn.Module):
     def forward(self, image: CameraMap, clean: Tensor, field: Tensor, size: Tensor) -> Axes:
         """A map [images, channels, rows, columns] of charge (asinh) and maybe time, which cells cleaning kept
         [images, 1, rows, columns], where they look, deg [2, rows, columns], and the images' sizes [images] in p.e."""
-        score = self.score(self.look(image).values.relu()).float()
-        score = score + self.power * image.values[:, :1].float() + self.dirt * clean
+        score = wide(self.score(self.look(image).values.relu()))
+        score = score + self.power * wide(image.values[:, :1]) + self.dirt * clean
         weight = score.masked_fill(~image.mask, -torch.inf).flatten(2).softmax(2)
         with torch.autocast(weight.device.type, enabled=False):
-            return self._moments(weight, image.values[:, 1:].float().flatten(2), field.float().flatten(1), size.float())
+            return self._moments(weight, wide(image.values[:, 1:]).flatten(2), field.to(weight).flatten(1), wide(size))
 
     def _moments(self, weight: Tensor, time: Tensor, field: Tensor, size: Tensor) -> Axes:
         x, y = field
@@ -81,43 +83,47 @@ class ImageAxes(nn.Module):
             slopes = [torch.zeros_like(length)] * 2
         brightness = size.clamp_min(1.0).log10()[:, None].expand_as(length)
         shape = [length, width, length.log(), width.log(), skewness, *slopes, a, brightness]
-        return Axes(centre, along, across, torch.stack(shape, 2))
+        worth = size.clamp_min(1.0)[:, None] / 100.0 * length / width
+        return Axes(centre, along, across, torch.stack(shape, 2), worth)
 
 
 class Geometry(nn.Module):
     """Votes of all telescopes of an event for direction and core, weighted means of Gaussians: the product of what each
-    says. Features of the images [images, channels] are completed by what they are relative to the outcome."""
+    says. And what the images are relative to the outcome, to be added to their features [images, channels]."""
+
+    votes = ("direction", "core")
 
     def __init__(self, channels: int, ways: int):
         super().__init__()
         inputs = channels + OF_AXIS
-        self.direction, self.core = Vote(inputs, *SPREAD["direction"]), Vote(inputs + 3, *SPREAD["core"])
-        self.complete = nn.Linear(channels + ways * (OF_AXIS + GEOMETRY), channels)
+        self.direction, self.core = Vote(inputs, *SPREAD["direction"]), Vote(inputs + SEEN, *SPREAD["core"])
+        self.complete = nn.Linear(channels + ways * (OF_AXIS + SEEN + 2), channels)
 
     def forward(
         self, features: Tensor, axes: Axes, position: Tensor, frame: Tensor, event: Tensor, entries: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Telescopes' positions [images, 3] in 100 m, `frame` [images, 2, 3] the unit vectors towards rising altitude
-        and rising azimuth -> features [images, channels], none negative, and direction (deg from the pointing) and core
-        (100 m to the north and west) [entries, 2]."""
+        and rising azimuth -> what to add to features, and by name direction (deg from the pointing) and core (100 m to
+        the north and west) [entries, 2]."""
         ways = axes.along.shape[1]
         own = torch.cat([features[:, None].expand(-1, ways, -1), axes.features], 2)
         direction = self.direction(own, axes.centre, axes, event, entries)
         # the image is displaced from the direction as the core is from the telescope
         displaced = axes.centre - direction[event][:, None]
-        seen = torch.stack([(displaced * axis).sum(2) for axis in (axes.along, axes.across)], 2)
-        seen = torch.cat([seen, displaced.norm(dim=2, keepdim=True)], 2)
-        tilted = torch.einsum("nij,nj->ni", frame, position)
+        seen = [(displaced * axis).sum(2) for axis in (axes.along, axes.across)]
+        seen = torch.stack([*seen, displaced.square().sum(2).add(TINY).sqrt()], 2)
+        tilted = (frame * position[:, None]).sum(2)
         place = self.core(torch.cat([own, seen], 2), tilted[:, None].expand(-1, ways, -1), axes, event, entries)
-        impact = (place[event] - tilted).norm(dim=1)[:, None].expand(-1, ways)[..., None]
+        impact = (place[event] - tilted).square().sum(1).add(TINY).sqrt()[:, None, None].expand(-1, ways, 1)
         relative = torch.cat([axes.features, seen, impact, (impact + 0.1).log()], 2).flatten(1)
-        completed = (features + self.complete(torch.cat([features, relative], 1))).relu()
-        return completed, {"direction": direction, "core": _on_the_ground(place, frame, event)}
+        addition = self.complete(torch.cat([features, relative], 1))
+        return addition, {"direction": direction, "core": _on_the_ground(place, frame, event)}
 
 
 class Vote(nn.Module):
     """Where an image says that something is: from a place, so far along its axis and so far across it, each with a
-    weight. The sum of all votes, each in the frame of its own axis, is solved for the place that suits all best."""
+    weight, across in units of the image's worth. The sum of all votes, each in the frame of its own axis, is solved for
+    the place that suits all best."""
 
     def __init__(self, inputs: int, across: float, along: float, width: int = 64):
         super().__init__()
@@ -130,8 +136,9 @@ class Vote(nn.Module):
     def forward(self, own: Tensor, place: Tensor, axes: Axes, event: Tensor, entries: int) -> Tensor:
         """Features [images, n, inputs] and the places [images, n, 2] that votes are relative to -> [entries, 2]."""
         with torch.autocast(own.device.type, enabled=False):
-            said = self.layers(own.float())
-            weight = said[..., 2:].clamp(-8.0, 12.0).exp()
+            said = self.layers(wide(own))
+            along, across = said[..., 2:].clamp(-8.0, 12.0).exp().unbind(2)
+            weight = torch.stack([along, across * axes.worth], 2)
             matrix, vector = 0.0, 0.0
             for index, axis in enumerate((axes.along, axes.across)):
                 outer = axis[..., :, None] * axis[..., None, :] * weight[..., index, None, None]

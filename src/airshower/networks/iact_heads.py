@@ -29,6 +29,14 @@ class Heads(nn.Module):
         own = width if config.head == "dense" else 0
         self.last = nn.ModuleList(_output(inputs, own, channels) for channels in outputs.values())
 
+    def start_from_zero(self, names: tuple[str, ...]) -> None:
+        """Outputs that correct what is known otherwise are zero before anything is learned."""
+        for name, layers in zip(self.names, self.last, strict=True):
+            if name in names:
+                last = layers[-1] if isinstance(layers, nn.Sequential) else layers
+                nn.init.zeros_(last.weight)
+                nn.init.zeros_(last.bias)
+
     def forward(self, x: Tensor | CameraMap) -> dict[str, Tensor]:
         """See the class."""
         x = self.shared(x)
