@@ -14,8 +14,9 @@ from airshower.networks.iact import IactNetwork, IactNetworkConfig
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
-from airshower.tasks.reconstruction import Reconstruction, Sample
+from airshower.tasks.reconstruction import Reconstruction
 from airshower.tasks.shower_metrics import angular_separation
+from airshower.tasks.shower_sample import Sample
 from airshower.tasks.shower_targets import RegressionConfig
 from tests.networks.test_iact import SPEC, images
 from tests.samples import simulated_showers
@@ -156,7 +157,7 @@ def test_what_simulated_events_are_is_learned() -> None:
     for _ in range(150):
         step([events], 0.005, measure=False)
     with torch.no_grad():
-        found = task.physical(sample, task._outputs(network, sample))
+        found = sample.physical(task.targets, task._outputs(network, sample))
     assert (found["type"] == truth["interaction"]).all()
     assert np.abs(np.log10(found["energy"] / truth["energy"])).max() < 0.1
     angle = np.degrees(angular_separation(found["alt"], found["az"], truth["alt"], truth["az"]))

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from airshower.tasks.balance import UncertaintyBalance
-from airshower.tasks.task import LossTerms
+from airshower.tasks.loss_terms import LossTerms
 
 
 def test_balance_settles_where_each_term_is_one() -> None:

@@ -10,8 +10,9 @@ from airshower.data.showers import Showers
 from airshower.data.source import Selection
 from airshower.errors import DataError, UserError
 from airshower.tasks.error_counts import contained, count_errors
-from airshower.tasks.reconstruction import Reconstruction, Sample
+from airshower.tasks.reconstruction import Reconstruction
 from airshower.tasks.shower_metrics import angular_separation
+from airshower.tasks.shower_sample import Sample
 from airshower.tasks.shower_targets import (
     Direction,
     Frame,
@@ -163,7 +164,7 @@ def test_metrics_by_hand() -> None:
     assert metrics["energy/error"] == pytest.approx(float(error.abs().mean()), rel=1e-5)
     relative = np.sort(10 ** error.double().numpy() - 1)
     assert metrics["energy/bias"] + 1 == pytest.approx(relative[1] + 1, rel=0.01)
-    table = made.physical(sample, outputs)
+    table = sample.physical(made.targets, outputs)
     alt, az = sample.showers.direction.double().numpy().T
     angle = np.degrees(angular_separation(alt, az, table["alt"], table["az"]))
     assert metrics["direction/error"] == pytest.approx(angle[gammas].mean(), rel=1e-4)
@@ -193,7 +194,7 @@ def test_predictions_in_physical_units_undo_the_targets() -> None:
     _, sample = example(made)
     outputs = {name: truth for name, (truth, _) in sample.targets.items() if name != "type"}
     outputs["direction"] = tangent_offset(sample.showers.direction, sample.frame.pointing)
-    table = made.physical(sample, {**outputs, "type": torch.zeros(EVENTS, 2)})
+    table = sample.physical(made.targets, {**outputs, "type": torch.zeros(EVENTS, 2)})
     np.testing.assert_allclose(table["energy"], sample.showers.energy, rtol=1e-5)
     np.testing.assert_allclose(table["core_x"], sample.showers.core[:, 0], rtol=1e-5)
     np.testing.assert_allclose(table["alt"], sample.showers.direction[:, 0], atol=1e-6)

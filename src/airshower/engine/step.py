@@ -16,7 +16,8 @@ from airshower.errors import TrainingError
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
-from airshower.tasks.task import LossTerms, Phase, Task
+from airshower.tasks.loss_terms import LossTerms
+from airshower.tasks.task import Phase, Task
 
 
 @dataclass

@@ -1,13 +1,11 @@
 """Weights of loss terms that are learned beside the network."""
 
 import dataclasses
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 
-if TYPE_CHECKING:
-    from airshower.tasks.task import LossTerms
+from airshower.tasks.loss_terms import LossTerms
 
 
 class UncertaintyBalance(nn.Module):
@@ -23,7 +21,7 @@ class UncertaintyBalance(nn.Module):
         self.learning_rate = learning_rate
         self.log_variance = nn.Parameter(torch.zeros(terms))
 
-    def forward(self, terms: "LossTerms") -> "LossTerms":
+    def forward(self, terms: LossTerms) -> LossTerms:
         """The same weights; to each total s_i times its weight is added, so that the s_i add up to themselves over the
         pieces of a step. A term without weight in a step leaves its s_i alone."""
         weight = terms.weight.to(terms.total.dtype)

@@ -15,8 +15,10 @@ from airshower.data.source import Selection, Source
 from airshower.data.telescopes import unit_vector
 from airshower.errors import DataError, UserError
 from airshower.tasks.balance import UncertaintyBalance
+from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.reconstruction_report import ReconstructionReport
 from airshower.tasks.shower_performance import ReportConfig, check_observables
+from airshower.tasks.shower_sample import Sample
 from airshower.tasks.shower_targets import (
     Core,
     Depth,
@@ -28,7 +30,7 @@ from airshower.tasks.shower_targets import (
     tangent_offset,
 )
 from airshower.tasks.shower_type import PrimaryType, TypeConfig
-from airshower.tasks.task import LossTerms, Phase
+from airshower.tasks.task import Phase
 from airshower.writers.figures import Figure
 from airshower.writers.shower_figures import event_images, shower_display
 
@@ -41,18 +43,6 @@ HEADLINE = {
 }
 REGRESSIONS = {"energy": Energy, "direction": Direction, "core": Core, "x_max": Depth}
 LEAST_SHARE = 0.1  # of telescopes that count as triggered in the learning rate
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A batch as the network sees it (`input`) and as it was read, with what its targets are relative to; for each
-    target asked for the truth and the weight of each entry, None for observations."""
-
-    input: Any
-    images: tuple[TelescopeImages, ...]
-    showers: Showers | None
-    frame: Frame
-    targets: dict[str, tuple[Tensor, Tensor]] | None
 
 
 class Reconstruction:
@@ -208,7 +198,7 @@ class Reconstruction:
 
     def display(self, sample: Sample, outputs: dict[str, Tensor], index: int, title: str) -> Figure:
         """The images of an event with its predicted and, where there is truth, true direction."""
-        predicted = self.physical(sample, outputs)
+        predicted = sample.physical(self.targets, outputs)
         text = [f"{name} {column[index]}" for name, column in predicted.items() if name == "type"]
         if "energy" in predicted:
             text.append(f"{predicted['energy'][index]:.3g} TeV")
@@ -223,16 +213,10 @@ class Reconstruction:
         images = event_images(sample.images, index)
         return shower_display(self.spec, images, directions, ": ".join([title, ", ".join(text)]))
 
-    def physical(self, sample: Sample, outputs: dict[str, Tensor]) -> dict[str, Any]:
-        """Predictions in physical units, columns of a table of events."""
-        columns = {}
-        for name, target in self.targets.items():
-            columns |= target.physical(outputs[name], sample.frame)
-        return columns
-
     def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> ReconstructionReport:
         """See `Task.report`."""
-        return ReconstructionReport(self, source, folder, provenance, scores)
+        signal = self.spec.classes[max(self.gamma, 0)]
+        return ReconstructionReport(self.targets, signal, self.config.report, source, folder, provenance, scores)
 
     def _rate_scale(self, totals: Tensor) -> float:
         images, most = totals[-2:].tolist()

@@ -3,7 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,13 +12,11 @@ from torch import Tensor
 from airshower.data.showers import ShowerBatch, Showers
 from airshower.data.source import ShowerSource
 from airshower.tasks import shower_performance as performance
-from airshower.tasks.shower_targets import seen_from, separation, tangent_offset
+from airshower.tasks.shower_sample import Sample
+from airshower.tasks.shower_targets import Target, seen_from, separation, tangent_offset
 from airshower.writers import figures, shower_figures
 from airshower.writers.curves import Curve, curves_figure
 from airshower.writers.tables import write_events, write_metrics
-
-if TYPE_CHECKING:
-    from airshower.tasks.reconstruction import Reconstruction, Sample
 
 Columns = dict[str, np.ndarray]
 LEVELS = {"energy_bias": 0.0, "auc": 0.5}  # what is drawn as a line
@@ -36,22 +34,29 @@ class PackedShowers:
 
 class ReconstructionReport(contextlib.ExitStack):
     """See `tasks.task.Report`. Writes `predictions.dl2.h5` and `events.csv`, and for simulations `metrics.json` and
-    figures. Numbers are all that is kept of an event, about 300 bytes."""
+    figures; `signal` is the class that they are about. Numbers are all that is kept of an event, about 300 bytes."""
 
     def __init__(
-        self, task: "Reconstruction", source: ShowerSource, folder: Path, provenance: dict[str, str], scores: bool
+        self,
+        targets: dict[str, Target],
+        signal: str,
+        config: performance.ReportConfig,
+        source: ShowerSource,
+        folder: Path,
+        provenance: dict[str, str],
+        scores: bool,
     ):
         super().__init__()
-        self.task, self.source, self.folder, self.scores = task, source, folder, scores
+        self.targets, self.signal, self.config = targets, signal, config
+        self.source, self.spec, self.folder, self.scores = source, source.spec, folder, scores
         self.writer = source.prediction_writer(folder / "predictions.dl2.h5", provenance)
-        self.signal = task.spec.classes[max(task.gamma, 0)]
         self.batches: list[Columns] = []
 
     def __enter__(self) -> "ReconstructionReport":
         self.enter_context(self.writer)
         return self
 
-    def pack(self, batch: ShowerBatch, sample: "Sample", outputs: dict[str, Tensor]) -> PackedShowers:
+    def pack(self, batch: ShowerBatch, sample: Sample, outputs: dict[str, Tensor]) -> PackedShowers:
         """Predictions and, with the prefix true_, the truth; TeV, rad, m and p.e., `true_offset` in deg."""
         ids = dict(zip(("obs_id", "event_id", "tel_id"), batch.event_ids.T, strict=True))
         event = torch.cat([images.event for images in sample.images])
@@ -63,7 +68,7 @@ class ReconstructionReport(contextlib.ExitStack):
             "pointing_az": sample.frame.pointing[:, 1],
         }
         columns = {"entry": batch.entries, **ids, **{name: column.cpu().numpy() for name, column in seen.items()}}
-        columns |= self.task.physical(sample, outputs)
+        columns |= sample.physical(self.targets, outputs)
         if sample.showers is not None:
             columns |= self._truth(sample.showers, sample.frame)
         return PackedShowers(columns)
@@ -75,7 +80,7 @@ class ReconstructionReport(contextlib.ExitStack):
         self.batches.append(packed.columns)
         named = ("energy", "alt", "az", "core_x", "core_y")
         predicted = {name: packed.columns[name] for name in named if name in packed.columns}
-        if "type" in self.task.targets:
+        if "type" in self.targets:
             predicted["prediction"] = packed.columns[f"score_{self.signal}"]
         self.writer.append(packed.columns["entry"], predicted)
 
@@ -86,9 +91,9 @@ class ReconstructionReport(contextlib.ExitStack):
         write_events(self.folder / "events.csv", written)
         if not counters:
             return []
-        only_signal = any(target.only_gammas for target in self.task.targets.values())
+        only_signal = any(target.only_gammas for target in self.targets.values())
         errors = performance.event_errors(events, self.signal, only_signal)
-        curves = performance.curves(events, errors, self.task.config.report.observables)
+        curves = performance.curves(events, errors, self.config.observables)
         record: dict[str, Any] = {"events": len(events["entry"]), "metrics": metrics | performance.summary(errors)}
         made = [*self._of_type(events, counters, record), *self._areas(events, record, curves)]
         if "relative_energy" in errors and (matrix := performance.migration(events, errors)):
@@ -101,12 +106,12 @@ class ReconstructionReport(contextlib.ExitStack):
 
     def _of_type(self, events: Columns, counters: dict[str, Tensor], record: dict[str, Any]) -> list[Path]:
         """Figures of the classes, and what is said of them in the record."""
-        if "type" not in self.task.targets:
+        if "type" not in self.targets:
             return []
-        names, score = self.task.spec.classes, events[f"score_{self.signal}"]
+        names, score = self.spec.classes, events[f"score_{self.signal}"]
         counts = counters["type_confusion"].cpu().numpy()
         record |= {"classes": list(names), "confusion": counts.tolist()}
-        record["gamma_cut"] = performance.gamma_cut(events, self.signal, self.task.config.report.gamma_efficiency)
+        record["gamma_cut"] = performance.gamma_cut(events, self.signal, self.config.gamma_efficiency)
         by_class = {name: score[events["true_type"] == name] for name in names}
         drawn = {"confusion": figures.confusion_figure(counts, names, "events")}
         drawn["scores"] = shower_figures.score_distributions(by_class, self.signal)
@@ -119,7 +124,7 @@ class ReconstructionReport(contextlib.ExitStack):
 
     def _areas(self, events: Columns, record: dict[str, Any], curves: list[Curve]) -> list[Path]:
         """The effective area, where files say what was simulated; its curves are added to the others."""
-        signal = self.task.spec.classes.index(self.signal)
+        signal = self.spec.classes.index(self.signal)
         thrown = [run for run in self.source.thrown() if run.primary == signal]
         every = self.source.truth(np.arange(len(self.source)), ("interaction",))["interaction"] == self.signal
         share = float((events["true_type"] == self.signal).sum() / max(every.sum(), 1))
@@ -133,7 +138,7 @@ class ReconstructionReport(contextlib.ExitStack):
     def _curves(self, curves: list[Curve]) -> list[Path]:
         made = []
         for name in performance.MERITS:
-            panels = [{self.task.spec.mode: curve} for curve in curves if curve.name == name]
+            panels = [{self.spec.mode: curve} for curve in curves if curve.name == name]
             if panels:
                 made.append(self._save(name, curves_figure(panels, level=LEVELS.get(name))))
         return made
@@ -144,13 +149,13 @@ class ReconstructionReport(contextlib.ExitStack):
         if "energy" in events:
             factor = np.abs(np.log10(events["energy"] / events["true_energy"]))
             kinds["energy"] = np.where(np.isfinite(errors["relative_energy"]), factor, np.nan)
-        if "type" in self.task.targets:
-            own = [events[f"score_{name}"] * (events["true_type"] == name) for name in self.task.spec.classes]
+        if "type" in self.targets:
+            own = [events[f"score_{name}"] * (events["true_type"] == name) for name in self.spec.classes]
             kinds["type"] = np.where(events["true_type"] == "other", np.nan, 1 - sum(own))
         made = []
         for kind, error in kinds.items():
             if error is not None:
-                order = np.argsort(-np.nan_to_num(error, nan=-1.0), kind="stable")[: self.task.config.report.worst]
+                order = np.argsort(-np.nan_to_num(error, nan=-1.0), kind="stable")[: self.config.worst]
                 for place, row in enumerate(order[np.isfinite(error[order])]):
                     event = {name: column[row] for name, column in events.items()}
                     made.append(self._save(f"worst_{kind}_{place + 1}", self._display(event, f"worst {kind}")))
@@ -171,10 +176,10 @@ class ReconstructionReport(contextlib.ExitStack):
         text = f"predicted {', '.join(said)}; {text}" if said else text
         images = shower_figures.event_images(batch.images, 0)
         title = f"{title}: event {event['event_id']} of observation {event['obs_id']}\n{text}"
-        return shower_figures.shower_display(self.task.spec, images, directions, title)
+        return shower_figures.shower_display(self.spec, images, directions, title)
 
     def _truth(self, showers: Showers, frame: Any) -> Columns:
-        names = np.array([*self.task.spec.classes, "other"])
+        names = np.array([*self.spec.classes, "other"])
         seen = seen_from(frame.pointing, showers.direction)
         found = {
             "energy": showers.energy, "alt": showers.direction[:, 0], "az": showers.direction[:, 1],

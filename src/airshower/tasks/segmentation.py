@@ -17,9 +17,10 @@ from airshower.data.source import ImageSpec, Selection, WireSource
 from airshower.errors import DataError
 from airshower.tasks.event_class import EventClass, EventClassConfig
 from airshower.tasks.head import Head, missing_truth
+from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.segmentation_metrics import count_images, named_metrics
 from airshower.tasks.segmentation_report import SegmentationReport
-from airshower.tasks.task import LossTerms, Phase
+from airshower.tasks.task import Phase
 from airshower.tasks.vertex import Vertex, VertexConfig
 from airshower.writers.figures import Figure, event_display
 

@@ -12,16 +12,8 @@ from torch import Tensor, nn
 from airshower.data.batch import EventBatch
 from airshower.data.source import Selection, Source
 from airshower.tasks.balance import UncertaintyBalance
+from airshower.tasks.loss_terms import LossTerms
 from airshower.writers.figures import Figure
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """The loss is the sum over terms of `total` / `weight`; both [terms], kept apart because the weight must be summed
-    over ranks and micro-batches before the division. `weight` carries no gradient."""
-
-    total: Tensor
-    weight: Tensor
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ nothing was predicted it holds NaN and is not valid.
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import h5py
 import numpy as np
@@ -19,8 +19,7 @@ from airshower.detectors.cta.image_file import ImageFile
 from airshower.detectors.cta.pytables import append_table, make_group
 from airshower.detectors.cta.tables_file import TablesFile
 
-if TYPE_CHECKING:
-    from airshower.detectors.cta.source import IactImages
+ImagesOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 PREDICTED = {"classification": ("prediction",), "energy": ("energy",), "geometry": ("alt", "az", "core_x", "core_y")}
 """What a group of DL2 tables is made of; valid where all that is predicted of it is there."""
@@ -34,20 +33,23 @@ COPIED = (
 
 
 class ShowerPredictionWriter(contextlib.ExitStack):
-    """Writes the predictions for a source's entries, at the end.
+    """Writes the predictions for entries of `files`, at the end; `images_of` gives the rows among entries, of files and
+    of a file's index of the images of entries; in mono an entry is an image.
 
     Into one file, unless its DL1 files repeat an observation or differ in telescopes or data model, so that ctapipe
     would not merge them: then also into `predictions_2.dl2.h5` and so on. Of files in other formats there is none:
     they lack what ctapipe needs beside predictions.
     """
 
-    def __init__(self, path: Path, source: "IactImages", provenance: Mapping[str, str]):
+    def __init__(
+        self, path: Path, files: Sequence[ImageFile], mode: str, images_of: ImagesOf, provenance: Mapping[str, str]
+    ):
         super().__init__()
-        self.source, self.predicted = source, [_Predicted(file, source.spec.mode) for file in source.files]
+        self.images_of, self.predicted = images_of, [_Predicted(file, mode) for file in files]
         stem, end = path.name.split(".", 1)
         self.paths = []
         self.groups = []
-        for number, group in enumerate(_groups(source.files)):
+        for number, group in enumerate(_groups(files)):
             self.paths.append(path.with_name(f"{stem}_{number + 1}.{end}") if number else path)
             self.groups.append([self.predicted[place] for place in group])
         self.provenance = {f"airshower_{name}": value for name, value in provenance.items()}
@@ -61,7 +63,7 @@ class ShowerPredictionWriter(contextlib.ExitStack):
         """Add the predictions for some entries: of `prediction` (0 to 1), `energy` (TeV), `alt`, `az` (rad), `core_x`,
         `core_y` (m) those that there are, f8 [entries] each."""
         values = {name: np.degrees(column) if name in ANGLES else column for name, column in columns.items()}
-        row, file, image = self.source.images_of(entries)
+        row, file, image = self.images_of(entries)
         for place in np.unique(file):
             chosen = file == place
             self.predicted[place].set(image[chosen], {name: column[row[chosen]] for name, column in values.items()})

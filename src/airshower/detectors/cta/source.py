@@ -98,7 +98,7 @@ class IactImages:
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> ShowerPredictionWriter:
         """Writes predictions for these entries as DL2."""
-        return ShowerPredictionWriter(path, self, provenance)
+        return ShowerPredictionWriter(path, self.files, self.config.mode, self.images_of, provenance)
 
     def images_of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The images of entries: rows among `entries`, of `files`, and of that file's index, int64 [images] each."""

@@ -1,73 +1,28 @@
-"""Files of tables as ctapipe's, written to a temporary name until they are whole."""
+"""Files of tables as ctapipe's."""
 
-import contextlib
 import datetime
-import os
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
 import airshower
 from airshower.detectors.cta import dl1_columns as dl1
 from airshower.detectors.cta.dl1_columns import Column
 from airshower.detectors.cta.pytables import Table, set_attributes
-from airshower.detectors.lartpc.larcv_writer import OutputFile
-from airshower.errors import DataError, UserError
-from airshower.runtime import folders
+from airshower.runtime.hdf5_output import Hdf5Output
 
 
-class TablesFile:
-    """A file that is written to a temporary name, which becomes `path` when all is on disk; `provenance` becomes
-    attributes of it, `shapes` are those of columns that are arrays, in whatever table.
-
-    Use as a context manager: it calls `_finish` at the end. After an exception nothing is left and an existing file
-    stays as it was. Raises `UserError` if the file can't be made and `DataError` if it can't be written to its end.
-    """
+class TablesFile(Hdf5Output):
+    """See `Hdf5Output`; `provenance` becomes attributes of the file, `shapes` are those of columns that are arrays, in
+    whatever table."""
 
     def __init__(self, path: str | Path, provenance: Mapping[str, str] | None = None, **shapes: tuple[int, ...]):
-        self.path, self.provenance, self.shapes = Path(path), dict(provenance or {}), shapes
-        self.partial = folders.partial(self.path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.output = OutputFile(self.partial)
-        except OSError as error:
-            raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
-        self.file = h5py.File(self.output, "w")
+        super().__init__(path)
+        self.provenance, self.shapes = dict(provenance or {}), shapes
         self.tables: dict[str, Table] = {}
-
-    def __enter__(self) -> "TablesFile":
-        return self
-
-    def __exit__(self, kind: type | None, *_: Any) -> None:
-        try:
-            if kind is None:
-                with self._writing():
-                    self._finish()
-                    self.file.close()
-                    self.output.close()
-                    self.output.check()
-                    os.replace(self.partial, self.path)
-        finally:
-            with contextlib.suppress(OSError, RuntimeError):
-                self.file.close()
-            self.output.close()
-            self.partial.unlink(missing_ok=True)
-
-    def _finish(self) -> None:
-        """Write what is known at the end."""
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-            self.output.check()
-        except (OSError, RuntimeError) as error:
-            reason = self.output.error or error
-            raise DataError(f"{self.path}: can't be written ({getattr(reason, 'strerror', None) or reason})") from None
 
     def _add(self, path: str, columns: tuple[Column, ...], rows: Any, **shapes: tuple[int, ...]) -> None:
         """Rows (tuples, or an array) to a table, which is made if it isn't there."""
