@@ -110,8 +110,7 @@ def test_a_baseline_leaves_what_inference_leaves(baseline, folds: int) -> None:
     assert record["metrics"]["core_resolution"] < 50
     for curve in record["curves"]:
         assert len(curve["edges"]) - 1 == len(curve["value"]) == len(curve["error"]) == len(curve["events"])
-        assert curve["against"] == "true_energy"
-    names = {"angular_resolution", "energy_resolution", "energy_bias", "core_resolution"}
+    names = {"angular_resolution", "energy_resolution", "energy_bias", "core_resolution", "auc"}
     assert {curve["name"] for curve in record["curves"]} == names
 
 
