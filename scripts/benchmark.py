@@ -6,10 +6,12 @@
     python scripts/benchmark.py scaling --file events.h5 [--ranks 1 2] [--network a21] [--downsample 2]
     python scripts/benchmark.py sparse --file events.h5 [--networks uresnet a21] [--downsample 0 1 2] [--figure PNG]
     python scripts/benchmark.py xcdf --file events.xcd [--repeat 10]
+    python scripts/benchmark.py cta [--file gamma.dl1.h5] [--peer DIR] [--peer-python PYTHON] [--parts reading]
 
 Each measurement is a process of its own, one after the other; keep the machine otherwise idle. `--peer` is a checkout
 of CosmicTagger, measured beside; its reader needs a Python with larcv and numpy 1.26 (`--peer-python`). Where there is
-an accelerator, `training` and `sparse` measure there with `--device gpu`.
+an accelerator, `training`, `sparse` and `cta` measure there with `--device gpu`. Of `cta`, `--peer` is a folder
+with the package indexedconv, and `--peer-python` are Pythons with ctapipe, or with dl1-data-handler.
 """
 
 import argparse
@@ -55,11 +57,20 @@ def main() -> None:
     xcdf.add_argument("--columns", nargs="+", default=[], help="what is read beside all; by default five of HAWC's")
     xcdf.add_argument("--repeat", type=int, default=1, help="so many copies of the file one after the other")
     xcdf.add_argument("--minibatch", type=int, default=64, help="events at once in random access")
+    cta = commands.add_parser("cta", help="Cherenkov telescopes: reading, convolutions, training, simulation")
+    cta.add_argument("--parts", nargs="+", default=["reading", "convolution", "training", "simulation"])
+    cta.add_argument("--file", type=Path, nargs="+", default=[], help="DL1 files to read, beside simulated events")
+    cta.add_argument("--peer-python", nargs="+", default=[])
+    cta.add_argument("--networks", nargs="+", default=[], help="to train; all of conf/network/cta_*.yaml")
+    cta.add_argument("--minibatch", type=int, default=16, help="entries in a training step")
+    cta.add_argument("--steps", type=int, default=12, help="of training")
+    cta.add_argument("--seconds", type=float, default=1.0, help="that reading, convolutions and simulation go on for")
+    cta.add_argument("--quick", action="store_true", help="see that it works")
     for command in (reading, scaling, sparse, xcdf):
         command.add_argument("--file", type=Path, required=True)
-    for command in (reading, training):
+    for command in (reading, training, cta):
         command.add_argument("--peer", type=Path)
-    for command in (training, sparse):
+    for command in (training, sparse, cta):
         command.add_argument("--threads", type=int, default=os.cpu_count())
         command.add_argument("--device", default="cpu")
     measurement = commands.add_parser("_measure")

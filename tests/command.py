@@ -37,6 +37,7 @@ TINY_SHOWERS = (
     "data.simulation.msts=2",
     "data.simulation.energy_min=0.5",
     "network.filters=[4,6]",
+    "network.blocks=[1,1]",
     "network.width=8",
     "network.head_width=4",
     *TINY[-5:],

@@ -2,6 +2,9 @@
 
 from pathlib import Path
 
+from airshower.data.source import Selection
+from airshower.detectors.cta.simulated import SimulatedCta
+from airshower.detectors.cta.simulation import SimulationConfig as ShowerConfig
 from airshower.detectors.lartpc.simulated import SimulatedLartpc
 from airshower.detectors.lartpc.simulation import SimulationConfig
 
@@ -10,3 +13,10 @@ def simulated(events: int, seed: int = 2) -> Path:
     """So many events of 128 x 96 pixels; another seed, other events."""
     config = SimulatedLartpc.Config(events=events, simulation=SimulationConfig(image_size=[128, 96], cosmic_rate=4.0))
     return SimulatedLartpc(config, seed=0).file("sample", events, seed=seed)
+
+
+def simulated_showers() -> Selection:
+    """Ten events, gammas and protons, of two telescopes of each kind."""
+    simulation = ShowerConfig(lsts=2, msts=2, energy_min=1.0)
+    config = SimulatedCta.Config(events=10, validation_events=1, mode="stereo", simulation=simulation)
+    return SimulatedCta(config, seed=0).open().train

@@ -109,6 +109,7 @@ def two(place: Path, one: Path) -> Together:
         statistics=("statistics",),
         epochs_7_3_1=("epochs", 7, 3, 1),
         gradients_fsdp=("gradients", "fsdp"),
+        showers_fsdp=("shower_gradients", "fsdp"),
         same_files=job(*FROM_FILE, [f"data.file={events}", f"data.file={copy}"], f"output_dir={place / 'same_files'}"),
         files=job(*FROM_FILE, [f"data.file={events}", f"data.file={other}"], f"output_dir={place / 'files'}"),
         seeds=job(
@@ -140,6 +141,7 @@ def three(place: Path, one: Path, two: Together, stopped: Outcome) -> Together:
         epochs_10_4_2=("epochs", 10, 4, 2),
         epochs_5_2_1=("epochs", 5, 2, 1),
         gradients_ddp=("gradients", "ddp"),
+        showers_ddp=("shower_gradients", "ddp"),
     )
 
 
@@ -153,6 +155,14 @@ def test_gradients_do_not_depend_on_ranks_and_cuts(two: Together, three: Togethe
     for ranks, mode, cases in ((two, "fsdp", 9), (three, "ddp", 30)):
         for differences in ranks.results(f"gradients_{mode}"):
             assert len(differences) == cases
+            assert max(differences.values()) < 1e-12, differences
+
+
+def test_gradients_of_showers_do_not_depend_on_ranks_and_cuts(two: Together, three: Together) -> None:
+    """Those of the learned balance neither; synchronised batch normalization has the statistics of one rank."""
+    for ranks, mode in ((two, "fsdp"), (three, "ddp")):
+        for differences in ranks.results(f"showers_{mode}"):
+            assert len(differences) == 5
             assert max(differences.values()) < 1e-12, differences
 
 

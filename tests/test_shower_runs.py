@@ -10,10 +10,11 @@ import torch
 
 from airshower.detectors.cta.simulated import SimulatedCta
 from airshower.engine import checkpoint
+from airshower.main import conf_folder
 from airshower.writers.scalars import read_table
 from tests.command import TINY_SHOWERS, Outcome, airshower
 
-NETWORKS = ("cta_mono_resnet", "cta_stereo_hex")
+NETWORKS = [path.stem for path in sorted(conf_folder().glob("network/cta_*.yaml"))]
 
 
 def command(mode: str, network: str, folder: Path, *more: str) -> Outcome:
@@ -30,15 +31,23 @@ def newest(folder: Path) -> dict:
 def test_a_run_trains_resumes_and_predicts(tmp_path: Path, network: str) -> None:
     """A resumed run is bit-identical; inference leaves a table, metrics and figures, a row an entry."""
     options = ("mode.checkpoint_iteration=2", "mode.optimizer.schedule.name=constant", "mode.no_summary_images=true")
-    options += ("mode.validation_iteration=2", "mode.optimizer.gradient_accumulation=2")
+    options += ("mode.validation_iteration=2", "mode.optimizer.gradient_accumulation=2", "task.balance=uncertainty")
+    options += ("task.type.class_weights=balanced", f"task.scale_learning_rate={'stereo' in network}".lower())
     command("train", network, tmp_path / "whole", *options, "run.iterations=4")
     for iterations in (2, 4):
         command("train", network, tmp_path / "run", *options, f"run.iterations={iterations}")
     one, other = newest(tmp_path / "run"), newest(tmp_path / "whole")
     assert one["step"] == other["step"] == 4
     assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
+    (balance,), (uninterrupted,) = one["balances"], other["balances"]
+    assert torch.equal(balance["weights"]["log_variance"], uninterrupted["weights"]["log_variance"])
+    assert balance["weights"]["log_variance"].all()
+    assert not any("log_variance" in name for name in one["model"])
     tables = [read_table(tmp_path / run / "metrics" / "train.csv") for run in ("run", "whole")]
-    assert [row["loss"] for row in tables[0]] == [row["loss"] for row in tables[1]]
+    for column in ("loss", "balance/energy", "learning_rate"):
+        assert [row[column] for row in tables[0]] == [row[column] for row in tables[1]]
+    rates = {row["learning_rate"] for row in tables[0]}
+    assert max(rates) > 1.01e-3 if "stereo" in network else rates == {1e-3}
     command("inference", network, tmp_path / "run", "mode.displays=1")
     folder = tmp_path / "run" / "predictions"
     with open(folder / "events.csv") as handle:
@@ -48,7 +57,10 @@ def test_a_run_trains_resumes_and_predicts(tmp_path: Path, network: str) -> None
     assert sum(map(sum, record["confusion"])) == len(rows)
     assert all(float(row["score_gamma"]) + float(row["score_proton"]) == pytest.approx(1, abs=1e-6) for row in rows)
     assert all(0 <= float(row["az"]) < 2 * np.pi and abs(float(row["alt"])) <= np.pi / 2 for row in rows)
-    assert {path.stem for path in (folder / "figures").iterdir()} >= {"confusion", "scores", "event_0"}
+    expected = {"confusion", "scores", "event_0", "effective_area", "migration", "worst_direction_1", "worst_type_2"}
+    assert {path.stem for path in (folder / "figures").iterdir()} >= expected
+    assert {"angular_resolution", "effective_area"} <= {curve["name"] for curve in record["curves"]}
+    assert (folder / "predictions.dl2.h5").exists()
 
 
 def test_iotest_of_telescopes(tmp_path: Path) -> None:

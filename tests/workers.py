@@ -30,6 +30,7 @@ from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
 from airshower.tasks.segmentation import Segmentation
 from tests.command import airshower
+from tests.engine import test_shower_step as showers
 from tests.engine.test_step import SPEC, DoubleTask, batch
 
 CPU = torch.device("cpu")
@@ -167,10 +168,39 @@ def step_gradients(
     return torch.cat([whole(p.grad).flatten() for p in network.parameters()])
 
 
+def shower_gradients(mode: str) -> dict[str, float]:
+    """As `gradients`, of all targets of showers with a learned balance; two ranks and more see no gamma, or nothing, in
+    some micro-batches. With `sync_batch` running statistics are compared, too."""
+    here = connect()
+    cases = [("group", [showers.ENTRIES[:3], showers.ENTRIES[3:]]), ("sync_batch", [showers.ENTRIES])]
+    differences = {}
+    for normalization, cut in cases:
+        alone = "batch" if normalization == "sync_batch" else normalization
+        expected = shower_step(alone, [showers.ENTRIES], Ranks(), mode)
+        pieces = [np.array_split(minibatch, here.size)[here.rank].tolist() for minibatch in cut]
+        for name, found in shower_step(normalization, pieces, here, mode).items():
+            if normalization == "sync_batch" or name != "statistics":
+                difference = (found - expected[name]).norm() / expected[name].norm()
+                differences[f"{normalization} {name}"] = float(difference)
+    here.close()
+    return differences
+
+
+def shower_step(normalization: str, cut: list[list[int]], here: Ranks, mode: str) -> dict[str, torch.Tensor]:
+    torch.manual_seed(here.rank if here.size > 1 else 0)
+    step = showers.make(normalization, here, mode, balance="uncertainty", only_gammas=True)
+    step([showers.batch(entries) for entries in cut], 0.1, measure=False)
+    *network, balance = (whole(gradient).flatten() for gradient in showers.gradients(step))
+    buffers = [buffer.double().flatten() for buffer in step.phases[0].phase.module.buffers()]
+    return {"network": torch.cat(network), "balance": balance, "statistics": torch.cat(buffers)}
+
+
 def statistics() -> None:
     """Running statistics after a step are the mean over ranks, weighted by events; an empty rank has no say."""
     here = connect()
     module = torch.nn.BatchNorm2d(1)
+    mask = torch.ones(1, 1, 2, 3, dtype=torch.bool)  # as cameras have it, here of rank 0
+    module.register_buffer("mask", (mask * here.master).to(memory_format=torch.channels_last))
     parallel = ParallelModule(module, here, "ddp")
     with torch.no_grad():
         module.running_mean.fill_(float(here.rank))
@@ -178,6 +208,7 @@ def statistics() -> None:
     weights = np.arange(here.size)
     expected = (weights * np.arange(here.size)).sum() / weights.sum()
     assert abs(float(module.running_mean) - expected) < 1e-6
+    assert module.mask.all()
     here.close()
 
 

@@ -8,6 +8,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,6 +40,15 @@ def measure(function: Callable, what: dict, python: str = sys.executable) -> dic
         said = done.stderr.strip() or f"exit code {done.returncode}"
         raise SystemExit(f"{what}: {said.splitlines()[-1]}")
     return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def timed(fetch: Callable[[], int], seconds: float) -> dict[str, float]:
+    """Calls `fetch`, which says how many things it made, for so long; things per CPU second and per second."""
+    fetch()
+    made, wall, cpu = 0, time.perf_counter(), time.process_time()
+    while not made or time.perf_counter() - wall < seconds:
+        made += fetch()
+    return {"cpu": made / (time.process_time() - cpu), "wall": made / (time.perf_counter() - wall)}
 
 
 def repeat_events(source: Path, path: Path, events: int) -> Path:

@@ -6,102 +6,106 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.config.schema import FrameworkConfig
-from airshower.data.showers import IactSpec, TelescopeImages
 from airshower.data.telescopes import CameraImages, telescope_kinds, unit_vector
-from airshower.detectors.cta.camera import CameraGeometry
 from airshower.errors import UserError
-from airshower.networks.iact import Combine, IactNetwork, IactNetworkConfig, event_softmax, field_angles
-
-OUTPUTS = {"type": 2, "energy": 1, "direction": 2}
-
-
-def camera(name: str, rings: int) -> CameraGeometry:
-    """A hexagon of hexagons, 5 cm apart."""
-    row, column = np.array(
-        [(r, c) for r in range(-rings, rings + 1) for c in range(-rings, rings + 1) if abs(r - c) <= rings]
-    ).T
-    x, y = 0.05 * (column - row / 2), 0.05 * np.sqrt(3) / 2 * row
-    return CameraGeometry(name, x, y, np.full(len(x), 0.002), "hexagon")
-
-
-SPEC = IactSpec(
-    "stereo",
-    (camera("A", 3), camera("B", 2)),
-    np.arange(1, 6),
-    ("LST", "LST", "MST", "MST", "SST"),
-    np.arange(15.0).reshape(5, 3) * 20,
-    np.array([28.0, 28.0, 16.0, 16.0, 2.0]),
-    np.array([0, 0, 0, 0, 1]),  # two kinds of telescope have camera A
-    ("gamma", "proton"),
+from airshower.networks.iact import field_angles
+from tests.networks.iact_array import (
+    BLOCKS,
+    COMBINATIONS,
+    OUTPUTS,
+    SPEC,
+    assert_close,
+    camera,
+    images,
+    network,
+    run,
 )
 
-
-def images(kind: int, rows: list[tuple[int, int]], seed: int = 0) -> TelescopeImages:
-    """Random images of (event, telescope); the same for the same telescope of the same seed."""
-    pixels = len(SPEC.cameras[kind].x)
-    made = [np.random.default_rng([seed, telescope]).normal(3, 5, (2, pixels)) for _, telescope in rows]
-    charge, time = np.array(made, np.float32).reshape(-1, 2, pixels).transpose(1, 0, 2)
-    event, telescope = np.array(rows, np.int64).reshape(-1, 2).T
-    pointing = np.tile(np.float32([1.2, 0.3]), (len(rows), 1))
-    arrays = (torch.from_numpy(array.copy()) for array in (charge, time, event, telescope, pointing))
-    charge, time, event, telescope, pointing = arrays
-    return TelescopeImages(charge, time, None, event, telescope, pointing)
+each_combination = pytest.mark.parametrize("combine", COMBINATIONS.values(), ids=COMBINATIONS)
+each_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
+FULL = [(0, 0), (0, 1), (0, 2), (0, 3)]
 
 
-def network(**config: object) -> IactNetwork:
-    torch.manual_seed(0)
-    options = {"filters": [4, 6], "width": 8, "head_width": 4, "normalization": "group", **config}
-    return IactNetwork(IactNetworkConfig(**options), SPEC, OUTPUTS, FrameworkConfig())
-
-
-def run(net: IactNetwork, a: TelescopeImages, b: TelescopeImages, entries: int) -> dict[str, torch.Tensor]:
-    return net(CameraImages(SPEC)((a, b), entries))
-
-
-def assert_close(one: dict, other: dict, rows: slice = slice(None)) -> None:
-    for name, output in one.items():
-        torch.testing.assert_close(output, other[name][rows], rtol=1e-5, atol=1e-6)
-
-
-@pytest.mark.parametrize("combine", ["attention", "mean", "max"])
-@pytest.mark.parametrize("normalization", ["group", "none"])
-def test_telescopes_are_a_set(combine: str, normalization: str) -> None:
-    net = network(combine=combine, normalization=normalization)
-    b = images(1, [(0, 4)])
-    one = run(net, images(0, [(0, 0), (0, 1), (0, 2), (0, 3)]), b, 1)
-    other = run(net, images(0, [(0, 3), (0, 1), (0, 2), (0, 0)]), b, 1)
+@each_combination
+def test_order_of_the_images_does_not_matter(combine: dict) -> None:
+    net, b = network(**combine), images(1, [(0, 4)])
+    one = run(net, images(0, FULL), b, entries=1)
+    other = run(net, images(0, [FULL[row] for row in (3, 1, 2, 0)]), b, entries=1)
     assert {name: tuple(output.shape) for name, output in one.items()} == {
         name: (1, channels) for name, channels in OUTPUTS.items()
     }
     assert_close(one, other)
-    fewer = run(net, images(0, [(0, 0), (0, 1), (0, 2)]), b, 1)
+    fewer = run(net, images(0, FULL[:3]), b, entries=1)
     assert not torch.allclose(one["energy"], fewer["energy"])
 
 
-@pytest.mark.parametrize("combine", ["attention", "mean", "max"])
-def test_events_do_not_see_each_other(combine: str) -> None:
-    net = network(combine=combine)
-    both = run(net, images(0, [(0, 0), (0, 3), (1, 1)]), images(1, [(1, 4)]), 2)
-    assert_close(run(net, images(0, [(0, 0), (0, 3)]), images(1, []), 1), both, slice(0, 1))
-    assert_close(run(net, images(0, [(0, 1)]), images(1, [(0, 4)]), 1), both, slice(1, 2))
+@each_combination
+def test_events_do_not_see_each_other(combine: dict) -> None:
+    """Nor what is in the places of telescopes that have no image: each event alone has other ones."""
+    net = network(**combine)
+    both = run(net, images(0, [(0, 0), (0, 3), (1, 1)]), images(1, [(1, 4)]), entries=2)
+    assert_close(run(net, images(0, [(0, 0), (0, 3)]), images(1, []), entries=1), both, slice(0, 1))
+    assert_close(run(net, images(0, [(0, 1)]), images(1, [(0, 4)]), entries=1), both, slice(1, 2))
 
 
-def test_running_statistics_do_not_depend_on_the_batch() -> None:
-    net = network(normalization="batch")
+@each_block
+def test_statistics_are_over_images_that_are_there(block: dict) -> None:
+    """Four images as one event or as four, whose other places are empty."""
+    one, other = network(normalization="batch", **block), network(normalization="batch", **block)
+    run(one, images(0, FULL), images(1, []), entries=1)
+    run(other, images(0, [(row, row) for row in range(4)]), images(1, []), entries=4)
+    assert len(one.state_dict()) > 20
+    torch.testing.assert_close(one.encoders.state_dict(), other.encoders.state_dict())
+
+
+@each_combination
+def test_running_statistics_do_not_depend_on_the_batch(combine: dict) -> None:
+    net = network(**{**combine, "normalization": "batch"})
     a, b = images(0, [(0, 0), (0, 3), (1, 1)]), images(1, [(1, 4)])
-    run(net, a, b, 2)
+    run(net, a, b, entries=2)
     net.eval()
-    both = run(net, a, b, 2)
-    assert_close(run(net, images(0, [(0, 0), (0, 3)]), images(1, []), 1), both, slice(0, 1))
+    both = run(net, a, b, entries=2)
+    assert_close(run(net, images(0, [(0, 0), (0, 3)]), images(1, []), entries=1), both, slice(0, 1))
+
+
+def test_weights_are_shared_by_telescopes_of_a_type() -> None:
+    """The same image at the same place is the same, whichever telescope of the type saw it, and not of another type."""
+    spec = replace(SPEC, position=np.zeros((5, 3)))
+    net, image = network(spec, combine="mean"), images(0, [(0, 0)])
+    first, second, third = (
+        run(net, replace(image, telescope=torch.tensor([telescope])), images(1, []), entries=1, spec=spec)
+        for telescope in (0, 1, 2)
+    )
+    assert_close(first, second)
+    assert not torch.allclose(first["energy"], third["energy"])
+    more = replace(
+        spec,
+        telescope_ids=np.arange(1, 7),
+        telescope_types=(*spec.telescope_types, "LST"),
+        position=np.zeros((6, 3)),
+        focal_length=np.append(spec.focal_length, 28.0),
+        camera=np.append(spec.camera, 0),
+    )
+    assert [p.shape for p in network(more, combine="mean").parameters()] == [p.shape for p in net.parameters()]
 
 
 @pytest.mark.parametrize("normalization", ["batch", "group", "none"])
-@pytest.mark.parametrize("combine", ["attention", "mean", "max"])
+@each_combination
 @pytest.mark.parametrize("rows", [[(0, 0), (1, 1)], []], ids=["one kind", "empty"])
-def test_every_weight_has_a_gradient(normalization: str, combine: str, rows: list) -> None:
-    net = network(normalization=normalization, combine=combine)
-    outputs = run(net, images(0, rows), images(1, []), len(rows))
+def test_every_weight_has_a_gradient(normalization: str, combine: dict, rows: list) -> None:
+    check_gradients(rows, normalization=normalization, **combine)
+
+
+@each_block
+@pytest.mark.parametrize("rows", [[(0, 0), (1, 1)], []], ids=["one kind", "empty"])
+def test_every_weight_of_a_block_has_a_gradient(block: dict, rows: list) -> None:
+    check_gradients(rows, normalization="batch", **block)
+
+
+def check_gradients(rows: list, **config: object) -> None:
+    """Of events of one telescope each, while other kinds have no image."""
+    net = network(**config)
+    outputs = run(net, images(0, rows), images(1, []), entries=len(rows))
     assert all(output.isfinite().all() for output in outputs.values())
     sum(output.square().sum() for output in outputs.values()).backward()
     for name, parameter in net.named_parameters():
@@ -109,6 +113,7 @@ def test_every_weight_has_a_gradient(normalization: str, combine: str, rows: lis
         assert parameter.grad.isfinite().all(), name
         if not rows or name.startswith(("encoders.1", "encoders.2")):
             assert not parameter.grad.any(), name
+    assert any(parameter.grad.any() for parameter in net.encoders[0].parameters()) == bool(rows)
 
 
 def test_broken_pixels_are_empty() -> None:
@@ -117,20 +122,40 @@ def test_broken_pixels_are_empty() -> None:
     broken.charge[0, 3] = broken.time[0, 3] = torch.nan
     empty.charge[0, 3] = 0.0
     empty.time[0, 3] = torch.nan
-    assert_close(run(net, broken, b, 1), run(net, empty, b, 1))
+    assert_close(run(net, broken, b, entries=1), run(net, empty, b, entries=1))
 
 
 def test_times_are_relative() -> None:
     net, a, b = network(), images(0, [(0, 0)]), images(1, [])
-    later = replace(a, time=a.time + 100)
-    for name, output in run(net, a, b, 1).items():
-        torch.testing.assert_close(output, run(net, later, b, 1)[name], rtol=1e-3, atol=1e-4)
+    later = run(net, replace(a, time=a.time + 100), b, entries=1)
+    for name, output in run(net, a, b, entries=1).items():
+        torch.testing.assert_close(output, later[name], rtol=1e-3, atol=1e-4)
 
 
+def test_time_and_coordinates_are_options() -> None:
+    a, b = images(0, [(0, 0)]), images(1, [])
+    later = replace(a, time=a.time.flip(1))
+    for time in (True, False):
+        net = network(time=time, coordinates=False)
+        one, other = (run(net, of, b, entries=1)["energy"] for of in (a, later))
+        assert torch.equal(one, other) != time
+
+
+@each_block
 @pytest.mark.parametrize("mapping", ["axial", "shifting", "oversampling", "bilinear"])
-def test_every_mapping_makes_a_network(mapping: str) -> None:
-    outputs = run(network(mapping=mapping), images(0, [(0, 0)]), images(1, [(0, 4)]), 1)
+def test_every_mapping_makes_a_network(mapping: str, block: dict) -> None:
+    outputs = run(network(mapping=mapping, **block), images(0, [(0, 0)]), images(1, [(0, 4)]), entries=1)
     assert all(output.isfinite().all() for output in outputs.values())
+
+
+@each_block
+def test_cameras_of_square_pixels(block: dict) -> None:
+    spec = replace(SPEC, cameras=(camera("A", 3, "square"), SPEC.cameras[1]))
+    net = network(spec, combine="feature_map", **block)
+    outputs = run(net, images(0, [(0, 0)], spec=spec), images(1, [(0, 4)]), entries=1, spec=spec)
+    assert all(output.isfinite().all() for output in outputs.values())
+    kernels = [layer.near.min() for layer in net.encoders[0].modules() if hasattr(layer, "near")]
+    assert min(kernels) == 1  # none leaves out corners
 
 
 def test_kinds_are_types_with_a_camera() -> None:
@@ -142,6 +167,23 @@ def test_kinds_are_types_with_a_camera() -> None:
     assert [kind.telescope[:, 0].tolist() for kind in seen.kinds] == [
         [pytest.approx(-1.2)], [pytest.approx(0.6)], [],
     ]  # fmt: skip
+    assert [kind.row.tolist() for kind in seen.kinds] == [[0], [3], []]
+
+
+def test_equal_cameras_behind_other_mirrors_see_other_angles() -> None:
+    """Also where files call both by one name."""
+    spec = replace(SPEC, telescope_types=("MST",) * 4 + ("SST",), focal_length=np.array([28.0, 28.02, 16.0, 16.0, 2.0]))
+    assert [kind.telescopes.tolist() for kind in telescope_kinds(spec)] == [[0, 1], [2, 3], [4]]
+    wide, narrow, _ = (encoder.field for encoder in network(spec).encoders)
+    torch.testing.assert_close(narrow, wide * 28.01 / 16)
+
+
+def test_size_is_of_the_pixels_that_cleaning_kept() -> None:
+    a, b = images(0, FULL[:2]), images(1, [])
+    clean = a.charge > 4
+    whole, cleaned = (CameraImages(SPEC)((of, b), 1).kinds[0].size for of in (a, replace(a, clean=clean)))
+    torch.testing.assert_close(whole, a.charge.sum(1))
+    torch.testing.assert_close(cleaned, a.charge.where(clean, 0.0).sum(1))
 
 
 def test_field_angles_of_a_turned_camera() -> None:
@@ -152,26 +194,25 @@ def test_field_angles_of_a_turned_camera() -> None:
     np.testing.assert_allclose(across, np.degrees(np.stack([-turned.y, turned.x]) / 10), atol=1e-12)
 
 
-def test_softmax_is_over_each_event() -> None:
-    score, event = torch.tensor([[1.0], [3.0], [900.0]]), torch.tensor([1, 1, 0])
-    weight = event_softmax(score, event, 3)
-    torch.testing.assert_close(weight[:2, 0], torch.tensor([1.0, 3.0]).softmax(0))
-    assert weight[2, 0] == 1
-
-
-def test_number_of_telescopes_is_kept() -> None:
-    x = torch.ones(3, 4)
-    together = Combine(4, "mean")(x, torch.tensor([0, 0, 2]), 3)
-    torch.testing.assert_close(together[:, 4], torch.tensor([2.0, 1.0, 1.0]).log())
-    torch.testing.assert_close(together[:, 0], torch.tensor([1.0, 0.0, 1.0]))
-
-
 def test_unit_vectors_point_north_east_up() -> None:
     direction = torch.tensor([[0.0, 0.0], [0.0, torch.pi / 2], [torch.pi / 2, 1.0]])
     torch.testing.assert_close(unit_vector(direction), torch.eye(3), atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("key", "value"), [("filters", []), ("filters", [4, 0]), ("kernel", 2)])
-def test_impossible_options_are_refused(key: str, value: object) -> None:
-    with pytest.raises(UserError, match=f"network.{key}"):
-        network(**{key: value})
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"filters": []}, "network.filters=.*each level"),
+        ({"filters": [4, 0]}, "network.filters=.*above 0"),
+        ({"blocks": [1]}, "network.blocks=.*as many numbers"),
+        ({"blocks": [1, 0]}, "network.blocks=.*needs a block"),
+        ({"kernel": 2}, "network.kernel=2: must be odd"),
+        ({"stem_kernel": 4}, "network.stem_kernel=4: must be odd"),
+        ({"combine": "set_attention", "attention_heads": 3}, "network.attention_heads=3: must divide"),
+        ({"head": "resnet"}, "network.head=resnet: convolves feature maps"),
+        ({"head": "alexnet", "head_width": 0}, "network.head_width=0"),
+    ],
+)
+def test_impossible_options_are_refused(config: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        network(**config)

@@ -7,20 +7,24 @@ import pytest
 import torch
 
 from airshower.data.showers import Showers
-from airshower.errors import UserError
-from airshower.tasks.reconstruction import Reconstruction, Sample
-from airshower.tasks.shower_metrics import (
-    angular_resolution,
-    angular_separation,
-    area_under_roc,
-    binned,
-    energy_bias,
-    energy_edges,
-    energy_resolution,
-    roc_curve,
+from airshower.data.source import Selection
+from airshower.errors import DataError, UserError
+from airshower.tasks.error_counts import contained, count_errors
+from airshower.tasks.reconstruction import Reconstruction
+from airshower.tasks.shower_metrics import angular_separation
+from airshower.tasks.shower_sample import Sample
+from airshower.tasks.shower_targets import (
+    Direction,
+    Frame,
+    RegressionConfig,
+    direction_at,
+    seen_from,
+    separation,
+    tangent_offset,
 )
-from airshower.tasks.shower_targets import Frame, direction_at, separation_of_offsets, tangent_offset
+from airshower.tasks.shower_type import TypeConfig
 from tests.networks.test_iact import SPEC
+from tests.samples import simulated_showers
 
 EVENTS = 7
 
@@ -44,7 +48,7 @@ def example(made: Reconstruction) -> tuple[dict[str, torch.Tensor], Sample]:
 
 
 def outputs_of(generator: torch.Generator) -> dict[str, torch.Tensor]:
-    sizes = {"type": 2, "energy": 1, "direction": 2, "core": 2}
+    sizes = {"type": 2, "energy": 1, "direction": 2, "core": 2, "x_max": 1}
     return {name: torch.randn(EVENTS, size, generator=generator) for name, size in sizes.items()}
 
 
@@ -58,20 +62,33 @@ def part_of(sample: Sample, made: Reconstruction, rows: slice) -> Sample:
     return sample_of(made, showers, Frame(sample.frame.pointing[rows], sample.frame.origin[rows]))
 
 
+def huber(error: torch.Tensor) -> torch.Tensor:
+    return torch.where(error < 1, error**2 / 2, error - 0.5)
+
+
 def test_loss_is_the_sum_of_weighted_means() -> None:
-    made = task(only_gammas=True)
-    made.targets["type"].config = replace(made.targets["type"].config, class_weights=[1.0, 3.0], weight=0.5)
+    made = task(
+        type=TypeConfig(0.5, [1, 3]), core=RegressionConfig(2.0, "l1"), x_max=RegressionConfig(), only_gammas=True
+    )
     outputs, sample = example(made)
     terms = made.loss(outputs, sample)
     truth, gammas = sample.showers, [0, 1, 3, 5]
     entropy = -outputs["type"].log_softmax(1)[torch.arange(EVENTS), truth.primary]
     weight = torch.tensor([1.0, 3.0])[truth.primary]
     error = (outputs["energy"][:, 0] - truth.energy.log10()).abs()[gammas]
-    huber = torch.where(error < 1, error**2 / 2, error - 0.5)
-    shift = ((outputs["core"] - (truth.core - sample.frame.origin) / 100)[[0, 3, 5]]).abs()
-    core = torch.where(shift < 1, shift**2 / 2, shift - 0.5).sum(1)
-    expected = {"type": 0.5 * (weight * entropy).sum() / weight.sum(), "energy": huber.mean(), "core": core.mean()}
+    alt, az = direction_at(outputs["direction"], sample.frame.pointing).numpy()[gammas].T
+    angle = angular_separation(alt, az, *truth.direction.double().numpy()[gammas].T)
+    shift = (outputs["core"] - (truth.core - sample.frame.origin) / 100)[[0, 3, 5]]
+    depth = (outputs["x_max"][:, 0] - truth.x_max / 100 + 3)[[0, 3, 5]].abs()
+    expected = {
+        "type": 0.5 * (weight * entropy).sum() / weight.sum(),
+        "energy": huber(error).mean(),
+        "direction": huber(torch.from_numpy(np.degrees(angle)).float()).mean(),
+        "core": 2 * (shift[:, 0] ** 2 + shift[:, 1] ** 2).sqrt().mean(),
+        "x_max": huber(depth).mean(),
+    }
     found = dict(zip(made.targets, terms.total / terms.weight, strict=True))
+    assert found.keys() == expected.keys()
     for name, value in expected.items():
         torch.testing.assert_close(found[name], value)
 
@@ -96,23 +113,46 @@ def test_pieces_add_up() -> None:
 
 
 def test_only_gammas() -> None:
-    assert task(only_gammas=True).totals(example(task())[1]).tolist() == [7, 4, 4, 3]
+    made = task(only_gammas=True)
+    assert made.normaliser(made.totals(example(task())[1])).tolist() == [7, 4, 4, 3]
     made = task(only_gammas=False)
-    assert made.totals(example(made)[1]).tolist() == [7, 7, 7, 6]
+    assert made.normaliser(made.totals(example(made)[1])).tolist() == [7, 7, 7, 6]
+
+
+@pytest.mark.parametrize("energy", [torch.nan, 0.0])
+def test_events_without_energy_and_direction_are_still_of_a_type(energy: float) -> None:
+    """Observations as the background of simulated gammas."""
+    made = task(only_gammas=False)
+    outputs, sample = example(made)
+    showers = replace(sample.showers, energy=sample.showers.energy.clone(), direction=sample.showers.direction.clone())
+    showers.energy[sample.showers.primary == 1] = energy
+    showers.direction[2, 0] = torch.nan
+    some = sample_of(made, showers, sample.frame)
+    assert made.normaliser(made.totals(some)).tolist() == [7, 4, 6, 6]
+    outputs = {name: output.requires_grad_() for name, output in outputs.items()}
+    terms = made.loss(outputs, some)
+    terms.total.sum().backward()
+    assert all(output.grad.isfinite().all() for name, output in outputs.items() if name in made.targets)
+    assert not outputs["energy"].grad[sample.showers.primary == 1].any()
+    assert not outputs["direction"].grad[2].any()
+    assert outputs["type"].grad.all()
+    torch.testing.assert_close(terms.total[0], made.loss(outputs, sample).total[0])
+    assert all(np.isfinite(value) for value in made.metrics(made.count(some, outputs, terms)).values())
 
 
 def test_unknown_truth_has_no_gradient() -> None:
-    made = task()
+    made = task(x_max=RegressionConfig())
     outputs, sample = example(made)
     outputs = {name: output.requires_grad_() for name, output in outputs.items()}
     made.loss(outputs, sample).total.sum().backward()
     assert not outputs["core"].grad[1].any()
     assert not outputs["energy"].grad[sample.showers.primary == 1].any()
+    assert not outputs["x_max"].grad[1].any()
     assert all(output.grad.isfinite().all() for output in outputs.values())
 
 
 def test_metrics_by_hand() -> None:
-    made = task()
+    made = task(x_max=RegressionConfig())
     outputs, sample = example(made)
     metrics = made.metrics(made.count(sample, outputs, made.loss(outputs, sample)))
     primary, gammas = sample.showers.primary, [0, 1, 3, 5]
@@ -122,18 +162,39 @@ def test_metrics_by_hand() -> None:
     assert metrics["AUC"] == pytest.approx(np.mean(pairs))
     error = (outputs["energy"][:, 0] - sample.showers.energy.log10())[gammas]
     assert metrics["energy/error"] == pytest.approx(float(error.abs().mean()), rel=1e-5)
-    assert metrics["energy/bias"] == pytest.approx(float(error.mean()), rel=1e-5)
-    table = made.physical(sample, outputs)
+    relative = np.sort(10 ** error.double().numpy() - 1)
+    assert metrics["energy/bias"] + 1 == pytest.approx(relative[1] + 1, rel=0.01)
+    table = sample.physical(made.targets, outputs)
     alt, az = sample.showers.direction.double().numpy().T
     angle = np.degrees(angular_separation(alt, az, table["alt"], table["az"]))
     assert metrics["direction/error"] == pytest.approx(angle[gammas].mean(), rel=1e-4)
+    third = np.sort(angle[gammas])[2]  # within which 3 of 4 are, and 2 are not within less
+    assert metrics["direction/resolution"] == pytest.approx(third, rel=0.01)
+    assert metrics["energy/resolution"] == pytest.approx(np.sort(np.abs(relative))[2], rel=0.01)
+    away = np.stack([table["core_x"], table["core_y"]], 1) - sample.showers.core.numpy()
+    assert metrics["core/error"] == pytest.approx(np.hypot(*away[[0, 3, 5]].T).mean(), rel=1e-5)
+    depth = np.abs(table["x_max"] - sample.showers.x_max.numpy())
+    assert metrics["x_max/error"] == pytest.approx(float(depth[[0, 3, 5]].mean()), rel=1e-5)
+
+
+def test_counted_errors_give_percentiles() -> None:
+    errors = np.random.default_rng(0).lognormal(-2, 1, 20_000)
+    counts = count_errors(torch.from_numpy(errors), torch.ones(20_000))
+    for share in (0.1, 0.5, 0.6827, 0.95):
+        assert contained(counts, share) == pytest.approx(np.percentile(errors, 100 * share), rel=2e-3)
+    weight = torch.from_numpy((errors < 0.1).astype(np.float32))
+    weighted = count_errors(torch.from_numpy(errors), weight)
+    assert contained(weighted) == pytest.approx(np.percentile(errors[errors < 0.1], 68.27), rel=2e-3)
+    assert np.isnan(contained(torch.zeros_like(counts)))
+    assert contained(count_errors(torch.tensor([0.0, 1e9]), torch.ones(2))) < 2e5  # the last bin's edge
 
 
 def test_predictions_in_physical_units_undo_the_targets() -> None:
     made = task(only_gammas=False)
     _, sample = example(made)
     outputs = {name: truth for name, (truth, _) in sample.targets.items() if name != "type"}
-    table = made.physical(sample, {**outputs, "type": torch.zeros(EVENTS, 2)})
+    outputs["direction"] = tangent_offset(sample.showers.direction, sample.frame.pointing)
+    table = sample.physical(made.targets, {**outputs, "type": torch.zeros(EVENTS, 2)})
     np.testing.assert_allclose(table["energy"], sample.showers.energy, rtol=1e-5)
     np.testing.assert_allclose(table["core_x"], sample.showers.core[:, 0], rtol=1e-5)
     np.testing.assert_allclose(table["alt"], sample.showers.direction[:, 0], atol=1e-6)
@@ -148,48 +209,58 @@ def test_offsets_are_towards_rising_altitude_and_azimuth() -> None:
     torch.testing.assert_close(up, torch.tensor([[1.0, 0.0]]), atol=2e-4, rtol=0)
     assert along[0, 1] == pytest.approx(np.cos(0.5), abs=2e-4)
     assert direction_at(along, pointing)[0, 1] == pytest.approx(6.28 + degree - 2 * np.pi, abs=1e-6)
-    assert separation_of_offsets(up, torch.zeros(1, 2)).item() == pytest.approx(1.0, abs=2e-4)
+    seen = seen_from(pointing, pointing + torch.tensor([[degree, 0.0]]))
+    torch.testing.assert_close(seen, torch.tensor([[np.sin(degree), 0.0, np.cos(degree)]], dtype=torch.float32))
 
 
-@pytest.mark.parametrize("angle", [1e-7, 1e-3, 1.0, 3.1])
-def test_separation_is_exact(angle: float) -> None:
-    assert angular_separation(0.0, 0.2, 0.0, 0.2 + angle) == pytest.approx(angle, rel=1e-8)
-    assert angular_separation(np.pi / 2, 0.0, np.pi / 2 - angle, 2.0) == pytest.approx(angle, rel=1e-8)
+def target(loss: str) -> Direction:
+    return Direction(RegressionConfig(1.0, loss), only_gammas=False)
 
 
-def test_resolutions_are_containments() -> None:
-    values = np.arange(1.0, 102.0)
-    place = 0.6827 * 100
-    low = int(place)
-    squares = values**2
-    expected = np.sqrt(squares[low] + (place - low) * (squares[low + 1] - squares[low]))
-    assert angular_resolution(values) == pytest.approx(expected)
-    assert energy_resolution(-values) == pytest.approx(1 + place)
-    assert energy_bias(np.array([-1.0, 0.5, 9.0])) == 0.5
-    assert np.isnan([angular_resolution(values[:0]), energy_resolution(values[:0]), energy_bias(values[:0])]).all()
+@pytest.mark.parametrize("angle", [1e-6, 1e-3, 0.1, 5.0, 80.0, 90.0, 150.0])
+def test_directions_are_compared_as_unit_vectors(angle: float) -> None:
+    """In float32, however near or far the shower is from where telescopes point to, over the zenith as well."""
+    pointing = torch.tensor([[np.radians(89.9), 1.0]]).float()
+    truth = torch.tensor([[0.0, np.sin(np.radians(angle)), np.cos(np.radians(angle))]]).float()
+    output = torch.zeros(1, 2, requires_grad=True)
+    assert target("l1").loss(output, truth).item() == pytest.approx(angle, rel=1e-5)
+    loss = target("huber").loss(output, truth)
+    assert loss.item() == pytest.approx(angle**2 / 2 if angle < 1 else angle - 0.5, rel=1e-5)
+    loss.backward()
+    assert output.grad[0, 0] == 0
+    assert output.grad[0, 1].item() == pytest.approx(-min(angle, 1.0), rel=1e-4)
+    far = torch.tensor([[3e4, -2e8]])  # any output is a direction
+    assert (direction_at(far, pointing).abs() <= 2 * np.pi).all()
+    assert target("l1").error(far, truth).item() <= 180
 
 
-def test_empty_bins_are_nan() -> None:
-    energy = np.array([0.11, 0.12, 0.13, 5.0])
-    edges = energy_edges(energy)
-    value, error, count = binned(energy, np.array([1.0, 2.0, 3.0, 4.0]), edges, energy_bias)
-    assert count.sum() == 4
-    assert value[0] == 2.0
-    assert error[0] > 0
-    assert np.isnan(value[1:]).all()
-    assert edges[0] < 0.11
-    assert edges[-1] >= 5.0
+def test_offsets_near_the_truth_keep_their_difference() -> None:
+    """1.8 deg from the pointing, and 0.001 deg from each other."""
+    offset = torch.tensor([[1.5, -1.0]])
+    pointing = torch.tensor([[1.2, 6.2]])
+    truth = seen_from(pointing, direction_at(offset, pointing)).float()
+    assert target("l1").error(offset, truth).item() < 1e-5
+    moved = offset + torch.tensor([[0.0, 1e-3]])
+    assert target("l1").error(moved, truth).item() == pytest.approx(1e-3, rel=0.01)
+    assert separation(truth, -truth).item() == pytest.approx(180)
 
 
-def test_area_under_roc_is_that_of_the_curve() -> None:
-    signal, background = torch.tensor([0, 2, 5, 1]), torch.tensor([4, 3, 1, 0])
-    scores = [np.repeat(np.arange(4.0), counts) for counts in (signal, background)]
-    pairs = (scores[0][:, None] > scores[1]) + 0.5 * (scores[0][:, None] == scores[1])
-    assert area_under_roc(signal, background) == pytest.approx(pairs.mean())
-    false, found = roc_curve(*scores)
-    assert (np.diff(false) * (found[1:] + found[:-1]) / 2).sum() == pytest.approx(pairs.mean())
-    assert area_under_roc(background, signal) == pytest.approx(1 - pairs.mean())  # never turned round
-    assert np.isnan(area_under_roc(signal, torch.zeros(4)))
+def test_what_is_trained_on_balances_the_classes_and_must_have_truth() -> None:
+    train = simulated_showers()
+    gammas = train.source.truth(train.entries)["interaction"] == "gamma"
+    assert 2 < gammas.sum() < 8
+    made = Reconstruction(
+        Reconstruction.Config(type=TypeConfig(1.0, "balanced"), x_max=RegressionConfig()), train.source.spec, None
+    )
+    made.fit(Selection(train.source, np.flatnonzero(gammas)[:2].tolist() + np.flatnonzero(~gammas)[:1].tolist()))
+    assert made.targets["type"].class_weights == pytest.approx([3 / 4, 3 / 2])
+    with pytest.raises(DataError, match=r"task.type.weight: .* all 2 entries to train on are proton"):
+        made.fit(Selection(train.source, np.flatnonzero(~gammas)[:2]))
+    train.source._truth["x_max"][gammas] = np.nan  # entries are events, in this file in their order
+    with pytest.raises(DataError, match=r"task.x_max.weight: .* no gamma .* x_max; use task.x_max.weight=0"):
+        made.fit(train)
+    made.targets["x_max"].only_gammas = False
+    made.fit(train)
 
 
 def test_weights_of_zero_leave_targets_out() -> None:
@@ -207,7 +278,8 @@ def test_impossible_options_are_refused() -> None:
     protons = replace(SPEC, classes=("proton",))
     with pytest.raises(UserError, match="only_gammas"):
         Reconstruction(Reconstruction.Config(), protons, lambda images, entries: images)
-    config = Reconstruction.Config()
-    config.type.class_weights = [1.0]
-    with pytest.raises(UserError, match="needs 2 numbers"):
-        Reconstruction(config, SPEC, lambda images, entries: images)
+    for weights in ([1.0], [1.0, -1.0], [0, 0], ["a", "b"], "even", 3):
+        with pytest.raises(UserError, match=r"must be 2 numbers .*balanced"):
+            task(type=TypeConfig(1.0, weights))
+    with pytest.raises(UserError, match=r"use data\.mode=stereo"):
+        Reconstruction(Reconstruction.Config(scale_learning_rate=True), replace(SPEC, mode="mono"), None)

@@ -31,10 +31,15 @@ def resolved(cfg: DictConfig) -> str:
     return OmegaConf.to_yaml(cfg, resolve=True)
 
 
+def flat(config: str) -> dict[str, Any]:
+    """The values of a config given as yaml, by keys such as `run.id`."""
+    return _flat(OmegaConf.to_container(OmegaConf.create(config)))
+
+
 def differences(before: str, now: str, free: tuple[str, ...] = FREE, bound: tuple[str, ...] = BOUND) -> list[str]:
     """Lines `key: before -> now` for every key that differs and is not `free`, or is in what is `bound` of it; by
     default those whose change makes another run."""
-    old, new = (_flat(OmegaConf.to_container(OmegaConf.create(text))) for text in (before, now))
+    old, new = flat(before), flat(now)
     keys = [key for key in sorted(old.keys() | new.keys()) if not _within(key, free) or _within(key, bound)]
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from airshower.data.batch import EventBatch
 from airshower.data.pixels import FoundPixels
+from airshower.data.showers import IactSpec
 
 STUDIED = ("energy", "interaction")
 """The truth that performance is studied against."""
@@ -84,6 +85,41 @@ class WireSource(Source, Protocol):
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> PredictionWriter:
         """A writer of predictions for this source's events."""
+        ...
+
+
+@dataclass(frozen=True)
+class ThrownShowers:
+    """One simulated run: `showers` of a `primary` (row of the spec's classes), their energies in `energy_range` (TeV)
+    by a power law of `spectral_index` (-2, say), their cores uniform over `area` (m2)."""
+
+    primary: int
+    showers: int
+    energy_range: tuple[float, float]
+    spectral_index: float
+    area: float
+
+
+class ShowerPredictionWriter(Protocol):
+    """Writes predictions for showers in the detector's own format; a context manager."""
+
+    def append(self, entries: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+        """Add what is predicted for some entries [n], by name [n]: `prediction`, the score of gammas, `energy` in TeV,
+        `alt` and `az` in rad, `core_x` and `core_y` in m."""
+        ...
+
+
+class ShowerSource(Source, Protocol):
+    """Images of air showers. Their truth: `interaction`, the name of the primary's class, and what files have."""
+
+    spec: IactSpec
+
+    def prediction_writer(self, path: Path, provenance: dict[str, str]) -> ShowerPredictionWriter:
+        """A writer of predictions for this source's entries."""
+        ...
+
+    def thrown(self) -> list[ThrownShowers]:
+        """What was simulated to get these events, run by run, as far as files say."""
         ...
 
 

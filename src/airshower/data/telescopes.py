@@ -24,9 +24,9 @@ class TelescopeKind:
 
 
 def telescope_kinds(spec: IactSpec) -> list[TelescopeKind]:
-    """Telescopes of one type with one camera, kind by kind. The same camera serves telescopes of other focal lengths,
-    too: pixels then see other angles."""
-    keys = list(zip(spec.camera.tolist(), spec.telescope_types, strict=True))
+    """Telescopes of one type with one camera and one focal length (to 10 cm), kind by kind: behind other mirrors the
+    pixels of the same camera see other angles."""
+    keys = list(zip(spec.camera.tolist(), spec.telescope_types, spec.focal_length.round(1).tolist(), strict=True))
     rows = {key: np.flatnonzero([other == key for other in keys]) for key in dict.fromkeys(keys)}
     return [TelescopeKind(key[0], of, float(spec.focal_length[of].mean())) for key, of in rows.items()]
 
@@ -34,12 +34,19 @@ def telescope_kinds(spec: IactSpec) -> list[TelescopeKind]:
 class CameraInput(NamedTuple):
     """The images of one kind of telescope. `pixels` float32 [images, 2, pixels]: asinh of the charge in p.e., which is
     linear in the noise and logarithmic above, and the peak's time relative to the image's in 10 ns; 0 where a pixel
-    has none. `event` int64 [images]. `telescope` float32 [images, 6]: its position from the middle of the array (100 m)
-    and the unit vector of its pointing."""
+    has none. `clean` float32 [images, 1, pixels]: 1 for pixels that cleaning kept, 0 for others, and for all where
+    files do not say. `event` int64 [images], `row` int64 [images], the telescope's of the spec. `telescope` float32
+    [images, 6]: its position (100 m) from the middle of the array (stereo) or from itself (mono), and the unit vector
+    of its pointing. `frame` float32 [images, 2, 3]: unit vectors (north, west, up) towards rising altitude and rising
+    azimuth. `size` float32 [images]: the charge in p.e., of the pixels that cleaning kept where files say which."""
 
     pixels: Tensor
+    clean: Tensor
     event: Tensor
+    row: Tensor
     telescope: Tensor
+    frame: Tensor
+    size: Tensor
 
 
 class ArrayInput(NamedTuple):
@@ -54,7 +61,7 @@ class CameraImages:
 
     def __init__(self, spec: IactSpec):
         position = torch.from_numpy(spec.position).float()
-        self.position = (position - position.mean(0)) / LENGTH_UNIT
+        self.position = (position - (position.mean(0) if spec.mode == "stereo" else position)) / LENGTH_UNIT
         self.kinds = telescope_kinds(spec)
         self.kind = torch.zeros(len(position), dtype=torch.int64)  # of each telescope
         for number, kind in enumerate(self.kinds):
@@ -85,10 +92,20 @@ class CameraImages:
         middle = (time * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1e-12)
         pixels = torch.stack([charge.asinh(), (time - middle) * there / TIME_UNIT], 1)
         telescope = torch.cat([self.position[images.telescope], unit_vector(images.pointing)], 1)
-        return CameraInput(pixels, images.event, telescope)
+        clean = torch.zeros_like(charge) if images.clean is None else images.clean.float()
+        size = (charge if images.clean is None else charge * clean).sum(1)
+        frame = rising(images.pointing)
+        return CameraInput(pixels, clean[:, None], images.event, images.telescope, telescope, frame, size)
 
 
 def unit_vector(direction: Tensor) -> Tensor:
     """Altitude and azimuth in rad [..., 2] -> to the north, to the east and up [..., 3]."""
     alt, az = direction.unbind(-1)
     return torch.stack([alt.cos() * az.cos(), alt.cos() * az.sin(), alt.sin()], -1)
+
+
+def rising(direction: Tensor) -> Tensor:
+    """Altitude and azimuth in rad [..., 2] -> unit vectors (north, west, up) towards where each rises [..., 2, 3]."""
+    alt, az = direction.unbind(-1)
+    up = torch.stack([-alt.sin() * az.cos(), alt.sin() * az.sin(), alt.cos()], -1)
+    return torch.stack([up, torch.stack([-az.sin(), -az.cos(), torch.zeros_like(az)], -1)], -2)

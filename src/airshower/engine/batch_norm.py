@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from airshower.networks.iact import SyncCameraBatchNorm
+from airshower.networks.hexagonal import SyncCameraBatchNorm
 from airshower.networks.sparse import SparseMap
 
 

@@ -39,6 +39,8 @@ class ParallelModule:
         if mode == "fsdp":
             _shard(module)
         else:
+            for buffer in module.buffers():  # of another layout, one that is alone of its type can't be sent by DDP
+                buffer.data = buffer.data.clone(memory_format=torch.contiguous_format)
             # buffers are averaged after each step (average_buffers) instead of being the master's
             self.module = DistributedDataParallel(module, gradient_as_bucket_view=True, **{_SYNC_BUFFERS: False})
             self.module.register_comm_hook(None, self._sum)

@@ -4,7 +4,7 @@ import contextlib
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -16,16 +16,38 @@ from airshower.errors import TrainingError
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
-from airshower.tasks.task import LossTerms, Phase, Task
+from airshower.tasks.loss_terms import LossTerms
+from airshower.tasks.task import Phase, Task
 
 
 @dataclass
 class TrainedPhase:
-    """A phase with its optimizer, on all ranks."""
+    """A phase with its optimizer, on all ranks, and that of the phase's balance, if it has one."""
 
     phase: Phase
     optimizer: torch.optim.Optimizer
     parallel: ParallelModule
+    balancing: torch.optim.Optimizer | None = field(init=False, default=None)
+
+    def __post_init__(self) -> None:
+        if (balance := self.phase.balance) is not None:
+            self.balancing = torch.optim.Adam(balance.parameters(), lr=balance.learning_rate)
+
+    def balance_state(self) -> dict[str, Any]:
+        """What is learned of the balance, and its optimizer's state; empty where there is none."""
+        if self.balancing is None:
+            return {}
+        return {"weights": self.phase.balance.state_dict(), "optimizer": self.balancing.state_dict()}
+
+    def load_balance_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `balance_state` gave."""
+        if self.balancing is not None:
+            self.phase.balance.load_state_dict(state["weights"])
+            self.balancing.load_state_dict(state["optimizer"])
+
+    def optimizers(self) -> list[torch.optim.Optimizer]:
+        """One or both."""
+        return [self.optimizer, self.balancing] if self.balancing else [self.optimizer]
 
 
 class Step:
@@ -57,7 +79,8 @@ class Step:
         self._only = self._prepare(batches[0]) if len(batches) == 1 else None
         totals = self._sum(sum(self.task.totals(sample) for sample in self._samples(batches)))
         for trained in self.phases:
-            trained.optimizer.zero_grad(set_to_none=True)
+            for optimizer in trained.optimizers():
+                optimizer.zero_grad(set_to_none=True)
             weight = self.task.normaliser(totals)
             if weight is None and len(batches) > 1:
                 weight = self._weight_of_outputs(trained.phase, batches, totals)
@@ -66,13 +89,15 @@ class Step:
                 with contextlib.nullcontext() if last else trained.parallel.accumulating():
                     with timers("loss"), self.precision.autocast():
                         terms, outputs = trained.phase.loss(trained.parallel.module, sample, totals)
-                    loss = _normalised(terms, self._sum(terms.weight) if weight is None else weight)
+                    balanced = trained.phase.balance(terms) if trained.phase.balance else terms
+                    loss = _normalised(balanced, self._sum(terms.weight) if weight is None else weight)
                     self._check_finite(loss, batches)
                     self._backward(loss, trained.parallel if last else None)
                 if measure:
                     with timers("metrics"):
                         add_counters(counters, self.task.count(sample, outputs, terms))
-            self._move(trained, rate, batches)
+            scale = trained.phase.rate_scale(totals) if trained.phase.rate_scale else 1.0
+            self._move(trained, rate * scale, batches)
             with timers("reduce"), torch.no_grad():
                 trained.parallel.average_buffers(sum(len(batch) for batch in batches))
         return counters
@@ -119,15 +144,20 @@ class Step:
 
     def _move(self, trained: TrainedPhase, rate: float, batches: list[EventBatch]) -> None:
         scaler, optimizer = self.precision.scaler, trained.optimizer
+        if trained.balancing:
+            for parameter in trained.phase.balance.parameters():
+                parameter.grad = self._sum(parameter.grad)
         with self.timers("optimizer"):
-            scaler.unscale_(optimizer)
+            for each in trained.optimizers():
+                scaler.unscale_(each)
             parameters = [p for group in optimizer.param_groups for p in group["params"]]
             norm = whole(nn.utils.clip_grad_norm_(parameters, self.clip_norm or math.inf))
             if not scaler.is_enabled() and not torch.isfinite(norm):
                 raise TrainingError(f"the gradient is not finite {_advice(batches)}")
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            scaler.step(optimizer)
+            for each in trained.optimizers():
+                scaler.step(each)
             scaler.update()
 
     def _check_finite(self, loss: Tensor, batches: list[EventBatch]) -> None:

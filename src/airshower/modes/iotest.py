@@ -119,8 +119,11 @@ class Products:
             if values is None or not len(values):
                 continue
             values = torch.as_tensor(values)
+            shape, values = list(values.shape), values[values.isfinite()]  # pixels without light have no time
+            if not len(values):
+                continue
             entry = self.seen.setdefault(name, {"shape": [], "low": np.inf, "high": -np.inf, "sum": 0.0, "count": 0})
-            entry["shape"] = list(values.shape)
+            entry["shape"] = shape
             entry["low"], entry["high"] = (
                 min(entry["low"], float(values.min())),
                 max(entry["high"], float(values.max())),

@@ -51,6 +51,7 @@ class Trainer:
         for selection in (job.splits.train, job.splits.validation):
             if selection is not None:
                 self.task.check(selection.source)
+        self.task.fit(job.splits.train)
         self.network = job.build_network(self.task.outputs)
         if self.mode.weights_location:
             path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))
@@ -86,7 +87,12 @@ class Trainer:
         hosts = job.ranks.gather(platform.node())
         if job.ranks.master:
             self.scalars = Scalars(job.folder, self.step)
-            about = {"step": self.step, "ranks": job.ranks.size, "hosts": list(dict.fromkeys(hosts))}
+            about = {
+                "step": self.step,
+                "parameters": parameters,
+                "ranks": job.ranks.size,
+                "hosts": list(dict.fromkeys(hosts)),
+            }
             record.write_provenance(job.folder, job.overrides, about)
 
     def train(self) -> bool:
@@ -121,7 +127,7 @@ class Trainer:
             speed = pace.count(dealt.events)
             if measure:
                 with self.timers("metrics"):
-                    self._report(counters, rate, speed)
+                    self._report(counters, speed)
             if self.step % self.mode.logging_iteration == 0 and job.ranks.size > 1:
                 self._report_ranks(own_pace.count(own_images))
                 own_images = 0
@@ -168,11 +174,12 @@ class Trainer:
         self.timers.watch(phase.module)
         return TrainedPhase(phase, build_optimizer(self.mode.optimizer, phase.module), parallel)
 
-    def _report(self, counters: dict[str, torch.Tensor], rate: float, speed: dict[str, float]) -> None:
+    def _report(self, counters: dict[str, torch.Tensor], speed: dict[str, float]) -> None:
         counters = self.job.ranks.sum_all(counters)
         if not self.job.ranks.master:
             return
         values = self.task.metrics(counters)
+        rate = self.phases[0].optimizer.param_groups[0]["lr"]  # as the step scaled it
         self.scalars.write("train", self.step, {**values, "learning_rate": rate, **speed})
         if self.step % self.mode.logging_iteration == 0:
             logger.info(
@@ -221,6 +228,7 @@ class Trainer:
             "step": self.step,
             "model": whole(self.network.state_dict(), ranks.master),
             "optimizers": [whole(trained.optimizer.state_dict(), ranks.master) for trained in self.phases],
+            "balances": [trained.balance_state() for trained in self.phases],
             "scaler": self.job.precision.scaler.state_dict(),
             "plan": self.plan_state,
             "random": ranks.gather(seeds.random_state(self.job.device)),
@@ -239,6 +247,8 @@ class Trainer:
         checkpoint.load_weights(self.network, state, job.folder)
         for trained, optimizer in zip(self.phases, state["optimizers"], strict=True):
             load_optimizer(trained.optimizer, optimizer)
+        for trained, balance in zip(self.phases, state.get("balances", []), strict=False):
+            trained.load_balance_state(balance)
         job.precision.scaler.load_state_dict(state["scaler"])
         self.plan.load_state_dict(state["plan"])
         self.plan_state, self.step, self.best = state["plan"], state["step"], state["best"]

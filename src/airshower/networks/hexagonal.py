@@ -79,8 +79,10 @@ class HexConv2d(nn.Conv2d):
     def forward(self, x: CameraMap) -> CameraMap:
         """[images, inputs, rows, columns] -> [images, outputs, rows, columns], both halved (upwards) with stride 2."""
         mask = x.mask if self.stride == (1, 1) else halved(x.mask, self.hexagonal)
+        y = self._conv_forward(x.values, self.weight * self.near, self.bias)
         # the product with the mask takes away what the bias, or neighbours, gave to cells that are no pixels
-        return CameraMap(self._conv_forward(x.values, self.weight * self.near, self.bias).mul_(mask), mask)
+        alone = self.kernel_size == (1, 1) and self.bias is None
+        return CameraMap(y if alone else y.mul_(mask), mask)
 
 
 class HexPool(nn.Module):
@@ -126,7 +128,7 @@ class CameraBatchNorm(nn.BatchNorm2d):
     def _statistics(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and inverse of the standard deviation [channels], and the inverse of the number of pixels: 0, and
         running statistics, where there are too few. Updates those where there are enough."""
-        values = _wide(values)
+        values = wide(values)
         pixels = mask.sum() * (len(values) if len(mask) == 1 else 1)
         sums = self.total(torch.cat([values.sum((0, 2, 3)), pixels.to(values)[None]]))
         count = sums[-1]
@@ -140,6 +142,25 @@ class CameraBatchNorm(nn.BatchNorm2d):
         self.running_var.lerp_(unbiased.to(self.running_var), momentum)
         self.num_batches_tracked += 1
         return mean, (variance + self.eps).rsqrt(), enough / count.clamp_min(1.0)
+
+
+class SyncCameraBatchNorm(CameraBatchNorm):
+    """Where there are several ranks, `engine.batch_norm.synchronise` makes its statistics those of all."""
+
+
+class CameraGroupNorm(nn.GroupNorm):
+    """Group normalization (Wu & He 2018) over the pixels of an image, whatever the batch; weights as `nn.GroupNorm`."""
+
+    def forward(self, x: CameraMap) -> CameraMap:
+        """[images, channels, rows, columns] as before."""
+        grouped, mask = wide(x.values).unflatten(1, (self.num_groups, -1)), x.mask[:, :, None]
+        axes = (2, 3, 4)
+        count = mask.sum(axes, keepdim=True) * grouped.shape[2]
+        centred = (grouped - grouped.sum(axes, keepdim=True) / count.clamp_min(1)) * mask
+        variance = centred.square().sum(axes, keepdim=True) / count.clamp_min(1)
+        normal = (centred * (variance + self.eps).rsqrt()).flatten(1, 2)
+        y = normal * self.weight[:, None, None] + self.bias[:, None, None]
+        return CameraMap((y * x.mask).to(x.values.dtype), x.mask)
 
 
 class _Normalise(torch.autograd.Function):
@@ -159,20 +180,22 @@ class _Normalise(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(values, mask, weight, mean, inverse, share)
         ctx.total = total
-        scale = (weight * inverse).to(mean)[:, None, None]
-        y = torch.addcmul(bias.to(mean)[:, None, None], _wide(values) - mean[:, None, None], scale)
+        scale = weight * inverse
+        y = torch.addcmul((bias - mean * scale)[:, None, None], wide(values), scale[:, None, None])
         return y.mul_(mask).to(values.dtype)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         values, mask, weight, mean, inverse, share = ctx.saved_tensors
-        normal = (_wide(values) - mean[:, None, None]).mul_(inverse[:, None, None])
-        gradient = _wide(gradient) * mask
-        of_weight, of_bias = (gradient * normal).sum((0, 2, 3)), gradient.sum((0, 2, 3))
-        through = (ctx.total(torch.stack([of_weight, of_bias])) * share)[:, :, None, None]
-        of_values = gradient.addcmul_(normal, through[0], value=-1).sub_(through[1])
-        of_values.mul_((weight * inverse).to(mean)[:, None, None]).mul_(mask)
+        x, gradient = wide(values), wide(gradient) * mask
+        of_bias = gradient.sum((0, 2, 3))
+        of_weight = ((gradient * x).sum((0, 2, 3)) - mean * of_bias) * inverse
+        of_both = ctx.total(torch.stack([of_weight, of_bias])) * share
+        # scale * (gradient - of_both[0] * normalised - of_both[1]), written in the values themselves
+        scale, slope = weight * inverse, of_both[0] * inverse
+        of_values = gradient.addcmul_(x, slope[:, None, None], value=-1)
+        of_values.add_((mean * slope - of_both[1])[:, None, None]).mul_(scale[:, None, None] * mask)
         return of_values.to(values.dtype), None, of_weight.to(weight.dtype), of_bias.to(weight.dtype), *4 * [None]
 
 
@@ -194,7 +217,7 @@ def within(radius: int) -> Tensor:
     return ((step[:, None] - step).abs() <= radius).float()
 
 
-def _wide(x: Tensor) -> Tensor:
+def wide(x: Tensor) -> Tensor:
     """Statistics are in float32 at least."""
     return x if x.dtype == torch.float64 else x.float()
 

@@ -1,48 +1,24 @@
-"""A network for Cherenkov telescopes: each image through a residual network of its kind of telescope, the telescopes of
-an event together, one head for each output. A single telescope is an event of one image.
-
-Pre-activation residual blocks: He et al., Identity Mappings in Deep Residual Networks (2016). Weights shared by the
-telescopes of a kind, which are combined as a set, whatever their number and order: Zaheer et al., Deep Sets (2017); the
-weighted means over pixels and telescopes: Ilse et al., Attention-based Deep Multiple Instance Learning (2018).
+"""The network for Cherenkov telescopes: each image through the layers of its kind of telescope (`iact_blocks`), the
+telescopes of an event together (`iact_combine`), one output for each target (`iact_heads`). A single telescope is an
+event of one image. Weights are shared by the telescopes of a kind.
 """
-
-import math
-from dataclasses import dataclass, field
-from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
-from airshower.config.fields import choice, number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.showers import Camera, IactSpec
-from airshower.data.telescopes import ArrayInput, CameraImages, telescope_kinds
+from airshower.data.telescopes import ArrayInput, CameraImages, CameraInput, telescope_kinds
 from airshower.detectors.cta.camera import lattice
-from airshower.detectors.cta.mapping import MAPPINGS, camera_mapping
-from airshower.errors import UserError
-from airshower.networks.hexagonal import CameraBatchNorm, CameraMap, HexConv2d, HexPool, ToImage, camera_mean
-
-GROUPS = 8  # of channels, at most, in group normalization
-TELESCOPE = 6  # features of a telescope beside its image, see `CameraInput`
-
-
-@dataclass
-class IactNetworkConfig:
-    """`network.*`."""
-
-    filters: list[int] = field(default_factory=lambda: [16, 32, 64])
-    blocks: int = number(1, low=1)
-    kernel: int = number(3, low=1, high=9)
-    pooling: str = choice("max", "average")
-    normalization: str = choice("batch", "sync_batch", "group", "none")
-    mapping: str = choice(*MAPPINGS)
-    time: bool = True
-    coordinates: bool = True
-    pixel_attention: int = number(4, low=0)
-    width: int = number(128, low=1)
-    combine: str = choice("attention", "mean", "max")
-    head_width: int = number(64, low=0)
+from airshower.detectors.cta.mapping import camera_mapping
+from airshower.networks.hexagonal import CameraMap, ToImage, camera_mean
+from airshower.networks.iact_blocks import CameraLayers
+from airshower.networks.iact_combine import AUXILIARY, Telescopes, combination
+from airshower.networks.iact_config import IactNetworkConfig, check
+from airshower.networks.iact_geometry import Axes, Geometry, ImageAxes
+from airshower.networks.iact_heads import Heads
 
 
 class IactNetwork(nn.Module):
@@ -59,82 +35,99 @@ class IactNetwork(nn.Module):
 
     def __init__(self, config: IactNetworkConfig, spec: IactSpec, outputs: dict[str, int], framework: FrameworkConfig):
         super().__init__()
-        _check(config)
+        check(config)
         self.encoders = nn.ModuleList(
             CameraEncoder(config, spec.cameras[kind.camera], kind.focal_length) for kind in telescope_kinds(spec)
         )
-        self.combine = Combine(config.width, config.combine)
-        self.names = tuple(outputs)
-        self.heads = nn.ModuleList(_head(config, channels) for channels in outputs.values())
+        self.maps = config.combine == "feature_map"
+        channels, cells = (config.filters[-1], config.grid**2) if self.maps else (config.width, 1)
+        self.combine = combination(config, channels, len(spec.telescope_ids))
+        hexagonal = all(encoder.hexagonal for encoder in self.encoders)
+        self.heads = Heads(config, self.combine.outputs, cells, outputs, hexagonal)
+        self.geometry = Geometry(channels, config.axes) if config.axes else None
+        if self.geometry is not None:
+            self.heads.start_from_zero(Geometry.votes)
 
     def forward(self, array: ArrayInput) -> dict[str, Tensor]:
         """See the class."""
-        images = [
-            encoder(kind.pixels, kind.telescope) for encoder, kind in zip(self.encoders, array.kinds, strict=True)
-        ]
-        event = torch.cat([kind.event for kind in array.kinds])
-        x = self.combine(torch.cat(images), event, array.entries)
-        return {name: head(x) for name, head in zip(self.names, self.heads, strict=True)}
+        seen = [encoder(kind) for encoder, kind in zip(self.encoders, array.kinds, strict=True)]
+        maps, axes = zip(*seen, strict=True)
+        features = torch.cat([x.values for x in maps]) if self.maps else torch.cat(maps)
+        event, row, auxiliary, frame, size = (
+            torch.cat([getattr(kind, name) for kind in array.kinds])
+            for name in ("event", "row", "telescope", "frame", "size")
+        )
+        agreed, mask = {}, torch.stack([x.mask for x in maps]).any(0) if self.maps else None
+        if self.geometry is not None:
+            all_axes = Axes(*(torch.cat(parts) for parts in zip(*axes, strict=True)))
+            vector = camera_mean(CameraMap(features, mask)) if self.maps else features
+            addition, agreed = self.geometry(vector, all_axes, auxiliary[:, :3], frame, event, array.entries)
+            features = (features + (addition[:, :, None, None] * mask if self.maps else addition)).relu()
+        telescopes = Telescopes(features, event, row, auxiliary, size, array.entries)
+        outputs = self.heads(self.combine(telescopes, mask)) if self.maps else self.heads(self.combine(telescopes))
+        return {name: output + agreed[name] if name in agreed else output for name, output in outputs.items()}
 
 
 class CameraEncoder(nn.Module):
-    """One kind of telescope: pixels [images, 2, pixels] and telescopes' features [images, 6] -> [images, width]."""
+    """One kind of telescope: pixels [images, 2, pixels] and telescopes' features [images, 6] -> [images, width] or,
+    where the array's maps are put together, a map [images, filters, grid, grid]."""
 
     def __init__(self, config: IactNetworkConfig, camera: Camera, focal_length: float):
         super().__init__()
         grid = lattice(camera)
         # what is mapped are no charges, so cells of several pixels have their mean
         self.to_image = ToImage(camera_mapping(config.mapping, grid).averaging())
-        self.time = config.time
+        self.hexagonal, self.channels = grid.hexagonal and config.mapping == "axial", 1 + config.time
         field_of_view = torch.from_numpy(field_angles(camera, focal_length)).float()
         self.register_buffer("field", field_of_view if config.coordinates else field_of_view[:0], persistent=False)
-        hexagonal = grid.hexagonal and config.mapping == "axial"
-        channels = 1 + config.time + len(self.field)
-        layers: list[nn.Module] = [HexConv2d(channels, config.filters[0], config.kernel, hexagonal=hexagonal)]
-        for level, (inputs, filters) in enumerate(pairwise([config.filters[0], *config.filters])):
-            if level:
-                layers.append(HexPool(config.pooling == "average", hexagonal))
-            for block in range(config.blocks):
-                layers.append(Block(config, filters if block else inputs, filters, hexagonal))
-        self.layers = nn.Sequential(*layers, _norm(config, config.filters[-1]))
+        self.layers = CameraLayers(config, self.channels, len(self.field), self.hexagonal)
+        self.read = GridPool(config.grid) if config.combine == "feature_map" else Readout(config)
+        self.register_buffer("angles", self.to_image(field_of_view[None]).values[0], persistent=False)
+        self.axes = ImageAxes(self.channels, config.axes, self.hexagonal) if config.axes else None
+
+    def forward(self, kind: CameraInput) -> tuple[Tensor | CameraMap, Axes | None]:
+        """See the class."""
+        image = self.to_image(kind.pixels[:, : self.channels])
+        axes = None
+        if self.axes is not None:
+            axes = self.axes(image, self.to_image(kind.clean).values, self.angles, kind.size)
+        return self.read(self.layers(image, self.to_image(self.field[None])), kind.telescope), axes
+
+
+class Readout(nn.Module):
+    """A map [images, filters, rows, columns] and telescopes' features [images, 6] -> [images, width], none negative."""
+
+    def __init__(self, config: IactNetworkConfig):
+        super().__init__()
         self.pool = PixelPool(config.filters[-1], config.pixel_attention)
         self.join = nn.Sequential(
-            nn.Linear(self.pool.outputs + TELESCOPE, config.width), nn.ReLU(),
+            nn.Linear(self.pool.outputs + AUXILIARY, config.width), nn.ReLU(),
             nn.Linear(config.width, config.width), nn.ReLU(),
         )  # fmt: skip
 
-    def forward(self, pixels: Tensor, telescope: Tensor) -> Tensor:
+    def forward(self, x: CameraMap, telescope: Tensor) -> Tensor:
         """See the class."""
-        pixels = pixels if self.time else pixels[:, :1]
-        pixels = torch.cat([pixels, self.field.to(pixels.dtype).expand(len(pixels), -1, -1)], 1)
-        x = _relu(self.layers(self.to_image(pixels)))
         return self.join(torch.cat([self.pool(x), telescope], 1))
 
 
-class Block(nn.Module):
-    """Normalization, ReLU and convolution, twice, beside the identity (where the number of channels changes, a
-    convolution of single pixels)."""
+class GridPool(nn.Module):
+    """A map of any camera on `cells` x `cells` cells, which cameras have in common: means over pixels."""
 
-    def __init__(self, config: IactNetworkConfig, inputs: int, outputs: int, hexagonal: bool):
+    def __init__(self, cells: int):
         super().__init__()
-        bias = config.normalization == "none"
-        self.norm1, self.norm2 = _norm(config, inputs), _norm(config, outputs)
-        self.conv1 = HexConv2d(inputs, outputs, config.kernel, bias=bias, hexagonal=hexagonal)
-        self.conv2 = HexConv2d(outputs, outputs, config.kernel, bias=bias, hexagonal=hexagonal)
-        self.shortcut = HexConv2d(inputs, outputs, 1, bias=bias) if inputs != outputs else nn.Identity()
+        self.cells = cells
 
-    def forward(self, x: CameraMap) -> CameraMap:
-        """[images, inputs, rows, columns] -> [images, outputs, rows, columns]."""
-        first = _relu(self.norm1(x))
-        y = self.conv2(_relu(self.norm2(self.conv1(first))))
-        # a convolution in the shortcut sees what the block sees, as in the paper
-        beside = x if isinstance(self.shortcut, nn.Identity) else self.shortcut(first)
-        return CameraMap(y.values + beside.values, y.mask)
+    def forward(self, x: CameraMap, _: Tensor) -> CameraMap:
+        """[images, channels, rows, columns] -> [images, channels, cells, cells]."""
+        share = functional.adaptive_avg_pool2d(x.mask.to(x.values.dtype), self.cells)
+        values = functional.adaptive_avg_pool2d(x.values, self.cells)
+        return CameraMap(values / share.masked_fill(share == 0, 1.0), share > 0)
 
 
 class PixelPool(nn.Module):
     """A map [images, channels, rows, columns] -> [images, outputs]: the mean over pixels, and `heads` means weighted by
-    scores learned for each pixel, of all channels each. An image has at least one pixel."""
+    scores learned for each pixel, of all channels each: Ilse et al., Attention-based Deep Multiple Instance Learning
+    (2018). An image has at least one pixel."""
 
     def __init__(self, channels: int, heads: int):
         super().__init__()
@@ -150,91 +143,9 @@ class PixelPool(nn.Module):
         return torch.cat(pooled, 1)
 
 
-class Combine(nn.Module):
-    """Telescopes [images, channels] (none negative) of `event` int64 [images] -> [entries, channels + 1]: their mean,
-    the maximum of each channel, or means weighted by learned scores in groups of channels; and the logarithm of
-    their number. Zero for an entry without images."""
-
-    def __init__(self, channels: int, how: str):
-        super().__init__()
-        self.how = how
-        self.score = nn.Linear(channels, math.gcd(channels, GROUPS)) if how == "attention" else None
-
-    def forward(self, x: Tensor, event: Tensor, entries: int) -> Tensor:
-        """See the class."""
-        count = torch.bincount(event, minlength=entries).to(x.dtype)[:, None]
-        if self.how == "max":
-            together = x.new_zeros(entries, x.shape[1]).scatter_reduce(0, event[:, None].expand_as(x), x, "amax")
-        elif self.score is None:
-            together = x.new_zeros(entries, x.shape[1]).index_add(0, event, x) / count.clamp_min(1)
-        else:
-            weight = event_softmax(self.score(x).float(), event, entries).to(x.dtype)
-            weighted = (x.unflatten(1, (weight.shape[1], -1)) * weight[:, :, None]).flatten(1)
-            together = x.new_zeros(entries, x.shape[1]).index_add(0, event, weighted)
-        return torch.cat([together, count.clamp_min(1).log()], 1)
-
-
-class CameraGroupNorm(nn.GroupNorm):
-    """Group normalization (Wu & He 2018) over the pixels of an image, whatever the batch; weights as `nn.GroupNorm`."""
-
-    def forward(self, x: CameraMap) -> CameraMap:
-        """[images, channels, rows, columns] as before."""
-        wide = x.values.float() if x.values.dtype != torch.float64 else x.values
-        grouped, mask = wide.unflatten(1, (self.num_groups, -1)), x.mask[:, :, None]
-        axes = (2, 3, 4)
-        count = mask.sum(axes, keepdim=True) * grouped.shape[2]
-        centred = (grouped - grouped.sum(axes, keepdim=True) / count.clamp_min(1)) * mask
-        variance = centred.square().sum(axes, keepdim=True) / count.clamp_min(1)
-        normal = (centred * (variance + self.eps).rsqrt()).flatten(1, 2)
-        y = normal * self.weight[:, None, None] + self.bias[:, None, None]
-        return CameraMap((y * x.mask).to(x.values.dtype), x.mask)
-
-
-class SyncCameraBatchNorm(CameraBatchNorm):
-    """Where there are several ranks, `engine.batch_norm.synchronise` makes its statistics those of all."""
-
-
-def event_softmax(score: Tensor, event: Tensor, entries: int) -> Tensor:
-    """Softmax of scores [images, heads] over the images of each event."""
-    index = event[:, None].expand_as(score)
-    largest = score.new_full((entries, score.shape[1]), -torch.inf).scatter_reduce(0, index, score.detach(), "amax")
-    weight = (score - largest[event]).exp()
-    return weight / weight.new_zeros(largest.shape).index_add(0, event, weight)[event]
-
-
 def field_angles(camera: Camera, focal_length: float) -> np.ndarray:
     """Where each pixel looks, relative to the pointing: degrees (as tangents) towards rising altitude and rising
     azimuth, f8 [2, pixels]. The camera's x points to rising altitude, y to rising azimuth, turned by its rotation."""
     turn = np.radians(camera.camera_rotation)
     x, y = np.degrees(camera.x / focal_length), np.degrees(camera.y / focal_length)
     return np.stack([np.cos(turn) * x - np.sin(turn) * y, np.sin(turn) * x + np.cos(turn) * y])
-
-
-def _relu(x: CameraMap) -> CameraMap:
-    return CameraMap(x.values.relu(), x.mask)
-
-
-def _norm(config: IactNetworkConfig, channels: int) -> nn.Module:
-    match config.normalization:
-        case "batch":
-            return CameraBatchNorm(channels)
-        case "sync_batch":
-            return SyncCameraBatchNorm(channels)
-        case "group":
-            return CameraGroupNorm(math.gcd(channels, GROUPS), channels)
-    return nn.Identity()
-
-
-def _head(config: IactNetworkConfig, outputs: int) -> nn.Module:
-    if not config.head_width:
-        return nn.Linear(config.width + 1, outputs)
-    return nn.Sequential(
-        nn.Linear(config.width + 1, config.head_width), nn.ReLU(), nn.Linear(config.head_width, outputs)
-    )
-
-
-def _check(config: IactNetworkConfig) -> None:
-    if not config.filters or min(config.filters) < 1:
-        raise UserError(f"network.filters={config.filters}: needs a number of channels, above 0, for each level")
-    if config.kernel % 2 == 0:
-        raise UserError(f"network.kernel={config.kernel}: must be odd")

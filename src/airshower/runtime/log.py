@@ -1,6 +1,7 @@
 """What a run says: the log (console and file) and progress bars."""
 
 import logging
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypeVar
@@ -51,13 +52,18 @@ def progress_bar() -> Progress:
     )
 
 
-def progress(items: Iterable[T], description: str) -> Iterator[T]:
-    """Iterate with a progress bar; off a terminal, with one line in the log."""
-    items = list(items)
+def progress(items: Iterable[T], description: str, total: int | None = None, rate: str = "") -> Iterator[T]:
+    """Iterate with a progress bar; off a terminal, with one line in the log.
+
+    `total` is needed of iterables without a length; `rate` is what to call items per second, if they are shown.
+    """
+    total = len(items) if total is None else total
     if not console.is_terminal:
-        logger.info("%s (%d)", description, len(items))
+        logger.info("%s (%d)", description, total)
+    start = time.monotonic()
     with progress_bar() as bar:
-        task = bar.add_task(description, total=len(items), note="")
-        for item in items:
+        task = bar.add_task(description, total=total, note="")
+        for done, item in enumerate(items, 1):
             yield item
-            bar.advance(task)
+            note = f"{done / max(time.monotonic() - start, 1e-9):.0f} {rate}" if rate else ""
+            bar.update(task, advance=1, note=note)

@@ -1,7 +1,7 @@
-"""Reconstruction of showers from the images of Cherenkov telescopes: primary, energy, direction and core."""
+"""Reconstruction of showers from the images of Cherenkov telescopes: primary, energy, direction, core and depth."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -9,52 +9,51 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from airshower.config.fields import section
+from airshower.config.fields import choice, number, section
 from airshower.data.showers import IactSpec, ShowerBatch, Showers, TelescopeImages
-from airshower.data.source import Source
+from airshower.data.source import Selection, Source
 from airshower.data.telescopes import unit_vector
 from airshower.errors import DataError, UserError
+from airshower.tasks.balance import UncertaintyBalance
+from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.reconstruction_report import ReconstructionReport
+from airshower.tasks.shower_performance import ReportConfig, check_observables
+from airshower.tasks.shower_sample import Sample
 from airshower.tasks.shower_targets import (
     Core,
+    Depth,
     Direction,
     Energy,
     Frame,
-    PrimaryType,
     RegressionConfig,
     Target,
-    TypeConfig,
     tangent_offset,
 )
-from airshower.tasks.task import LossTerms, Phase
+from airshower.tasks.shower_type import PrimaryType, TypeConfig
+from airshower.tasks.task import Phase
 from airshower.writers.figures import Figure
-from airshower.writers.shower_figures import shower_display
+from airshower.writers.shower_figures import event_images, shower_display
 
 HEADLINE = {
     "type": {"accuracy": "accuracy", "AUC": "AUC"},
-    "energy": {"energy/error": "energy error (decades)"},
-    "direction": {"direction/error": "angle (deg)"},
-    "core": {"core/error": "core (m)"},
+    "energy": {"energy/resolution": "energy resolution"},
+    "direction": {"direction/resolution": "angle (deg)"},
+    "core": {"core/resolution": "core (m)"},
+    "x_max": {"x_max/error": "x_max (g/cm2)"},
 }
-
-
-@dataclass(frozen=True)
-class Sample:
-    """A batch as the network sees it (`input`) and as it was read, with what its targets are relative to; for each
-    target asked for the truth and the weight of each entry, None for observations."""
-
-    input: Any
-    images: tuple[TelescopeImages, ...]
-    showers: Showers | None
-    frame: Frame
-    targets: dict[str, tuple[Tensor, Tensor]] | None
+REGRESSIONS = {"energy": Energy, "direction": Direction, "core": Core, "x_max": Depth}
+LEAST_SHARE = 0.1  # of telescopes that count as triggered in the learning rate
 
 
 class Reconstruction:
     """The sum of the targets' losses: each the mean over the step's entries, weighted by `Showers.weight` and by class.
 
-    A target's `weight` 0 leaves it out. With `only_gammas` energy, direction and core are learned from, and judged by,
-    gammas alone.
+    A target's `weight` 0 leaves it out. With `only_gammas` all but the type are learned from, and judged by, gammas
+    alone. An entry has no part in targets of which its truth is not known.
+
+    With `balance` uncertainty the terms are weighed by `UncertaintyBalance`, beside their weights; the metric `loss`
+    has none of that, so that runs can be compared. `scale_learning_rate` divides that of a step by the share of
+    telescopes that have an image, at least 0.1, as in deep-learning-CTA: gradients are weak where few see the shower.
     """
 
     reads = "telescope_images"
@@ -67,10 +66,16 @@ class Reconstruction:
         energy: RegressionConfig = section(RegressionConfig)
         direction: RegressionConfig = section(RegressionConfig)
         core: RegressionConfig = section(RegressionConfig)
+        x_max: RegressionConfig = field(default_factory=lambda: RegressionConfig(weight=0.0))
         only_gammas: bool = True
+        balance: str = choice("fixed", "uncertainty")
+        balance_learning_rate: float = number(0.025, above=0.0)
+        scale_learning_rate: bool = False
+        report: ReportConfig = section(ReportConfig)
 
     def __init__(self, config: Config, spec: IactSpec, make_input: Callable[[tuple[TelescopeImages, ...], int], Any]):
-        self.spec, self.make_input = spec, make_input
+        check_observables(config.report.observables)
+        self.config, self.spec, self.make_input = config, spec, make_input
         self.targets = _targets(config, spec)
         self.outputs = {name: target.channels for name, target in self.targets.items()}
         self.headline = {"loss": "loss"}
@@ -80,12 +85,38 @@ class Reconstruction:
         self.gamma = next((row for row, name in enumerate(spec.classes) if "gamma" in name.split("+")), -1)
         if config.only_gammas and self.gamma < 0 and len(self.targets) > ("type" in self.targets):
             raise UserError("task.only_gammas: none of data.classes is gamma; use task.only_gammas=false")
+        if config.scale_learning_rate and spec.mode == "mono":
+            raise UserError("task.scale_learning_rate: an entry of data.mode=mono is one image; use data.mode=stereo")
+        self.balance: UncertaintyBalance | None = None  # while training
         self._position = torch.from_numpy(spec.position[:, :2]).float()
 
     def check(self, source: Source) -> None:
         """Raises `DataError` for observations: training needs the truth."""
-        if "energy" not in source.truth(np.arange(0), ("energy",)):
+        if "interaction" not in source.truth(np.arange(0), ("interaction",)):
             raise DataError("data: training needs simulated showers, but these are observations")
+
+    def fit(self, selection: Selection) -> None:
+        """See `Task.fit`. Raises `DataError` where all entries are of one class, and for a target whose truth none of
+        those has that it is learned from."""
+        needs = (name for target in self.targets.values() for name in target.needs)
+        truth = selection.source.truth(selection.entries, ("interaction", *needs))
+        counts = [int((truth["interaction"] == name).sum()) for name in self.spec.classes]
+        if "type" in self.targets:
+            self.targets["type"].fit(counts)
+            if max(counts) == sum(counts):
+                only = self.spec.classes[int(np.argmax(counts))]
+                raise DataError(
+                    f"task.type.weight: is not 0, but all {sum(counts)} entries to train on are {only}; read other "
+                    "primaries, too, or use task.type.weight=0"
+                )
+        for name, target in self.targets.items():
+            used = truth["interaction"] == self.spec.classes[self.gamma] if target.only_gammas else slice(None)
+            if target.needs and not _any_known([truth[need][used] for need in target.needs if need in truth]):
+                kind, wanted = "gamma" if target.only_gammas else "entry", " and ".join(target.needs)
+                raise DataError(
+                    f"task.{name}.weight: is not 0, but no {kind} to train on has a true {wanted}; use "
+                    f"task.{name}.weight=0"
+                )
 
     def prepare(self, batch: ShowerBatch) -> Sample:
         """See `Task.prepare`."""
@@ -111,15 +142,22 @@ class Reconstruction:
             outputs = self._outputs(module, sample)
             return self.loss(outputs, sample), outputs
 
-        return [Phase("reconstruction", network, loss)]
+        if self.config.balance == "uncertainty":
+            device = next(network.parameters()).device
+            self.balance = UncertaintyBalance(len(self.targets), self.config.balance_learning_rate).to(device)
+        scale = self._rate_scale if self.config.scale_learning_rate else None
+        return [Phase("reconstruction", network, loss, self.balance, scale)]
 
     def totals(self, sample: Sample) -> Tensor:
-        """The weight of each target's term, float64 [targets]."""
-        return torch.stack([weight.double().sum() for _, weight in sample.targets.values()])
+        """The weight of each target's term, the number of images, and how many there could be; float64
+        [targets + 2]."""
+        weights = [weight.double().sum() for _, weight in sample.targets.values()]
+        images, most = sum(map(len, sample.images)), len(sample.frame.pointing) * len(self.spec.telescope_ids)
+        return torch.stack([*weights, *weights[0].new_tensor([images, most])])
 
     def normaliser(self, totals: Tensor) -> Tensor:
-        """`totals` themselves."""
-        return totals
+        """The weights of the terms."""
+        return totals[:-2]
 
     def loss(self, outputs: dict[str, Tensor], sample: Sample) -> LossTerms:
         """One term for each target."""
@@ -127,7 +165,7 @@ class Reconstruction:
         for name, (truth, weight) in sample.targets.items():
             output = outputs[name]
             terms.append((weight.to(output.dtype) * self.targets[name].loss(output, truth)).sum())
-        return LossTerms(torch.stack(terms), self.totals(sample).to(terms[0].dtype))
+        return LossTerms(torch.stack(terms), self.normaliser(self.totals(sample)).to(terms[0].dtype))
 
     def evaluate(
         self, network: nn.Module, sample: Sample, over_ranks: Callable[[Tensor], Tensor]
@@ -146,18 +184,21 @@ class Reconstruction:
         return counters
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """`loss`, and those of the targets."""
+        """`loss`, those of the targets and, while they are learned, the weights of their losses."""
         if not counters:
             return {}
         loss = float((counters["loss_total"] / counters["loss_weight"].clamp_min(1e-300)).sum())
         named = {"loss": loss} if self.score == "AUC" else {"loss": loss, "negative_loss": -loss}
         for target in self.targets.values():
             named |= target.metrics(counters)
+        if self.balance is not None:
+            weights = zip(self.targets, self.balance.weights().tolist(), strict=True)
+            named |= {f"balance/{name}": getattr(self.config, name).weight * weight for name, weight in weights}
         return named
 
     def display(self, sample: Sample, outputs: dict[str, Tensor], index: int, title: str) -> Figure:
         """The images of an event with its predicted and, where there is truth, true direction."""
-        predicted = self.physical(sample, outputs)
+        predicted = sample.physical(self.targets, outputs)
         text = [f"{name} {column[index]}" for name, column in predicted.items() if name == "type"]
         if "energy" in predicted:
             text.append(f"{predicted['energy'][index]:.3g} TeV")
@@ -169,22 +210,17 @@ class Reconstruction:
             text.append(f"true {self.spec.classes[int(shower.primary[index])]} {float(shower.energy[index]):.3g} TeV")
             truth = tangent_offset(shower.direction, sample.frame.pointing)
             directions["true"] = truth[index].cpu().numpy()
-        images = []
-        for camera, kind in zip(range(len(self.spec.cameras)), sample.images, strict=True):
-            for row in (kind.event == index).nonzero()[:, 0].tolist():
-                images.append((camera, int(kind.telescope[row]), kind.charge[row].cpu().numpy()))
+        images = event_images(sample.images, index)
         return shower_display(self.spec, images, directions, ": ".join([title, ", ".join(text)]))
-
-    def physical(self, sample: Sample, outputs: dict[str, Tensor]) -> dict[str, Any]:
-        """Predictions in physical units, columns of a table of events."""
-        columns = {}
-        for name, target in self.targets.items():
-            columns |= target.physical(outputs[name], sample.frame)
-        return columns
 
     def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> ReconstructionReport:
         """See `Task.report`."""
-        return ReconstructionReport(self, folder, provenance, scores)
+        signal = self.spec.classes[max(self.gamma, 0)]
+        return ReconstructionReport(self.targets, signal, self.config.report, source, folder, provenance, scores)
+
+    def _rate_scale(self, totals: Tensor) -> float:
+        images, most = totals[-2:].tolist()
+        return 1 / max(images / most, LEAST_SHARE)
 
     def _outputs(self, module: nn.Module, sample: Sample) -> dict[str, Tensor]:
         return {name: output.float() for name, output in module(sample.input).items()}
@@ -209,14 +245,18 @@ class Reconstruction:
         return Frame(pointing, origin)
 
 
+def _any_known(columns: list[np.ndarray]) -> bool:
+    return bool(columns) and bool(np.all(np.isfinite(columns), 0).any())
+
+
 def _targets(config: Reconstruction.Config, spec: IactSpec) -> dict[str, Target]:
     targets: dict[str, Target] = {}
     if config.type.weight:
         targets["type"] = PrimaryType(config.type, spec)
-    for name, kind in (("energy", Energy), ("direction", Direction), ("core", Core)):
-        section = getattr(config, name)
-        if section.weight:
-            targets[name] = kind(section, config.only_gammas)
+    for name, kind in REGRESSIONS.items():
+        options = getattr(config, name)
+        if options.weight:
+            targets[name] = kind(options, config.only_gammas)
     if not targets:
-        raise UserError("task: all weights are 0; give one of type, energy, direction and core another")
+        raise UserError(f"task: all weights are 0; give one of type, {', '.join(REGRESSIONS)} another")
     return targets

@@ -13,13 +13,14 @@ from torch.nn import functional
 from airshower.config.fields import choice, section
 from airshower.data.batch import Batch
 from airshower.data.pixels import PixelMaker, Pixels
-from airshower.data.source import ImageSpec, WireSource
+from airshower.data.source import ImageSpec, Selection, WireSource
 from airshower.errors import DataError
 from airshower.tasks.event_class import EventClass, EventClassConfig
 from airshower.tasks.head import Head, missing_truth
+from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.segmentation_metrics import count_images, named_metrics
 from airshower.tasks.segmentation_report import SegmentationReport
-from airshower.tasks.task import LossTerms, Phase
+from airshower.tasks.task import Phase
 from airshower.tasks.vertex import Vertex, VertexConfig
 from airshower.writers.figures import Figure, event_display
 
@@ -79,6 +80,9 @@ class Segmentation:
         for name, head in self.heads.items():
             if head.needs[0] not in source.truth(np.arange(0), (head.needs[0],)):
                 raise missing_truth(name, head.needs)
+
+    def fit(self, selection: Selection) -> None:
+        """Nothing: classes are balanced in each step."""
 
     def prepare(self, batch: Batch) -> Sample:
         """Pixels and, where there are, labels."""

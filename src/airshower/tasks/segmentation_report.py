@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import json
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -18,8 +17,11 @@ from airshower.data.source import WireSource
 from airshower.tasks.head import Head
 from airshower.tasks.segmentation_metrics import METRICS, values
 from airshower.writers import figures
+from airshower.writers.curves import Curve
+from airshower.writers.tables import write_events, write_metrics
 
 Columns = dict[str, np.ndarray]
+SHOWN = ("Neutrino_IoU", "Cosmic_IoU", "Non_Bkg_Accuracy")  # against energy
 
 
 @dataclass(frozen=True)
@@ -93,17 +95,17 @@ class SegmentationReport(contextlib.ExitStack):
         truth = self.source.truth(entries)
         if not counters:
             if heads:
-                self._write_events({"entry": entries, **heads})
+                write_events(self.folder / "events.csv", {"entry": entries, **heads})
             return []
         confusion = torch.as_tensor(np.stack([event.confusion for event in self.events]))
         events = dict(zip(METRICS, values(confusion).nanmean(1).numpy().T, strict=True))
-        self._write_events({"entry": entries, **truth, **events, **heads})
-        self._write_metrics(metrics, counters, events, truth)
+        write_events(self.folder / "events.csv", {"entry": entries, **truth, **events, **heads})
+        shown = {name: events[name] for name in SHOWN} if truth and np.isfinite(truth["energy"]).any() else {}
+        self._write_metrics(metrics, counters, events, truth, _curves(truth, shown))
         pixels = self._counted(counters).sum(0)
         figure = figures.confusion_figure(pixels, self.source.spec.classes, "pixels, all planes")
         made = [self._save("confusion", figure)]
-        if truth and np.isfinite(truth["energy"]).any():
-            shown = {name: events[name] for name in ("Neutrino_IoU", "Cosmic_IoU", "Non_Bkg_Accuracy")}
+        if shown:
             figure = figures.metric_against_energy(truth["energy"], truth["interaction"], shown)
             made.append(self._save("metrics_against_energy", figure))
         for head in self.heads.values():
@@ -117,20 +119,20 @@ class SegmentationReport(contextlib.ExitStack):
         return figures.save(figure, self.folder / "figures" / f"{name}.png")
 
     def _write_metrics(
-        self, metrics: dict[str, float], counters: dict[str, Tensor], events: Columns, truth: Columns
+        self,
+        metrics: dict[str, float],
+        counters: dict[str, Tensor],
+        events: Columns,
+        truth: Columns,
+        curves: list[Curve],
     ) -> None:
         record = {"events": len(self.events), "metrics": metrics, "confusion": self._counted(counters).tolist()}
         for head in self.heads.values():
             record |= head.summary(counters)
         if truth:
             record["interactions"] = _by_interaction(truth["interaction"], events)
-        (self.folder / "metrics.json").write_text(json.dumps(_no_nan(record), indent=1) + "\n")
-
-    def _write_events(self, columns: Columns) -> None:
-        with open(self.folder / "events.csv", "w") as handle:
-            handle.write(",".join(columns) + "\n")
-            for row in zip(*columns.values(), strict=True):
-                handle.write(",".join(map(_written, row)) + "\n")
+            record["curves"] = [curve.record() for curve in curves]
+        write_metrics(self.folder / "metrics.json", record)
 
 
 def _by_interaction(interaction: np.ndarray, events: Columns) -> dict[str, dict[str, float]]:
@@ -141,12 +143,14 @@ def _by_interaction(interaction: np.ndarray, events: Columns) -> dict[str, dict[
     }
 
 
-def _written(cell: Any) -> str:
-    return f"{cell:.6g}" if isinstance(cell, np.floating) else str(cell)
-
-
-def _no_nan(node: Any) -> Any:
-    """JSON has no NaN: a metric over no pixels is null."""
-    if isinstance(node, dict):
-        return {key: _no_nan(value) for key, value in node.items()}
-    return None if isinstance(node, float) and not np.isfinite(node) else node
+def _curves(truth: Columns, shown: Columns) -> list[Curve]:
+    """The mean of each metric against true energy, for each kind of interaction."""
+    found = []
+    for metric, column in shown.items():
+        for name in np.unique(truth["interaction"]):
+            chosen = (truth["interaction"] == name) & np.isfinite(truth["energy"]) & np.isfinite(column)
+            if chosen.any():
+                edges, _, *binned = figures.equal_bins(truth["energy"][chosen], column[chosen])
+                place = "true_energy", "true energy", "GeV", False
+                found.append(Curve(f"{metric} {name}", f"{metric} of {name}", "", *place, edges, *binned))
+    return found

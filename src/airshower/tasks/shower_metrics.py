@@ -1,7 +1,7 @@
 """The field's figures of merit for reconstructed showers, on arrays of events.
 
-Definitions are those of ctaplot and pyirf: resolutions are 68.27 % containment, the bias of energy is a median, energy
-bins are of true energy, lower edge excluded. What has no events is NaN.
+Definitions are those of ctaplot and pyirf: resolutions are 68.27 % containment, the bias of energy is a median, bins
+exclude their lower edge. What has no events is NaN.
 """
 
 from collections.abc import Callable
@@ -9,9 +9,12 @@ from collections.abc import Callable
 import numpy as np
 from torch import Tensor
 
+from airshower.data.source import ThrownShowers
+
 CONTAINMENT = 68.27  # percent
 BOOTSTRAPS = 100
-BINS_PER_DECADE = 4
+BINS_PER_DECADE = 5  # of energies, as CTAO's performance is published
+MOST_BINS = 12  # on a linear axis
 
 
 def angular_separation(alt: np.ndarray, az: np.ndarray, other_alt: np.ndarray, other_az: np.ndarray) -> np.ndarray:
@@ -24,7 +27,8 @@ def angular_separation(alt: np.ndarray, az: np.ndarray, other_alt: np.ndarray, o
 
 
 def angular_resolution(angle: np.ndarray) -> float:
-    """The angle (any unit) within which 68.27 % of `angle` [n] lie: the root of the percentile of squares."""
+    """Within which 68.27 % of `angle` [n] lie: the root of the percentile of squares. That of distances of cores is the
+    core resolution."""
     return float(np.sqrt(_percentile(np.square(angle))))
 
 
@@ -58,20 +62,84 @@ def roc_curve(signal: np.ndarray, background: np.ndarray) -> tuple[np.ndarray, n
     return np.append(0, false / max(len(background), 1)), np.append(0, found / max(len(signal), 1))
 
 
-def energy_edges(energy: np.ndarray) -> np.ndarray:
-    """Edges of bins in TeV, four a decade at the same places for all data, that hold all of `energy` (above 0)."""
-    place = BINS_PER_DECADE * np.log10(energy)
+def placements(signal: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Of each signal event [n], the share of background that scores lower, ties counting half: their mean over some of
+    the signal is the exact area under its ROC curve against all of the background. NaN without background."""
+    ordered = np.sort(background)
+    below, not_above = (np.searchsorted(ordered, signal, side) for side in ("left", "right"))
+    return (below + not_above) / (2 * len(ordered)) if len(ordered) else np.full(len(signal), np.nan)
+
+
+def cut_for_efficiency(scores: np.ndarray, efficiency: float) -> float:
+    """The highest cut that at least this share of `scores` [n] pass, which must not be lower."""
+    needed = int(np.ceil(efficiency * len(scores) - 1e-9))
+    return float(np.sort(scores)[len(scores) - needed])
+
+
+def thrown_per_area(runs: list[ThrownShowers], edges: np.ndarray) -> np.ndarray:
+    """Simulated showers per m2 in bins of energy (TeV) [bins], from the runs' power laws."""
+    found = np.zeros(len(edges) - 1)
+    for run in runs:
+        low, high = run.energy_range
+        inside = np.clip(edges, low, high)
+        power = run.spectral_index + 1
+        below = np.log(inside / low) if power == 0 else inside**power - low**power
+        total = np.log(high / low) if power == 0 else high**power - low**power
+        found += run.showers / run.area * np.diff(below) / total
+    return found
+
+
+def effective_area(selected: np.ndarray, thrown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The area times the share of its showers that are selected, m2, and its error by Poisson statistics, [bins] each,
+    from numbers of events and `thrown_per_area`; NaN where nothing was thrown."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return tuple(np.where(thrown > 0, numbers / thrown, np.nan) for numbers in (selected, np.sqrt(selected)))
+
+
+def log_edges(values: np.ndarray) -> np.ndarray:
+    """Edges of bins, five a decade at the same places for all data, that hold all of `values` (above 0)."""
+    place = BINS_PER_DECADE * np.log10(values)
     low, high = np.ceil(place.min()) - 1, np.ceil(place.max())
     return 10.0 ** (np.arange(low, high + 1) / BINS_PER_DECADE)
 
 
+def linear_edges(values: np.ndarray) -> np.ndarray:
+    """Edges of bins that hold all of `values` (0 and above), 1, 2 or 5 times a power of ten wide; of whole numbers they
+    lie half way between these."""
+    whole = np.issubdtype(values.dtype, np.integer)
+    least = max(float(values.max()) / MOST_BINS, 1.0 if whole else 1e-9)
+    power = 10.0 ** np.floor(np.log10(least))
+    step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= least * (1 - 1e-9))
+    first = step * np.floor(values.min() / step) - (0.5 if whole else 0.0)
+    return first + step * np.arange(int(np.ceil((values.max() - first) / step)) + 1)
+
+
+def bin_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """The bin of each value, -1 and `len(edges) - 1` outside; lower edges are excluded, but the lowest if it is 0."""
+    return np.where((values == 0) & (edges[0] == 0), 0, np.digitize(values, edges, right=True) - 1)
+
+
+def counts_in(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """How many of `values` [n] are in each bin [bins]."""
+    place = bin_of(values, edges)
+    return np.bincount(place[(place >= 0) & (place < len(edges) - 1)], minlength=len(edges) - 1)
+
+
+def migration(true: np.ndarray, reconstructed: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Counts [bins of true, bins of reconstructed energy]; events outside of `edges` are left out."""
+    bins = len(edges) - 1
+    row, column = bin_of(true, edges), bin_of(reconstructed, edges)
+    inside = (np.minimum(row, column) >= 0) & (np.maximum(row, column) < bins)
+    return np.bincount(row[inside] * bins + column[inside], minlength=bins**2).reshape(bins, bins)
+
+
 def binned(
-    energy: np.ndarray, values: np.ndarray, edges: np.ndarray, statistic: Callable[[np.ndarray], float]
+    x: np.ndarray, values: np.ndarray, edges: np.ndarray, statistic: Callable[[np.ndarray], float]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """In bins of `energy` [n]: a statistic of `values` [n], its standard error by bootstrap (Efron 1979, always the
-    same draws), and the number of events [bins]; statistics of fewer than two events are NaN."""
+    """In bins of `x` [n]: a statistic of `values` [n], its standard error by bootstrap (Efron 1979, always the same
+    draws), and the number of events [bins]; statistics of fewer than two events are NaN."""
     generator = np.random.default_rng(0)
-    place = np.digitize(energy, edges, right=True) - 1
+    place = bin_of(x, edges)
     groups = [values[place == index] for index in range(len(edges) - 1)]
     found = np.full((2, len(groups)), np.nan)
     for index, group in enumerate(groups):

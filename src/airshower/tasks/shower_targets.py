@@ -1,6 +1,6 @@
-"""What is learned of a shower: its primary, energy, direction and core, each with its loss, metrics and units."""
+"""What is learned of a shower: its energy, direction, core and depth, each with its loss, metrics and units."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
@@ -9,21 +9,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from airshower.config.fields import choice, number
-from airshower.data.showers import IactSpec, Showers
+from airshower.data.showers import Showers
 from airshower.data.telescopes import LENGTH_UNIT, unit_vector
-from airshower.errors import UserError
-from airshower.tasks.shower_metrics import area_under_roc
+from airshower.tasks.error_counts import contained, count_errors
 
-SCORE_RANGE, SCORE_BINS = 15.0, 3000  # of log odds, in which scores are counted
-MOST_OFFSET = 60.0  # deg from the pointing; directions further away are brought there
-
-
-@dataclass
-class TypeConfig:
-    """`task.type.*`; `weight` 0 leaves the target out."""
-
-    weight: float = number(1.0, low=0.0)
-    class_weights: list[float] = field(default_factory=list)
+DEPTH_UNIT, DEPTH_MIDDLE = 100.0, 300.0  # g/cm2; showers of TeV are brightest around there
+MOST_OFFSET = 60.0  # deg from the pointing; directions further away are drawn nearer
 
 
 @dataclass
@@ -44,15 +35,17 @@ class Frame:
 
 
 class Target(Protocol):
-    """One target. `of` gives what the network's output [entries, channels] is compared with; weights [entries] are 0
-    where an entry has no part."""
+    """One target. `channels` is the size of the network's output [entries, channels]; `needs` are the numbers that
+    `Source.truth` has to give, `columns` those that a prediction has in a table. Weights [entries] are 0 where an entry
+    has no part: with `only_gammas` where it is of another primary, and always where its truth is not known."""
 
     channels: int
     only_gammas: bool
+    needs: tuple[str, ...]
     columns: tuple[str, ...]
 
     def of(self, showers: Showers, frame: Frame) -> Tensor:
-        """The target of each entry, NaN where the files have none."""
+        """What outputs are compared with, NaN where the files have none."""
         ...
 
     def weights(self, target: Tensor, weight: Tensor) -> Tensor:
@@ -76,68 +69,20 @@ class Target(Protocol):
         ...
 
 
-class PrimaryType:
-    """Cross entropy over the classes of `data.classes`. The score of the first class, gamma by default, is what ROC
-    curves are of."""
-
-    only_gammas = False
-    columns = ("type",)
-
-    def __init__(self, config: TypeConfig, spec: IactSpec):
-        self.config, self.names, self.channels = config, spec.classes, len(spec.classes)
-        if config.class_weights and len(config.class_weights) != self.channels:
-            raise UserError(
-                f"task.type.class_weights: needs {self.channels} numbers ({', '.join(self.names)}), or none"
-            )
-
-    def of(self, showers: Showers, _: Frame) -> Tensor:
-        """int64 [entries]: the class, -1 where the primary is in none."""
-        return showers.primary
-
-    def weights(self, target: Tensor, weight: Tensor) -> Tensor:
-        """See `Target`."""
-        of_class = self.config.class_weights or [1.0] * self.channels
-        return weight * torch.tensor(of_class, device=weight.device)[target.clamp_min(0)] * (target >= 0)
-
-    def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """See `Target`."""
-        return self.config.weight * functional.cross_entropy(output, target, reduction="none", ignore_index=-1)
-
-    def count(self, output: Tensor, target: Tensor, _: Tensor) -> dict[str, Tensor]:
-        """Confusion counts [true, predicted] and the scores of each true class [classes, SCORE_BINS], unweighted."""
-        known, classes = target >= 0, self.channels
-        output, target = output[known], target[known]
-        cell = target * classes + output.argmax(1)
-        place = ((log_odds(output) / SCORE_RANGE).clamp(-1, 1) + 1) * (SCORE_BINS - 1) / 2
-        score = target * SCORE_BINS + place.round().long()
-        return {
-            "type_confusion": torch.bincount(cell, minlength=classes**2).view(classes, classes),
-            "type_scores": torch.bincount(score, minlength=classes * SCORE_BINS).view(classes, SCORE_BINS),
-        }
-
-    def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """Share that is right, and area under the ROC curve of the first class against all others (NaN with one class
-        only), from scores in steps of 0.01 of the log odds."""
-        confusion, scores = counters["type_confusion"].double(), counters["type_scores"].double()
-        return {
-            "accuracy": float(confusion.diagonal().sum() / confusion.sum()),
-            "AUC": area_under_roc(scores[0], scores[1:].sum(0)),
-        }
-
-    def physical(self, output: Tensor, _: Frame) -> dict[str, np.ndarray]:
-        """The predicted class and the probability of each."""
-        scores = output.softmax(1).cpu().numpy()
-        named = {f"score_{name}": scores[:, index] for index, name in enumerate(self.names)}
-        return {"type": np.array(self.names)[scores.argmax(1)], **named}
-
-
 class _Regression:
-    """Huber loss (delta 1) or absolute errors, summed over components, in the units of the output."""
+    """The loss is of an error e that is not negative, in the unit of the output: e itself (l1), or Huber's (1964),
+    e^2 / 2 up to e = 1 and e - 1/2 above. Metrics are the mean of the error and within what 68.27 % of all errors lie,
+    times `unit`."""
 
-    columns: tuple[str, ...] = ()
+    name, unit = "", 1.0
+    unknown: tuple[float, ...] = (0.0,)  # stands in for a target that is not known; its weight is 0
 
     def __init__(self, config: RegressionConfig, only_gammas: bool):
         self.config, self.only_gammas = config, only_gammas
+
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """[entries], not negative."""
+        return (output - target).norm(dim=1)
 
     def weights(self, target: Tensor, weight: Tensor) -> Tensor:
         """See `Target`."""
@@ -145,30 +90,49 @@ class _Regression:
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See `Target`."""
-        target = torch.where(target.isfinite(), target, output.detach())
-        function = functional.huber_loss if self.config.loss == "huber" else functional.l1_loss
-        return self.config.weight * function(output, target, reduction="none").sum(1)
+        error = self.error(output, self._known(target))
+        huber = self.config.loss == "huber"
+        return self.config.weight * (_huber(error) if huber else error)
+
+    def count(self, output: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+        """Sums of weights and of errors, and the errors' distribution."""
+        error, weight = self.unit * self.error(output, self._known(target)).double(), weight.double()
+        sums = torch.stack([weight.sum(), (weight * error).sum()])
+        return {f"{self.name}_sums": sums, f"{self.name}_errors": count_errors(error, weight)}
+
+    def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
+        """Mean error and 68 % containment."""
+        count, error = counters[f"{self.name}_sums"].tolist()
+        mean = error / count if count else float("nan")
+        return {f"{self.name}/error": mean, f"{self.name}/resolution": contained(counters[f"{self.name}_errors"])}
+
+    def _known(self, target: Tensor) -> Tensor:
+        return torch.where(target.isfinite().all(1, keepdim=True), target, target.new_tensor(self.unknown))
 
 
 class Energy(_Regression):
-    """log10 of the energy in TeV."""
+    """log10 of the energy in TeV. `energy/error` is in decades; bias and resolution are of the relative error, as the
+    field has them."""
 
-    channels = 1
-    columns = ("energy",)
+    name, channels = "energy", 1
+    needs = columns = ("energy",)
 
     def of(self, showers: Showers, _: Frame) -> Tensor:
         """[entries, 1]."""
         return showers.energy.log10()[:, None]
 
     def count(self, output: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Sums of weights, of errors and of absolute errors."""
-        error, weight = (output - torch.nan_to_num(target))[:, 0].double(), weight.double()
-        return {"energy_sums": torch.stack([weight.sum(), (weight * error).sum(), (weight * error.abs()).sum()])}
+        """Beside the mean error the distributions of reconstructed over true energy, and of how far that is from 1."""
+        ratio = 10.0 ** (output - self._known(target))[:, 0].double()
+        return {
+            **super().count(output, target, weight),
+            "energy_errors": count_errors((ratio - 1).abs(), weight),
+            "energy_ratios": count_errors(ratio, weight),
+        }
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """Mean error and mean absolute error in decades."""
-        count, error, absolute = counters["energy_sums"].tolist()
-        return {"energy/bias": _ratio(error, count), "energy/error": _ratio(absolute, count)}
+        """Mean absolute error in decades; the median of the relative error, and 68 % containment of its size."""
+        return {**super().metrics(counters), "energy/bias": contained(counters["energy_ratios"], 0.5) - 1}
 
     def physical(self, output: Tensor, _: Frame) -> dict[str, np.ndarray]:
         """TeV."""
@@ -176,25 +140,22 @@ class Energy(_Regression):
 
 
 class Direction(_Regression):
-    """Where the shower comes from, in the plane tangential to the sky at the pointing: degrees towards rising altitude
-    and rising azimuth. Angles themselves would jump at the north and have no meaning at the zenith."""
+    """Where the shower comes from. The output is a point of the plane tangential to the sky at the pointing, in degrees
+    towards rising altitude and rising azimuth, which is where the cameras' pixels are; angles themselves would jump at
+    the north and have no meaning at the zenith. Any output is a direction, and the error is the angle in degrees
+    between it and the true one, both unit vectors: the same in all places and ways."""
 
-    channels = 2
-    columns = ("alt", "az")
+    name, channels = "direction", 2
+    needs = columns = ("alt", "az")
+    unknown = (0.0, 0.0, 1.0)
 
     def of(self, showers: Showers, frame: Frame) -> Tensor:
-        """[entries, 2]."""
-        return tangent_offset(showers.direction, frame.pointing)
+        """Unit vectors in the frame of the pointing [entries, 3]."""
+        return seen_from(frame.pointing, showers.direction)
 
-    def count(self, output: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Sums of weights and of angles between true and predicted direction."""
-        angle = separation_of_offsets(output, torch.nan_to_num(target)).double()
-        return {"direction_sums": torch.stack([weight.double().sum(), (weight * angle).sum()])}
-
-    def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """Mean angle between true and predicted direction in degrees."""
-        count, angle = counters["direction_sums"].tolist()
-        return {"direction/error": _ratio(angle, count)}
+    def error(self, output: Tensor, target: Tensor) -> Tensor:
+        """Degrees."""
+        return separation(torch.cat([torch.deg2rad(output), torch.ones_like(output[:, :1])], 1), target.to(output))
 
     def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
         """Altitude and azimuth (0 to 2 pi) in rad."""
@@ -203,24 +164,14 @@ class Direction(_Regression):
 
 
 class Core(_Regression):
-    """Where the shower's axis meets the ground: x and y in 100 m from the frame's origin."""
+    """Where the shower's axis meets the ground: x and y in 100 m from the frame's origin. The error is a distance."""
 
-    channels = 2
-    columns = ("core_x", "core_y")
+    name, channels, unit = "core", 2, LENGTH_UNIT
+    needs = columns = ("core_x", "core_y")
 
     def of(self, showers: Showers, frame: Frame) -> Tensor:
         """[entries, 2]."""
         return (showers.core - frame.origin) / LENGTH_UNIT
-
-    def count(self, output: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
-        """Sums of weights and of distances."""
-        distance = (output - torch.nan_to_num(target)).norm(dim=1).double() * LENGTH_UNIT
-        return {"core_sums": torch.stack([weight.double().sum(), (weight * distance).sum()])}
-
-    def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """Mean distance between true and predicted core in m."""
-        count, distance = counters["core_sums"].tolist()
-        return {"core/error": _ratio(distance, count)}
 
     def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
         """x (north) and y (west) in m."""
@@ -228,20 +179,33 @@ class Core(_Regression):
         return {"core_x": x, "core_y": y}
 
 
-def log_odds(logits: Tensor) -> Tensor:
-    """Of the first class [entries], from logits [entries, classes]; with one class 0."""
-    if logits.shape[1] == 1:
-        return torch.zeros_like(logits[:, 0])
-    return logits[:, 0] - logits[:, 1:].logsumexp(1)
+class Depth(_Regression):
+    """The depth of the shower's maximum, in 100 g/cm2 from 300 g/cm2."""
+
+    name, channels, unit = "x_max", 1, DEPTH_UNIT
+    needs = columns = ("x_max",)
+
+    def of(self, showers: Showers, _: Frame) -> Tensor:
+        """[entries, 1]."""
+        return (showers.x_max[:, None] - DEPTH_MIDDLE) / DEPTH_UNIT
+
+    def physical(self, output: Tensor, _: Frame) -> dict[str, np.ndarray]:
+        """g/cm2."""
+        return {"x_max": (output[:, 0] * DEPTH_UNIT + DEPTH_MIDDLE).cpu().numpy()}
+
+
+def seen_from(pointing: Tensor, direction: Tensor) -> Tensor:
+    """A direction (both altitude and azimuth in rad [n, 2]) as a unit vector towards rising altitude, rising azimuth
+    and the pointing [n, 3]; made in float64, as small offsets are differences."""
+    seen = unit_vector(direction.double())
+    return torch.stack([(seen * axis).sum(1) for axis in _axes(pointing.double())], 1).to(direction.dtype)
 
 
 def tangent_offset(direction: Tensor, pointing: Tensor) -> Tensor:
     """A direction (altitude and azimuth in rad [n, 2]) in the plane tangential at the pointing: degrees towards rising
     altitude and rising azimuth [n, 2]."""
-    up, along, ahead = _axes(pointing)
-    seen = unit_vector(direction)
-    depth = (seen * ahead).sum(1).clamp_min(float(np.cos(np.radians(MOST_OFFSET))))
-    return torch.rad2deg(torch.stack([(seen * up).sum(1) / depth, (seen * along).sum(1) / depth], 1))
+    seen = seen_from(pointing, direction)
+    return torch.rad2deg(seen[:, :2] / seen[:, 2:].clamp_min(float(np.cos(np.radians(MOST_OFFSET)))))
 
 
 def direction_at(offset: Tensor, pointing: Tensor) -> Tensor:
@@ -252,11 +216,10 @@ def direction_at(offset: Tensor, pointing: Tensor) -> Tensor:
     return torch.stack([torch.atan2(z, torch.hypot(x, y)), torch.atan2(y, x) % (2 * torch.pi)], 1)
 
 
-def separation_of_offsets(a: Tensor, b: Tensor) -> Tensor:
-    """The angle in degrees between two directions [n] given as offsets [n, 2] from the same pointing."""
-    ones = torch.ones_like(a[:, :1])
-    first, second = (torch.cat([torch.deg2rad(offset), ones], 1) for offset in (a, b))
-    return torch.rad2deg(torch.atan2(torch.linalg.cross(first, second).norm(dim=1), (first * second).sum(1)))
+def separation(a: Tensor, b: Tensor) -> Tensor:
+    """The angle in degrees between vectors of any length [n, 3]. By sine and cosine, which is exact at all angles also
+    in float32, where arccos rounds those below 0.02 deg away."""
+    return torch.rad2deg(torch.atan2(torch.linalg.cross(a, b).norm(dim=1), (a * b).sum(1)))
 
 
 def _axes(pointing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -267,5 +230,5 @@ def _axes(pointing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return up, along, unit_vector(pointing)
 
 
-def _ratio(total: float, count: float) -> float:
-    return total / count if count else float("nan")
+def _huber(error: Tensor) -> Tensor:
+    return functional.huber_loss(error, torch.zeros_like(error), reduction="none")

@@ -1,6 +1,6 @@
 """What the engine asks of a task."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,27 +10,26 @@ import numpy as np
 from torch import Tensor, nn
 
 from airshower.data.batch import EventBatch
-from airshower.data.source import Source
+from airshower.data.source import Selection, Source
+from airshower.tasks.balance import UncertaintyBalance
+from airshower.tasks.loss_terms import LossTerms
 from airshower.writers.figures import Figure
-
-
-@dataclass(frozen=True)
-class LossTerms:
-    """The loss is the sum over terms of `total` / `weight`; both [terms], kept apart because the weight must be summed
-    over ranks and micro-batches before the division. `weight` carries no gradient."""
-
-    total: Tensor
-    weight: Tensor
 
 
 @dataclass(frozen=True)
 class Phase:
     """One optimizer's turn in a step: the module that it trains and the function (module, sample, totals) -> (loss
-    terms, outputs) that it minimises. The function is given the module as all ranks train it."""
+    terms, outputs) that it minimises. The function is given the module as all ranks train it.
+
+    `balance` makes of these terms those that are minimised; what it learns is whole on each rank and no part of the
+    module. `rate_scale` gives from the step's totals what the learning rate is multiplied by.
+    """
 
     name: str
     module: nn.Module
     loss: Callable[[nn.Module, Any, Tensor], tuple[LossTerms, Any]]
+    balance: UncertaintyBalance | None = None
+    rate_scale: Callable[[Tensor], float] | None = None
 
 
 class Task(Protocol):
@@ -52,6 +51,11 @@ class Task(Protocol):
 
     def check(self, source: Source) -> None:
         """Raise `DataError` where a source's files do not hold the truth that training needs. Needs no batch."""
+        ...
+
+    def fit(self, selection: Selection) -> None:
+        """Take from the entries to be trained on what the loss needs to know of them all; before the first step. Raises
+        `DataError` where nothing can be learned from them."""
         ...
 
     def prepare(self, batch: EventBatch) -> Any:
@@ -103,11 +107,11 @@ class Report(AbstractContextManager, Protocol):
     """Takes the predictions of one inference batch by batch; a context manager around all of them, which opens the
     file. Every rank packs, one adds."""
 
-    def pack(self, batch: EventBatch, sample: Any, outputs: Any) -> list[Any]:
-        """What is to be written of one batch, an item an event, small enough to be sent to another process."""
+    def pack(self, batch: EventBatch, sample: Any, outputs: Any) -> Sized:
+        """What is to be written of one batch, as long as it has events, small enough to be sent to another process."""
         ...
 
-    def add(self, packed: list[Any]) -> None:
+    def add(self, packed: Any) -> None:
         """Write packed events."""
         ...
 

@@ -2,6 +2,7 @@
 
 import functools
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -102,6 +103,8 @@ def training_curves(train: list[dict[str, float]], validation: list[dict[str, fl
     right.set(xlabel="optimizer step", ylabel="metric", title="validation (thin: training)")
     if max((row.get(key, 0.0) for row in validation for key in others), default=0.0) <= 1:
         right.set_ylim(-0.02, 1.02)
+    else:
+        right.set_yscale("log")  # metres and degrees beside shares
     left.legend()
     right.legend()
     return figure
@@ -134,10 +137,22 @@ def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[s
                 continue
             colour = f"C{index}"
             axis.plot(energy[chosen], values[chosen], ".", ms=3, alpha=0.3, color=colour)
-            axis.errorbar(*_binned(energy[chosen], values[chosen]), fmt="o-", ms=4, color=colour, label=name)
+            _, *points = equal_bins(energy[chosen], values[chosen])
+            axis.errorbar(*points[:3], fmt="o-", ms=4, color=colour, label=name)
         axis.set(xlabel="true energy (GeV)", ylabel=label, ylim=(-0.02, 1.02))
         axis.legend(*axis.get_legend_handles_labels())
     return figure
+
+
+def equal_bins(x: np.ndarray, y: np.ndarray, smallest: int = 8) -> tuple[np.ndarray, ...]:
+    """In up to 8 bins of `x` of equal content: edges [bins + 1], half way between events, and [bins] each the mean `x`,
+    the mean `y`, its standard error, and the number of events."""
+    order = np.argsort(x)
+    groups = np.array_split(order, max(1, min(8, len(order) // smallest)))
+    inner = [(x[low[-1]] + x[high[0]]) / 2 for low, high in pairwise(groups)]
+    centre, mean = (np.array([values[group].mean() for group in groups]) for values in (x, y))
+    error = np.array([y[group].std(ddof=1) / np.sqrt(len(group)) if len(group) > 1 else 0.0 for group in groups])
+    return np.array([x.min(), *inner, x.max()]), centre, mean, error, np.array([len(group) for group in groups])
 
 
 def distance_figure(planes: Sequence[np.ndarray], label: str) -> Figure:
@@ -208,12 +223,3 @@ def _legend(axis: Any, names: Sequence[str], colours: Sequence[str]) -> None:
 
 def _column(rows: list[dict[str, float]], key: str) -> tuple[list[float], list[float]]:
     return [row["step"] for row in rows], [row.get(key, np.nan) for row in rows]
-
-
-def _binned(x: np.ndarray, y: np.ndarray, smallest: int = 8) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    order = np.argsort(x)
-    groups = np.array_split(order, max(1, min(8, len(order) // smallest)))
-    centre = np.array([x[group].mean() for group in groups])
-    mean = np.array([y[group].mean() for group in groups])
-    error = np.array([y[group].std(ddof=1) / np.sqrt(len(group)) if len(group) > 1 else 0.0 for group in groups])
-    return centre, mean, error

@@ -4,21 +4,31 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from airshower.data.showers import Camera, IactSpec
+from airshower.data.showers import Camera, IactSpec, TelescopeImages
+from airshower.writers.curves import COLOURS, log_ticks
 from airshower.writers.figures import Figure, pyplot
 
 MOST_IMAGES = 8
-COLOURS = ("#4477aa", "#cc3311", "#228833", "#aa3377", "#ccbb44", "#66ccee")
 _MARKS = {
     "true": {"marker": "o", "ms": 11, "mfc": "none", "mec": "#cc3311", "mew": 1.6, "ls": ""},
     "predicted": {"marker": "+", "ms": 11, "mec": "#ee7733", "mew": 1.8, "ls": ""},
 }
 Curve = tuple[np.ndarray, np.ndarray]
+Image = tuple[int, int, np.ndarray]
+
+
+def event_images(images: Sequence[TelescopeImages], row: int) -> list[Image]:
+    """The images of one row of a batch of tensors."""
+    return [
+        (camera, int(kind.telescope[place]), kind.charge[place].cpu().numpy())
+        for camera, kind in enumerate(images)
+        for place in (kind.event == row).nonzero()[:, 0].tolist()
+    ]
 
 
 def shower_display(
     spec: IactSpec,
-    images: Sequence[tuple[int, int, np.ndarray]],
+    images: Sequence[Image],
     directions: dict[str, np.ndarray],
     title: str,
 ) -> Figure:
@@ -79,25 +89,18 @@ def score_distributions(scores: dict[str, np.ndarray], signal: str) -> Figure:
     return figure
 
 
-def against_energy(edges: np.ndarray, curves: dict[str, tuple[np.ndarray, ...]], label: str) -> Figure:
-    """A value with its error in bins of true energy (TeV, edges [bins + 1]), by name; bins without one are left out."""
-    figure, axis = pyplot().subplots(figsize=(6, 4.2), layout="constrained")
-    middle = np.sqrt(edges[1:] * edges[:-1])
-    across = [middle - edges[:-1], edges[1:] - middle]
-    for colour, (name, (value, error, *_)) in zip(COLOURS, curves.items(), strict=False):
-        there = np.isfinite(value)
-        if there.any():
-            axis.errorbar(
-                middle[there], value[there], error[there], [side[there] for side in across],
-                fmt="o", ms=4, color=colour, label=name,
-            )  # fmt: skip
-    axis.set(xlabel="true energy (TeV)", ylabel=label, xscale="log")
-    axis.tick_params(axis="x", which="minor", labelsize=6)
-    if any((curve[0] < 0).any() for curve in curves.values()):
-        axis.axhline(0, color="0.7", lw=0.8)
-    else:
-        axis.set_ylim(0)
-    axis.legend(*axis.get_legend_handles_labels())
+def migration_figure(edges: np.ndarray, counts: np.ndarray) -> Figure:
+    """Reconstructed against true energy (TeV, edges [bins + 1]) from counts [true, reconstructed]: the shares of each
+    bin of true energy."""
+    share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    figure, axis = pyplot().subplots(figsize=(5.4, 4.6), layout="constrained")
+    shown = axis.pcolormesh(edges, edges, np.where(counts > 0, share, np.nan).T, vmin=0, vmax=1, cmap="Blues")
+    axis.plot(edges[[0, -1]], edges[[0, -1]], color="0.5", lw=0.8)
+    axis.set(xlabel="true energy (TeV)", ylabel="reconstructed energy (TeV)", xscale="log", yscale="log")
+    axis.set(xlim=edges[[0, -1]], ylim=edges[[0, -1]], aspect="equal")
+    for either in (axis.xaxis, axis.yaxis):
+        log_ticks(either, edges)
+    figure.colorbar(shown, ax=axis, shrink=0.8, label="share of the bin of true energy")
     return figure
 
 

@@ -9,19 +9,21 @@ import yaml
 
 from airshower.config.fields import check
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
-from airshower.detectors.cta.simulation import SimulationConfig, atmosphere, cherenkov, event, simulate_event
-from airshower.detectors.cta.simulation.light import cascade_light, muon_light
+from airshower.detectors.cta.simulation import SimulationConfig, atmosphere, cherenkov, event, simulate_events
+from airshower.detectors.cta.simulation.hadrons import simulate_protons, thin
+from airshower.detectors.cta.simulation.light import cascade_light
+from airshower.detectors.cta.simulation.muons import muon_light
 from airshower.detectors.cta.simulation.readout import dark_charges, record
 from airshower.detectors.cta.simulation.showers import (
     Muons,
-    Primary,
-    Shower,
+    Primaries,
+    Showers,
     Subshowers,
     greisen,
-    simulate_shower,
-    thin,
+    shower_maximum,
+    simulate_gammas,
 )
-from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array, frame
+from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array, direction, frame
 from airshower.errors import UserError
 
 ZENITH_20 = np.radians(70.0)
@@ -36,18 +38,20 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture(scope="module")
 def gammas() -> list[event.SimulatedEvent]:
-    return [simulate_event(POINT_SOURCE, 1, number) for number in range(40)]
+    return list(simulate_events(POINT_SOURCE, 1, 40))
 
 
 @pytest.fixture(scope="module")
 def protons() -> list[event.SimulatedEvent]:
     config = replace(POINT_SOURCE, proton_fraction=1.0, proton_cone=1.5)
-    return [simulate_event(config, 1, number) for number in range(60)]
+    return list(simulate_events(config, 1, 60))
 
 
-def gamma(energy: float, core: float = 0.0, name: str = "gamma") -> Primary:
-    """A primary of `energy` GeV along the telescopes' axis, its core `core` m to the west of the middle."""
-    return Primary(name, energy, ZENITH_20, np.pi, (0.0, core), ALTITUDE)
+def along_the_axis(energy: float, core: float = 0.0, name: str = "gamma", showers: int = 1) -> Primaries:
+    """Primaries of `energy` GeV along the telescopes' axis, their core `core` m to the west of the middle."""
+    same = np.ones(showers)
+    cores = np.tile([0.0, core], (showers, 1))
+    return Primaries(name, energy * same, ZENITH_20 * same, np.pi * same, cores, ALTITUDE)
 
 
 def one_telescope(kind=LST) -> Array:
@@ -108,38 +112,55 @@ def test_greisen_has_its_maximum_where_it_should():
         assert profile.max() == pytest.approx(0.31 / np.sqrt(y) * np.exp(y), rel=1e-3)
 
 
-def test_thinning_keeps_the_energy_on_average(rng):
-    energy = rng.pareto(1.0, 200) + 0.1
-    sums = []
+def test_thinning_keeps_the_energy_of_each_shower_on_average(rng):
+    energy, shower = rng.pareto(1.0, 300) + 0.1, np.repeat([0, 1], [200, 100])
+    sums, numbers = [], []
     for _ in range(500):
-        kept, weight = thin(rng, energy, 20)
-        sums.append((energy[kept] * weight).sum())
-    assert np.mean(sums) == pytest.approx(energy.sum(), rel=0.03)
+        kept, weight = thin(rng, shower, energy, 3, 20)
+        sums.append(np.bincount(shower[kept], energy[kept] * weight, 3))
+        numbers.append(len(kept))
+    np.testing.assert_allclose(np.mean(sums, 0), np.bincount(shower, energy, 3), rtol=0.03)
+    assert 20 < np.mean(numbers) <= 40
+    few = thin(rng, np.zeros(20, int), energy[:20], 1, 20)
+    np.testing.assert_array_equal(few, [np.arange(20), np.ones(20)])
 
 
 def test_size_falls_beyond_the_light_pool(rng):
-    array, shower = one_telescope(), [simulate_shower(rng, gamma(1000.0)) for _ in range(8)]
-    size = {}
+    array, size = one_telescope(), {}
     for core in (50.0, 110.0, 200.0, 300.0):
-        primary = gamma(1000.0, core)
-        sources = [cascade_light(primary, array, _moved(some, core).subshowers) for some in shower]
-        size[core] = np.mean([source.expected.sum() for source in sources])
-    assert 0.5 < size[50.0] / size[110.0] < 2.5
-    assert size[110.0] > 2.0 * size[200.0] > 4.0 * size[300.0]
+        primaries = along_the_axis(1000.0, core, showers=60)
+        source = cascade_light(primaries, array, simulate_gammas(rng, primaries).subshowers)
+        size[core] = source.totals(60).mean()
+    assert 0.5 < size[50.0] / size[110.0] < 1.5
+    assert size[110.0] > 2.0 * size[200.0] > 3.5 * size[300.0]
 
 
-def _moved(shower, west: float):
-    position = shower.subshowers.position + [0.0, west, 0.0]
-    return replace(shower, subshowers=replace(shower.subshowers, position=position))
+def test_light_is_as_much_as_corsika_has(rng):
+    """Photons of 300 to 600 nm per m2 and TeV at 130 to 180 m: 63 of gammas of 0.1 to 0.6 TeV, 86 above."""
+    array, primaries = one_telescope(), along_the_axis(600.0, 155.0, showers=200)
+    source = cascade_light(primaries, array, simulate_gammas(rng, primaries).subshowers)
+    assert source.totals(200).mean() / array.collecting[0] / 0.6 == pytest.approx(74.0, rel=0.2)
 
 
 def test_size_grows_with_energy(rng):
-    array = one_telescope()
-    size = [
-        np.mean([cascade_light(p, array, simulate_shower(rng, p).subshowers).expected.sum() for _ in range(30)])
-        for p in (gamma(100.0, 100.0), gamma(1000.0, 100.0))
-    ]
+    size = []
+    for energy in (100.0, 1000.0):
+        primaries = along_the_axis(energy, 100.0, showers=60)
+        source = cascade_light(primaries, one_telescope(), simulate_gammas(rng, primaries).subshowers)
+        size.append(source.totals(60).mean())
     assert 8.0 < size[1] / size[0] < 20.0
+
+
+def test_depth_of_maximum_grows_with_the_logarithm_of_energy(rng):
+    found = []
+    for energy in (100.0, 10_000.0):
+        cascades = simulate_gammas(rng, along_the_axis(energy, showers=400)).subshowers
+        found.append(shower_maximum(cascades, 400).mean())
+    assert found[1] - found[0] == pytest.approx(cherenkov.RADIATION_LENGTH * np.log(100.0), rel=0.1)
+    # the official files' 15 gammas: 0.3 +- 0.4 radiation lengths before the maximum of a single electron's cascade
+    expected = cherenkov.RADIATION_LENGTH * (np.log(100.0 / 0.08792) - 0.8)
+    assert found[0] == pytest.approx(expected, abs=0.4 * cherenkov.RADIATION_LENGTH)
+    assert np.isnan(shower_maximum(Subshowers(*(a[:0] for a in vars(cascades).values())), 2)).all()
 
 
 def test_image_axes_point_to_the_source(gammas):
@@ -157,8 +178,7 @@ def test_image_axes_point_to_the_source(gammas):
 def test_images_lie_where_the_core_is_seen():
     """An image lies off the source, towards the core: the shower's light comes from above the core."""
     config, array = POINT_SOURCE, POINT_SOURCE.array()
-    for number in range(6):
-        some = simulate_event(config, 2, number)
+    for some in simulate_events(config, 2, 6):
         for image in some.images:
             if image.impact_distance < 80.0 or image.true_image.sum() < 200:
                 continue
@@ -173,8 +193,8 @@ def test_images_lie_where_the_core_is_seen():
 def test_image_axes_meet_at_the_true_direction():
     config = replace(POINT_SOURCE, gamma_offset=0.7)
     errors = []
-    for number in range(40):
-        found = [p for p in parameters(config, simulate_event(config, 3, number).images) if p["hillas_intensity"] > 80]
+    for some in simulate_events(config, 3, 40):
+        found = [p for p in parameters(config, some.images) if p["hillas_intensity"] > 80]
         if len(found) < 3:
             continue
         psi = np.radians([p["hillas_psi"] for p in found])
@@ -194,11 +214,9 @@ def test_image_axes_meet_at_the_true_direction():
 def test_time_gradient_turns_over_with_distance(rng, core, sign):
     """Light from far down is late for a distant telescope; for a near one it is early: it is slower than the shower."""
     array, pixels = one_telescope(), SkyPixels(LST.geometry, LST.optics.effective_focal_length)
-    primary, slopes = gamma(1000.0, core), []
-    for _ in range(12):
-        images = event.observe(
-            rng, replace(POINT_SOURCE, min_telescopes=1), array, primary, simulate_shower(rng, primary)
-        )
+    primaries, slopes = along_the_axis(1000.0, core, showers=30), []
+    config = replace(POINT_SOURCE, min_telescopes=1)
+    for images in event.observe(rng, config, array, primaries, simulate_gammas(rng, primaries)).values():
         for image in images:
             p = image_parameters(pixels, image.charge[None], image.peak_time[None], clean(pixels, image.charge[None]))
             outward = p["hillas_fov_lon"] * np.cos(np.radians(p["hillas_psi"]))  # the core is to the west: -lon
@@ -220,36 +238,53 @@ def test_protons_are_wider_and_less_regular(gammas, protons):
 
 def test_a_muon_through_the_mirror_makes_a_ring(rng):
     array = one_telescope()
-    primary = gamma(1000.0, name="proton")
-    height = ALTITUDE + 6000.0
-    muons = Muons(np.array([50.0]), primary.points(np.array([height])), primary.slope[None])
-    light = muon_light(rng, primary, array, muons)
+    primaries = along_the_axis(1000.0, name="proton")
+    light = muon_light(rng, primaries, array, one_muon(primaries))
     radius = np.degrees(np.hypot(light.lat, light.lon))
     assert 200 < len(radius) < 20_000
     assert np.median(radius) == pytest.approx(np.degrees(np.sqrt(2 * atmosphere.refractivity(ALTITUDE))), rel=0.05)
     assert radius.std() < 0.1
-    seen = record(rng, LST, np.zeros(1, int), [light], 0.24, 20.0)
-    assert len(seen.telescope) == 1
+    seen = record(rng, LST, np.zeros(1, int), light, 0.24, 20.0)
+    assert len(seen.image) == 1
     # all parts of the ring are there
     angle = np.arctan2(light.lon, light.lat)
     assert (np.histogram(angle, 8, (-np.pi, np.pi))[0] > 0.05 * len(angle)).all()
 
 
 def test_a_shower_of_muons_alone(rng):
-    config, array, primary = replace(POINT_SOURCE, min_telescopes=1), one_telescope(), gamma(300.0, name="proton")
-    none = Subshowers(*(np.zeros((0, *shape)) for shape in ((), (), (3,), (2,), ())))
-    muons = Muons(np.array([50.0]), primary.points(np.array([ALTITUDE + 6000.0])), primary.slope[None])
-    (image,) = event.observe(rng, config, array, primary, Shower(none, muons, 80.0))
+    config, primaries = replace(POINT_SOURCE, min_telescopes=1), along_the_axis(300.0, name="proton")
+    none = Subshowers(np.zeros(0, int), *(np.zeros((0, *shape)) for shape in ((), (), (3,), (2,), ())))
+    showers = Showers(none, one_muon(primaries), np.array([80.0]))
+    ((image,),) = event.observe(rng, config, one_telescope(), primaries, showers).values()
     assert image.true_image.sum() > 200
+
+
+def one_muon(primaries: Primaries) -> Muons:
+    """Of 50 GeV, along the first primary's axis, from 6 km above the array."""
+    position = primaries.points(np.full(len(primaries), ALTITUDE + 6000.0))
+    return Muons(np.zeros(1, int), np.array([50.0]), position[:1], primaries.slope[:1])
+
+
+def test_showers_of_a_slab_do_not_mix(rng):
+    """Light of each shower comes to its own images: only the second one is near the telescope."""
+    array, size = one_telescope(), []
+    primaries = replace(along_the_axis(1000.0, showers=3), core=np.array([[5000.0, 0.0], [100.0, 0.0], [5000.0, 0.0]]))
+    config = replace(POINT_SOURCE, min_telescopes=1)
+    for simulate in (simulate_gammas, simulate_protons):
+        showers = simulate(rng, primaries)
+        size.append(cascade_light(primaries, array, showers.subshowers).totals(3)[:, 0])
+        found = event.observe(rng, config, array, primaries, showers)
+        assert list(found) == [1]
+    assert (np.array(size)[:, [0, 2]] < 1.0).all()
+    assert (np.array(size)[:, 1] > 100.0).all()
 
 
 def test_hadrons_give_their_energy_to_photons_and_muons(rng):
     """A third of a proton's energy or more ends up in photons: some is in muons and neutrinos, some in slow hadrons."""
-    shares = []
-    for _ in range(300):
-        cascades = simulate_shower(rng, gamma(3000.0, name="proton")).subshowers
-        shares.append((cascades.weight * cascades.energy).sum() / 3000.0)
+    cascades = simulate_protons(rng, along_the_axis(3000.0, name="proton", showers=300)).subshowers
+    shares = np.bincount(cascades.shower, cascades.weight * cascades.energy, 300) / 3000.0
     assert 0.3 < np.mean(shares) < 0.75
+    assert (np.diff(cascades.shower) >= 0).all()
 
 
 def test_triggers(gammas, protons):
@@ -266,7 +301,7 @@ def test_triggers(gammas, protons):
             assert image.true_image.min() >= 0
             assert np.isfinite(image.charge).all()
     four = replace(POINT_SOURCE, min_telescopes=4)
-    assert all(len(simulate_event(four, 1, number).images) >= 4 for number in range(5))
+    assert all(len(some.images) >= 4 for some in simulate_events(four, 1, 5))
 
 
 def test_dark_pixels_are_like_those_of_the_official_files():
@@ -279,10 +314,9 @@ def test_dark_pixels_are_like_those_of_the_official_files():
     assert 2.0 < high < 2.6
 
 
-def test_events_depend_on_seed_and_number_alone():
+def test_events_depend_on_config_and_seed_alone():
     config = SimulationConfig()
-    first = [simulate_event(config, 7, number) for number in (0, 1)]
-    again = [simulate_event(config, 7, number) for number in (1, 0)][::-1]
+    first, again = list(simulate_events(config, 7, 3)), list(simulate_events(config, 7, 40))[:3]
     for one, other in zip(first, again, strict=True):
         assert one.shower == other.shower
         np.testing.assert_array_equal(one.thrown, other.thrown)
@@ -292,37 +326,38 @@ def test_events_depend_on_seed_and_number_alone():
             np.testing.assert_array_equal(a.peak_time, b.peak_time)
             np.testing.assert_array_equal(a.true_image, b.true_image)
     assert first[0].shower != first[1].shower
-    assert simulate_event(config, 8, 0).shower != first[0].shower
+    assert next(simulate_events(config, 8, 1)).shower != first[0].shower
 
 
 def test_what_is_thrown_follows_the_configuration(rng):
     config = SimulationConfig(proton_fraction=1.0, proton_index=-2.0, gamma_offset=1.0)
     run = config.run("proton")
-    thrown = [event.throw(rng, config, "proton") for _ in range(2000)]
-    energy = np.array([primary.energy for primary in thrown]) / 1000.0
+    thrown = event.throw(rng, config, "proton", 2000)
+    energy = thrown.energy / 1000.0
     assert energy.min() >= run.energy_range[0]
     assert energy.max() <= run.energy_range[1]
     # for E^-2 between a and b, half of the energies are below 2 a b / (a + b)
     a, b = run.energy_range
     assert np.median(energy) == pytest.approx(2.0 * a * b / (a + b), rel=0.1)
-    distance = np.hypot(*np.array([primary.core for primary in thrown]).T)
+    distance = np.hypot(*thrown.core.T)
     assert np.mean(distance**2) == pytest.approx(config.proton_radius**2 / 2.0, rel=0.06)
-    middle = event.direction(*np.radians(run.source))
-    away = np.degrees([np.arccos(min(event.direction(p.alt, p.az) @ middle, 1.0)) for p in thrown])
+    middle = direction(*np.radians(run.source))
+    away = np.degrees(np.arccos(np.minimum(direction(thrown.alt, thrown.az).T @ middle, 1.0)))
+    np.testing.assert_allclose(thrown.towards, direction(thrown.alt, thrown.az).T, atol=1e-12)
     assert away.max() <= config.proton_cone + 1e-6
     assert np.mean(away**2) == pytest.approx(config.proton_cone**2 / 2.0, rel=0.06)
-    gamma_like = event.throw(rng, replace(config, gamma_cone=0.0), "gamma")
+    gamma_like = event.throw(rng, replace(config, gamma_cone=0.0), "gamma", 1)
     assert np.degrees(gamma_like.alt) == pytest.approx(71.0)
     assert np.degrees(gamma_like.az) == pytest.approx(180.0)
 
 
 def test_mistakes_in_the_configuration():
     with pytest.raises(UserError, match="energy_max"):
-        simulate_event(SimulationConfig(energy_min=5.0, energy_max=1.0), 0, 0)
+        next(simulate_events(SimulationConfig(energy_min=5.0, energy_max=1.0), 0, 1))
     with pytest.raises(UserError, match=r"data\.simulation\.zenith=80"):
         check(SimulationConfig(zenith=80.0), "data.simulation")
     with pytest.raises(UserError, match="telescopes"):
-        simulate_event(SimulationConfig(lsts=1, msts=0), 0, 0)
+        next(simulate_events(SimulationConfig(lsts=1, msts=0), 0, 1))
 
 
 def test_the_yaml_has_every_field():

@@ -15,7 +15,7 @@ from airshower.detectors.cta.camera import CameraGeometry
 from airshower.detectors.cta.dl1_file import Dl1File
 from airshower.detectors.cta.dl1_writer import Dl1Writer
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
-from airshower.detectors.cta.simulation import OBS_IDS, SimulatedEvent, SimulationConfig, simulate_event
+from airshower.detectors.cta.simulation import OBS_IDS, SimulatedEvent, SimulationConfig, simulate_events
 from airshower.errors import DataError, UserError
 
 CONFIG = SimulationConfig(msts=3)
@@ -29,7 +29,7 @@ NOT_WRITTEN = {"reference_pulse_shape_channel1", "core_psi"}
 
 @pytest.fixture(scope="module")
 def events() -> list[SimulatedEvent]:
-    return [simulate_event(CONFIG, 1, number) for number in range(12)]
+    return list(simulate_events(CONFIG, 1, 12))
 
 
 def write(path: Path, events: list[SimulatedEvent]) -> Path:
@@ -167,6 +167,24 @@ def test_ctapipe_reads_it(written: Path, events: list[SimulatedEvent]) -> None:
         table = loader.read_telescope_events(dl1_images=True, dl1_parameters=True, simulated=True)
         assert len(table) == sum(len(some.images) for some in events)
         assert str(loader.subarray.tel[1].camera.geometry) == "LSTCam"
+        thrown = loader.read_shower_distribution()["n_entries"]
+    with io.HDF5EventSource(written) as source:
+        for obs_id, run in CONFIG.runs().items():
+            told = source.simulation_config[obs_id]
+            assert told.n_showers == thrown[obs_id - 1] >= sum(OBS_IDS[some.primary] == obs_id for some in events)
+            assert (told.shower_reuse, told.spectral_index) == (1, run.spectral_index)
+            energies = [told.energy_range_min.to_value("TeV"), told.energy_range_max.to_value("TeV")]
+            np.testing.assert_allclose(energies, run.energy_range)
+            assert told.max_scatter_range.to_value("m") == run.scatter_radius
+            assert told.max_viewcone_radius.to_value("deg") == run.view_cone
+            assert told.min_scatter_range.value == told.min_viewcone_radius.value == 0.0
+            assert told.min_alt == told.max_alt
+            assert told.min_alt.to_value("deg") == pytest.approx(run.source[0], rel=1e-6)
+        for event, some in zip(source, events, strict=True):
+            assert event.simulation.shower.energy.to_value("TeV") == some.shower.energy
+            assert list(event.trigger.tels_with_trigger) == [image.telescope + 1 for image in some.images]
+            for image in some.images:
+                np.testing.assert_array_equal(event.dl1.tel[image.telescope + 1].image, image.charge)
 
 
 @pytest.mark.parametrize("name", [SAMPLE, "gamma_prod4_sst1m.dl1.h5", "proton_prod6_north_602.dl1.h5"])

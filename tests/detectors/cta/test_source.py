@@ -11,6 +11,7 @@ from airshower.data.source import Splits
 from airshower.detectors.cta.source import Iact, IactConfig, IactImages
 from airshower.errors import DataError, UserError
 from airshower.main import conf_folder
+from tests.detectors.cta import layouts
 from tests.detectors.cta.conftest import charge, rewrite, seen
 
 PAIRS = [(i, t) for t in (1, 2, 5) for i in range(6) if seen(i, t)]  # in the order of the files: table by table
@@ -145,6 +146,128 @@ def test_observations(tmp_path, write_dl1):
     write_dl1(tmp_path / "b.h5")
     with pytest.raises(DataError, match=r"b\.h5: one of it and .*a\.h5 is simulated, the other observed"):
         source(tmp_path / "?.h5", mode="stereo")
+
+
+def test_observed_events_are_a_class(tmp_path, write_dl1):
+    write_dl1(tmp_path / "a.h5")
+    write_dl1(tmp_path / "b.h5", "observed", obs_id=8)
+    both = source(tmp_path / "?.h5", mode="stereo", classes=["gamma", "observed"])
+    assert both.truth(np.arange(12), ("interaction",))["interaction"].tolist() == ["gamma"] * 6 + ["observed"] * 6
+    showers = both.read(np.array([0, 7])).showers
+    assert showers.primary.tolist() == [0, 1]
+    assert showers.energy[0] == 1.0
+    assert np.isnan([showers.energy[1], *showers.direction[1], *showers.core[1], showers.x_max[1]]).all()
+    assert len(np.unique(both.showers)) == 3 + 6, "of the observed, each is a shower"
+    only = source(tmp_path / "?.h5", mode="stereo", classes=["gamma", "observed"], cuts="true_energy < 2.5")
+    assert (len(only), only.cut_flow.removed["true_energy < 2.5"][1]) == (4, 8)
+    assert source(tmp_path / "b.h5", mode="stereo", classes=["gamma", "observed"]).read([0]).showers is None
+
+
+def test_a_file_of_simulated_and_observed_events(tmp_path):
+    path = layouts.fact(tmp_path / "a.h5", events=30)
+    mixed = source(path, classes=["gamma", "observed"])
+    assert mixed.truth(np.arange(len(mixed)))["interaction"].tolist().count("gamma") == 10
+    assert mixed.cut_flow.removed["calibration"] == (4, 4)
+    assert mixed.cut_flow.removed["other primaries than data.classes"] == (10, 10)
+    assert len(np.unique(mixed.showers)) == len(mixed) == 16
+    assert set(source(path, classes=["muon"]).event_ids[:, 1] % 3) == {2}
+    assert len(source(path)) == 10, "by default gammas and protons, of which there are none"
+
+
+def test_showers_of_corsika_stay_together(tmp_path):
+    path = layouts.corsika(tmp_path / "a.npz")
+    splits = iact(path, mode="stereo", classes=["unknown"], validation_fraction=0.3, test_fraction=0.2)
+    parts = [splits.train, splits.validation, splits.whole]
+    numbers = [set((part.source.event_ids[part.entries, 1] // 100).tolist()) for part in parts]
+    assert [len(shower) for shower in numbers] == [2, 2, 2]
+    assert len(set.union(*numbers)) == 6
+    assert [len(part.entries) for part in parts] == [20, 20, 20]
+
+
+def resampled(path, how, seed=1):
+    """The class of each entry to train on, and the entries."""
+    train = iact(path, seed, mode="stereo", resample=how).train
+    return train.source.truth(train.entries, ("interaction",))["interaction"].tolist(), train.entries.tolist()
+
+
+def test_resampling(both):
+    assert [resampled(both, "none")[0].count(name) for name in ("gamma", "proton")] == [6, 10]
+    classes, entries = resampled(both, "undersample")
+    assert [classes.count(name) for name in ("gamma", "proton")] == [6, 6]
+    assert len(set(entries)) == 12
+    assert resampled(both, "undersample")[1] == entries
+    assert len({tuple(resampled(both, "undersample", seed)[1]) for seed in range(5)}) > 1
+    classes, entries = resampled(both, "oversample")
+    assert [classes.count(name) for name in ("gamma", "proton")] == [10, 10]
+    assert set(entries) == set(range(16))
+    assert {entries.count(entry) for entry in range(6)} == {1, 2}
+    assert all(entries.count(entry) == 1 for entry in range(6, 16))
+
+
+def test_resampling_is_of_what_is_trained_on_alone(both):
+    options = {"mode": "stereo", "validation_fraction": 0.25, "test_fraction": 0.2}
+    plain, over = (iact(both, resample=how, **options) for how in ("none", "oversample"))
+    assert over.validation.entries.tolist() == plain.validation.entries.tolist()
+    assert over.whole.entries.tolist() == plain.whole.entries.tolist()
+    assert set(over.train.entries) == set(plain.train.entries)
+
+
+def test_one_class_or_none_is_not_resampled(gamma, tmp_path, write_dl1):
+    assert resampled(gamma, "undersample")[1] == list(range(6))
+    observed = write_dl1(tmp_path / "b.h5", "observed")
+    assert len(iact(observed, mode="stereo", resample="oversample").train.entries) == 6
+
+
+def test_cameras_are_those_of_a_type_of_telescope(tmp_path, write_dl1, altered):
+    """LSTCam and NectarCam have their pixels at the same places; a camera that is turned is another one, too."""
+    layout, geometry = "/configuration/instrument/subarray/layout", "/configuration/instrument/telescope/camera"
+
+    def all_of_one_camera(rows):
+        rows["camera_index"] = [0, 2, 2]  # telescopes 1, 2 (LST) and 5 (MST)
+        return rows
+
+    def alike(file):
+        file.copy(f"{geometry}/geometry_0", f"{geometry}/geometry_2")
+        file[f"{geometry}/geometry_2"].attrs["CAM_ID"] = "Nectar"
+        rewrite(file, layout, all_of_one_camera)
+
+    def turned(file):
+        alike(file)
+        file[f"{geometry}/geometry_2"].attrs["CAM_ROT"] = 30.0
+
+    path = write_dl1(tmp_path / "a.h5")
+    same = altered(path, alike, "same.h5")
+    spec = source(same, mode="stereo").spec
+    assert ([camera.name for camera in spec.cameras], spec.camera.tolist()) == (["LSTCam", "Nectar"], [0, 0, 1])
+    with pytest.raises(UserError, match="2 LST with LSTCam, 1 MST with Nectar"):
+        source(same)
+    assert source(same, mode="stereo", telescope_types=["Nectar"]).spec.telescope_ids.tolist() == [5]
+    other = source(altered(path, turned, "turned.h5"), mode="stereo").spec
+    assert other.camera.tolist() == [0, 1, 2]
+
+
+def test_a_file_that_does_not_say_where_telescopes_point_to(gamma, altered):
+    path = altered(gamma, lambda file: file.__delitem__("/configuration/telescope/pointing/tel_002"))
+    with pytest.raises(
+        DataError, match=r"altered\.h5: telescope 2, event .*: the file does not say where the telescope"
+    ):
+        source(path, mode="stereo").read(np.arange(6))
+
+
+def test_cuts_on_parameters_that_are_computed(tmp_path):
+    path = layouts.fact(tmp_path / "a.h5", events=30)
+    assert 0 < len(source(path, classes=["gamma"], cuts="hillas_intensity > 15e4")) < 10
+    with pytest.raises(UserError, match=r"no column hilas_width .*; did you mean hillas_width\?"):
+        source(path, cuts="hilas_width > 1")
+
+
+def test_lists_of_files_that_name_none(gamma, tmp_path):
+    with pytest.raises(UserError, match=r"data\.file: is empty"):
+        IactImages(IactConfig(), [])
+    with pytest.raises(DataError, match="is a directory, a file is needed"):
+        source(tmp_path)
+    with pytest.raises(DataError, match=r"\[z-a\]\.h5: no file matches"):
+        source(tmp_path / "[z-a].h5")
 
 
 def test_cuts_on_parameters_and_truth(gamma):

@@ -1,4 +1,4 @@
-"""The columns of DL1 files, ctapipe's data model v7.1.0: types, units, and how ctapipe reads them back."""
+"""The columns of DL1 and DL2 files, ctapipe's data model v7.1.0: types, units, and how ctapipe reads them back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -254,6 +254,47 @@ scheduled_start_time f8 =mjd planned start
 actual_start_time f8 =mjd real start
 actual_duration f8 min real duration
 """)
+_CLASSIFICATION = """
+{p}_prediction f8 - score of gammas, from 0 to 1
+{p}_is_valid ? - whether there is a score
+{p}_goodness_of_fit f8 - none
+"""
+_ENERGY = """
+{p}_energy f8 TeV reconstructed energy
+{p}_energy_uncert f8 TeV its uncertainty: none
+{p}_is_valid ? - whether there is an energy
+{p}_goodness_of_fit f8 - none
+"""
+_GEOMETRY = """
+{p}_alt f8 deg reconstructed altitude
+{p}_alt_uncert f8 deg its uncertainty: none
+{p}_az f8 deg reconstructed azimuth
+{p}_az_uncert f8 deg its uncertainty: none
+{p}_ang_distance_uncert f8 deg uncertainty of the direction: none
+{p}_core_x f8 m reconstructed core, to the north
+{p}_core_y f8 m reconstructed core, to the west
+{p}_core_uncert_x f8 m its uncertainty: none
+{p}_core_uncert_y f8 m its uncertainty: none
+{p}_core_tilted_x f8 m core in the tilted frame: none
+{p}_core_tilted_y f8 m core in the tilted frame: none
+{p}_core_tilted_uncert_x f8 m its uncertainty: none
+{p}_core_tilted_uncert_y f8 m its uncertainty: none
+{p}_h_max f8 m height of the shower's maximum: none
+{p}_h_max_uncert f8 m its uncertainty: none
+{p}_is_valid ? - whether there is a direction
+{p}_average_intensity f8 - none
+{p}_goodness_of_fit f8 - none
+"""
+_USED = "{p}_telescopes ? =telescopes whose images were used, in the order of the layout\n"
+ALGORITHM = "airshower"  # what ctapipe calls predictions made here
+_KINDS = {"classification": _CLASSIFICATION, "energy": _ENERGY, "geometry": _GEOMETRY}
+STEREO = {kind: _columns(_EVENT + (text + _USED).format(p=ALGORITHM), f"{ALGORITHM}_") for kind, text in _KINDS.items()}
+"""Of predictions for events, by the name of their group."""
+MONO = {
+    kind: _columns(_TELESCOPE_EVENT + text.format(p=f"{ALGORITHM}_tel"), f"{ALGORITHM}_tel_")
+    for kind, text in _KINDS.items()
+}
+"""Of predictions for images."""
 
 # what a simulation that is not CORSIKA's and sim_telarray's leaves open
 UNKNOWN_RUN = {column.name: -1 for column in RUN} | {"prod_site_B_total": np.nan, "prod_site_B_declination": np.nan}

@@ -14,8 +14,10 @@ import numpy as np
 
 from airshower.detectors.cta.dl1_hdf5 import Hdf5, reading
 from airshower.detectors.cta.dl1_instrument import LAYOUT, read_runs, read_subarray
+from airshower.detectors.cta.image_file import SHOWER_EVENT, Events, ImageIndex, where
 from airshower.errors import DataError
 
+VERSION = "CTA PRODUCT DATA MODEL VERSION"
 VERSIONS = (4, 7)  # of the data model, first and last that are read
 IMAGES = ("/dl1/event/telescope/images", "/dl1/event/telescope/image")  # ctapipe, lstchain
 PARAMETERS = "/dl1/event/telescope/parameters"
@@ -24,8 +26,8 @@ SHOWERS = "/simulation/event/subarray/shower"
 POINTING = "/configuration/telescope/pointing"
 MONITORED = ("/dl0/monitoring/telescope/pointing", "/dl1/monitoring/telescope/pointing")
 KEYS = ["obs_id", "event_id", "tel_id"]
-# truth by our names: ctapipe's column of the shower table, lstchain's among the parameters
-TRUTH = {
+# of `image_file.TRUTH`: ctapipe's column of the shower table, lstchain's among the parameters
+TRUTH_COLUMNS = {
     "energy": ("true_energy", "mc_energy"),
     "alt": ("true_alt", "mc_alt"),
     "az": ("true_az", "mc_az"),
@@ -35,36 +37,6 @@ TRUTH = {
     "x_max": ("true_x_max", "mc_x_max"),
     "primary": ("true_shower_primary_id", "mc_type"),
 }
-SHOWER_EVENT = 32  # type of an event where none is written; those below 16 are calibration
-
-
-@dataclass(frozen=True, eq=False)
-class Events:
-    """`obs_id`, `event_id`, `event_type` (32: shower, below 16: calibration) and `triggered`, the number of telescopes
-    that triggered, int64 [events] each; `time` f8 [events], s on the file's own clock, NaN where it has none."""
-
-    obs_id: np.ndarray
-    event_id: np.ndarray
-    event_type: np.ndarray
-    triggered: np.ndarray
-    time: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.event_id)
-
-
-@dataclass(frozen=True, eq=False)
-class ImageIndex:
-    """Where the images are, table by table: rows of `Events` and `Subarray`, the table and the row in it, int64
-    [images] each."""
-
-    event: np.ndarray
-    telescope: np.ndarray
-    table: np.ndarray
-    row: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.event)
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,7 +56,7 @@ class Dl1File:
 
     Attributes: `subarray`, `events`, `images` (`ImageIndex`), `runs` (list of `SimulatedRun`), `parameter_names`,
     `has_clean` (whether the pixels that cleaning kept are marked), `simulated`, and `truth`: f8 [events] by the names
-    of `TRUTH`, in TeV, rad, m and g/cm2, NaN where a file lacks one; None for observations.
+    of `TRUTH_COLUMNS`, in TeV, rad, m and g/cm2, NaN where a file lacks one; None for observations.
 
     Raises `DataError` for what is not DL1, of another version, without images, or damaged.
     """
@@ -104,6 +76,11 @@ class Dl1File:
             self.runs = read_runs(self.file)
             self.has_clean = all("image_mask" in self.file.dtype(table.path).names for table in self._tables)
         self.simulated = self.truth is not None
+
+    @staticmethod
+    def fits(file: Hdf5) -> bool:
+        """Whether a file is DL1, of whatever version."""
+        return file.attribute("/", VERSION) is not None or LAYOUT in file
 
     def find_parameter(self, name: str) -> str | None:
         """What this file calls a parameter: hillas_intensity may be camera_frame_hillas_intensity or intensity."""
@@ -151,9 +128,7 @@ class Dl1File:
 
     def where(self, image: int) -> str:
         """File, telescope and event of an image, for messages."""
-        event, telescope = self.images.event[image], self.subarray.ids[self.images.telescope[image]]
-        obs_id, event_id = self.events.obs_id[event], self.events.event_id[event]
-        return f"{self.path}: telescope {telescope}, event {event_id} of observation {obs_id}"
+        return where(self, image)
 
     def triggered(self) -> np.ndarray:
         """Which telescopes triggered, bool [events, telescopes]; where the file does not say, those with images."""
@@ -240,9 +215,8 @@ class Dl1File:
         return stored.astype(bool)
 
     def _telescope_rows(self, ids: np.ndarray) -> np.ndarray:
-        order = np.argsort(self.subarray.ids)
-        rows = order[np.searchsorted(self.subarray.ids[order], ids).clip(max=len(order) - 1)]
-        for missing in ids[self.subarray.ids[rows] != ids][:1]:
+        rows = self.subarray.rows(ids)
+        for missing in ids[rows < 0][:1]:
             raise DataError(f"{self.path}: telescope {missing} has images but is not in the subarray's layout")
         return rows
 
@@ -265,15 +239,15 @@ class Dl1File:
             for event in np.flatnonzero(at < 0)[:1]:
                 missing = f"event {self.events.event_id[event]} of observation {self.events.obs_id[event]}"
                 raise DataError(f"{self.path}: {missing} is not in {SHOWERS}")
-            for name, (column, _) in TRUTH.items():
+            for name, (column, _) in TRUTH_COLUMNS.items():
                 there = column in self.file.dtype(SHOWERS).names
                 truth[name] = self.file.quantity(SHOWERS, column)[at] if there else np.full(events, np.nan)
             return truth
         if not {"mc_energy", "mc_type"} <= set(self.parameter_names):
             return None
-        there = {name: column for name, (_, column) in TRUTH.items() if column in self.parameter_names}
+        there = {name: column for name, (_, column) in TRUTH_COLUMNS.items() if column in self.parameter_names}
         columns = self.parameters(list(there.values()))
-        truth = {name: np.full(events, np.nan) for name in TRUTH}
+        truth = {name: np.full(events, np.nan) for name in TRUTH_COLUMNS}
         for name, column in there.items():
             truth[name][self.images.event] = columns[column]
         return truth
@@ -333,7 +307,7 @@ def find(wanted: tuple[np.ndarray, np.ndarray], among: tuple[np.ndarray, np.ndar
 
 def _check(file: Hdf5) -> str:
     """The group of the image tables of a file that is DL1 of a version read here."""
-    version = str(file.attribute("/", "CTA PRODUCT DATA MODEL VERSION") or "")
+    version = str(file.attribute("/", VERSION) or "")
     group = next((group for group in IMAGES if group in file), None)
     if not version and (group is None or LAYOUT not in file):
         raise DataError(f"{file.path}: is HDF5 but not DL1 of ctapipe or lstchain")

@@ -63,10 +63,21 @@ class Hdf5:
             nodes = self._node(group)
             return sorted(name for name, node in nodes.items() if isinstance(node, h5py.Dataset) and node.shape[0])
 
+    def groups(self, group: str) -> list[str]:
+        """Names of the groups in a group."""
+        with _lock:
+            nodes = self._node(group)
+            return sorted(name for name, node in nodes.items() if isinstance(node, h5py.Group))
+
     def length(self, table: str) -> int:
         """Number of rows."""
         with _lock:
             return len(self._node(table))
+
+    def shape(self, array: str) -> tuple[int, ...]:
+        """Sizes of an array."""
+        with _lock:
+            return self._node(array).shape
 
     def dtype(self, table: str) -> np.dtype:
         """Names and types of a table's columns; truth values are u1."""
@@ -74,6 +85,11 @@ class Hdf5:
             if table not in self._types:
                 self._types[table] = self._node(table).dtype
             return self._types[table]
+
+    def values(self, array: str) -> np.ndarray:
+        """All of an array, or all columns of all rows of a table."""
+        with _lock:
+            return self._node(array)[:]
 
     def columns(self, table: str, names: list[str]) -> np.ndarray:
         """These columns of all rows, a structured array."""
@@ -138,7 +154,7 @@ def _check(path: Path) -> None:
     if not path.exists():
         raise DataError(f"{path}: there is no such file")
     if path.is_dir():
-        raise DataError(f"{path}: is a directory, a DL1 file is needed")
+        raise DataError(f"{path}: is a directory, a file is needed; name the files in it by a pattern such as '*.h5'")
     if not os.access(path, os.R_OK):
         raise DataError(f"{path}: there is no permission to read it")
     if path.stat().st_size == 0:

@@ -1,39 +1,18 @@
 """What DL1 files say of the telescopes, their cameras and the simulated runs."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from airshower.detectors.cta.camera import CameraGeometry
 from airshower.detectors.cta.dl1_hdf5 import Hdf5
+from airshower.detectors.cta.subarray import Subarray, distinct_cameras
 from airshower.errors import DataError
 
 LAYOUT = "/configuration/instrument/subarray/layout"
 OPTICS = "/configuration/instrument/telescope/optics"
 GEOMETRY = "/configuration/instrument/telescope/camera/geometry_"
 RUNS = ("/configuration/simulation/run", "/simulation/run_config")  # ctapipe, lstchain
-ALIKE = 0.1  # m; positions and focal lengths of one telescope
-SAME = 1e-4  # m; pixels of one camera agree to this in files of different writers
-
-
-@dataclass(frozen=True, eq=False)
-class Subarray:
-    """The telescopes of a file, in the order of its layout table.
-
-    `ids` int64 [telescopes]; `types` (LST, MST, SST), `names` and `descriptions`, one string each; `position` f8
-    [telescopes, 3] and `focal_length` f8 [telescopes] in m, the effective one, or the nominal where the file lacks it;
-    `camera` int64 [telescopes], rows of `cameras`, all different (files may repeat theirs).
-    """
-
-    ids: np.ndarray
-    types: tuple[str, ...]
-    names: tuple[str, ...]
-    descriptions: tuple[str, ...]
-    position: np.ndarray
-    focal_length: np.ndarray
-    camera: np.ndarray
-    cameras: tuple[CameraGeometry, ...]
 
 
 @dataclass(frozen=True)
@@ -59,30 +38,17 @@ def read_subarray(file: Hdf5) -> Subarray:
     # older tables name their cameras and optics instead of numbering them
     keys = layout["camera_index" if "camera_index" in columns else "camera_name"]
     geometries = {key: _camera(file, _text(key)) for key in dict.fromkeys(keys.tolist())}
-    cameras: list[CameraGeometry] = []
-    for geometry in geometries.values():
-        if not any(same_camera(geometry, camera) for camera in cameras):
-            cameras.append(geometry)
-    rows = {key: next(i for i, c in enumerate(cameras) if same_camera(g, c)) for key, g in geometries.items()}
+    types = tuple(map(_text, layout["type"]))
+    cameras, camera = distinct_cameras(types, [geometries[key] for key in keys.tolist()])
     return Subarray(
         ids=layout["tel_id"].astype(np.int64),
-        types=tuple(map(_text, layout["type"])),
+        types=types,
         names=tuple(map(_text, layout["name"])),
         descriptions=tuple(map(_text, layout["tel_description"])),
         position=np.stack([file.quantity(LAYOUT, f"pos_{axis}") for axis in "xyz"], 1),
         focal_length=_focal_lengths(file)[_optics_rows(file, layout)],
-        camera=np.array([rows[key] for key in keys.tolist()]),
-        cameras=tuple(cameras),
-    )
-
-
-def same_camera(one: CameraGeometry, other: CameraGeometry) -> bool:
-    """Whether two cameras have the same pixels in the same order, whatever they are called."""
-    return (
-        one.shape == other.shape
-        and len(one.x) == len(other.x)
-        and np.allclose(one.x, other.x, rtol=0, atol=SAME)
-        and np.allclose(one.y, other.y, rtol=0, atol=SAME)
+        camera=camera,
+        cameras=cameras,
     )
 
 
@@ -147,27 +113,3 @@ def _optics_rows(file: Hdf5, layout: np.ndarray) -> np.ndarray:
 
 def _text(value: bytes | int) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def merge_subarrays(subarrays: list[tuple[Path, Subarray]]) -> tuple[Subarray, list[np.ndarray]]:
-    """The telescopes of several files as one array in the order of their ids, and of each file the rows in it of its
-    telescopes, int64. Raises `DataError` if files have different telescopes of the same id."""
-    cameras: list[CameraGeometry] = []
-    telescopes: dict[int, tuple] = {}
-    for path, subarray in subarrays:
-        for camera in subarray.cameras:
-            if not any(same_camera(camera, other) for other in cameras):
-                cameras.append(camera)
-        number = [next(i for i, c in enumerate(cameras) if same_camera(c, own)) for own in subarray.cameras]
-        for row, tel_id in enumerate(subarray.ids.tolist()):
-            place = (*subarray.position[row], subarray.focal_length[row])
-            camera = number[subarray.camera[row]]
-            text = (subarray.types[row], subarray.names[row], subarray.descriptions[row])
-            first, there, other, *_ = telescopes.setdefault(tel_id, (path, place, camera, text))
-            if other != camera or not np.allclose(place, there, rtol=0, atol=ALIKE):
-                raise DataError(f"{path}: its telescope {tel_id} is not the one of {first}; such files are read apart")
-    ids = np.array(sorted(telescopes))
-    _, places, numbers, texts = zip(*(telescopes[tel_id] for tel_id in ids.tolist()), strict=True)
-    place = np.array(places)
-    merged = Subarray(ids, *zip(*texts, strict=True), place[:, :3], place[:, 3], np.array(numbers), tuple(cameras))
-    return merged, [np.searchsorted(ids, subarray.ids) for _, subarray in subarrays]

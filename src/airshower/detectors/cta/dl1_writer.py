@@ -1,27 +1,19 @@
 """Writing DL1 files (HDF5) as ctapipe 0.28 does, data model v7.1.0: images, their parameters, what was simulated."""
 
-import contextlib
-import datetime
-import os
-import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import h5py
 import numpy as np
 
-import airshower
 from airshower.detectors.cta import dl1_columns as dl1
-from airshower.detectors.cta.dl1_columns import Column
 from airshower.detectors.cta.dl1_format import Camera, Telescope, TelescopeImage, ThrownRun, TrueShower
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
-from airshower.detectors.cta.pytables import Table, make_group, set_attributes
-from airshower.detectors.lartpc.larcv_writer import OutputFile
-from airshower.errors import DataError, UserError
-from airshower.runtime import folders
+from airshower.detectors.cta.pytables import Table, make_group
+from airshower.detectors.cta.tables_file import TablesFile
 
-BUFFERED = 256  # images that are parametrised and written at once
+BUFFERED = 2048  # images that are written at once, some 30 MB
+PARAMETRISED = 256  # of these, images that are parametrised at once
 FIRST_SECOND = 1_700_000_000  # of the made-up times: unix seconds (TAI) of event 0, then one event a millisecond
 QUARTERS = 4  # quarters of a nanosecond, ctapipe's unit
 ARRAY_EVENT = 32  # ctapipe's EventType of what the array triggered on
@@ -29,13 +21,11 @@ ENERGY_EDGES, CORE_EDGES = np.logspace(-3, 4, 141), np.linspace(0.0, 4000.0, 201
 MJD_OF_UNIX = 40587.0
 
 
-class Dl1Writer:
-    """Writes one DL1 file, event by event, to a temporary name that becomes `path` when all is on disk.
+class Dl1Writer(TablesFile):
+    """Writes one DL1 file, event by event; see `TablesFile`.
 
     `telescopes` are the array, `cameras` what their `camera` counts; `simulation_config` has what was thrown for each
-    observation block (`obs_id`), `provenance` becomes attributes of the file. Use as a context manager; after an
-    exception nothing is left and an existing file stays as it was. Raises `UserError` if the file can't be made and
-    `DataError` if it can't be written to its end.
+    observation block (`obs_id`).
     """
 
     def __init__(
@@ -46,36 +36,15 @@ class Dl1Writer:
         simulation_config: Mapping[int, ThrownRun],
         provenance: Mapping[str, str] | None = None,
     ):
-        self.path, self.telescopes, self.cameras = Path(path), list(telescopes), list(cameras)
-        self.runs, self.provenance = dict(simulation_config), dict(provenance or {})
-        self.partial = folders.partial(self.path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.output = OutputFile(self.partial)
-        except OSError as error:
-            raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
-        self.file = h5py.File(self.output, "w")
-        self.tables: dict[str, Table] = {}
+        super().__init__(path, provenance, time=(2,), tels_with_trigger=(len(telescopes),))
+        self.telescopes, self.cameras, self.runs = list(telescopes), list(cameras), dict(simulation_config)
         self.waiting: list[tuple[int, int, TelescopeImage]] = []
+        self.rows: dict[str, list[tuple]] = {"shower": [], "trigger": [], "telescope": []}
         shape = len(ENERGY_EDGES) - 1, len(CORE_EDGES) - 1
         self.thrown = {obs_id: np.zeros(shape) for obs_id in self.runs}
         self.kinds = [(telescope.camera, telescope.optics.effective_focal_length) for telescope in self.telescopes]
         self.pixels = {kind: SkyPixels(self.cameras[kind[0]].geometry, kind[1]) for kind in dict.fromkeys(self.kinds)}
         self._instrument()
-
-    def __enter__(self) -> "Dl1Writer":
-        return self
-
-    def __exit__(self, kind: type | None, *_: Any) -> None:
-        try:
-            if kind is None:
-                with self._writing():
-                    self._finish()
-        finally:
-            with contextlib.suppress(OSError, RuntimeError):
-                self.file.close()
-            self.output.close()
-            self.partial.unlink(missing_ok=True)
 
     def append(
         self,
@@ -99,90 +68,62 @@ class Dl1Writer:
         triggered = np.zeros(len(self.telescopes), bool)
         triggered[[image.telescope for image in images]] = True
         ids = obs_id, event_id
-        with self._writing():
-            self._add("/simulation/event/subarray/shower", dl1.SHOWER, [(*ids, *truth, 0.0, shower.primary_id)])
-            self._add(
-                "/dl1/event/subarray/trigger", dl1.ARRAY_TRIGGER, [(*ids, _time(event_id, 0.0), triggered, ARRAY_EVENT)]
-            )
-            triggers = [
-                (*ids, self._tel_id(image), _time(event_id, image.time), ARRAY_EVENT, image.n_trigger_pixels)
-                for image in images
-            ]
-            self._add("/dl1/event/telescope/trigger", dl1.TELESCOPE_TRIGGER, triggers)
-            self.waiting += [(*ids, image) for image in images]
-            if len(self.waiting) >= BUFFERED:
+        self.rows["shower"].append((*ids, *truth, 0.0, shower.primary_id))
+        self.rows["trigger"].append((*ids, _time(event_id, 0.0), triggered, ARRAY_EVENT))
+        self.rows["telescope"] += [
+            (*ids, self._tel_id(image), _time(event_id, image.time), ARRAY_EVENT, image.n_trigger_pixels)
+            for image in images
+        ]
+        self.waiting += [(*ids, image) for image in images]
+        if len(self.waiting) >= BUFFERED:
+            with self._writing():
                 self._flush()
 
     def _tel_id(self, image: TelescopeImage) -> int:
         return self.telescopes[image.telescope].tel_id
 
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-            self.output.check()
-        except (OSError, RuntimeError) as error:
-            reason = self.output.error or error
-            raise DataError(f"{self.path}: can't be written ({getattr(reason, 'strerror', None) or reason})") from None
-
-    def _add(self, path: str, columns: tuple[Column, ...], rows: Any, **shapes: tuple[int, ...]) -> None:
-        """Rows (tuples, or an array) to a table, which is made if it isn't there."""
-        if path not in self.tables:
-            shapes |= {"time": (2,), "tels_with_trigger": (len(self.telescopes),)}
-            attributes = {
-                f"CTAFIELD_{i}_{name}": value for i, c in enumerate(columns) for name, value in c.attributes.items()
-            }
-            self.tables[path] = Table(self.file, path, dl1.row_type(columns, **shapes), attributes)
-        table = self.tables[path]
-        table.append(rows if isinstance(rows, np.ndarray) else np.array(rows, table.row))
-
     def _flush(self) -> None:
-        """Parametrise and write the images that wait, those of one kind of telescope together."""
-        for kind, pixels in self.pixels.items():
-            waiting = [row for row in self.waiting if self.kinds[row[2].telescope] == kind]
-            if not waiting:
-                continue
-            charge = np.stack([image.charge for *_, image in waiting])
-            time = np.stack([image.peak_time for *_, image in waiting])
-            mask = clean(pixels, charge)
-            parameters = image_parameters(pixels, charge, time, mask)
-            true = np.stack([image.true_image for *_, image in waiting])
-            true_parameters = image_parameters(pixels, true, None, true > 0)
-            parameters |= {f"true_{name}": values for name, values in true_parameters.items()}
-            telescope = np.array([image.telescope for *_, image in waiting])
-            for index in np.unique(telescope):
-                rows = np.flatnonzero(telescope == index)
-                self._images(
-                    self.telescopes[index].tel_id,
-                    [waiting[row] for row in rows],
-                    {"image": charge[rows], "peak_time": time[rows], "image_mask": mask[rows], "is_valid": True},
-                    {name: values[rows] for name, values in parameters.items()},
-                )
+        """Write the events that wait, the images of one telescope together."""
+        for name, path, columns in (
+            ("shower", "/simulation/event/subarray/shower", dl1.SHOWER),
+            ("trigger", "/dl1/event/subarray/trigger", dl1.ARRAY_TRIGGER),
+            ("telescope", "/dl1/event/telescope/trigger", dl1.TELESCOPE_TRIGGER),
+        ):
+            self._add(path, columns, self.rows[name])
+            self.rows[name] = []
+        by_telescope: dict[int, list[tuple[int, int, TelescopeImage]]] = {}
+        for row in self.waiting:
+            by_telescope.setdefault(row[2].telescope, []).append(row)
         self.waiting = []
+        for telescope in sorted(by_telescope):
+            self._images(telescope, by_telescope[telescope])
 
-    def _images(
-        self,
-        tel_id: int,
-        waiting: list[tuple[int, int, TelescopeImage]],
-        images: dict[str, Any],
-        parameters: dict[str, np.ndarray],
-    ) -> None:
-        true = np.stack([image.true_image for *_, image in waiting])
-        impact = np.array([image.impact_distance for *_, image in waiting])
+    def _images(self, telescope: int, waiting: list[tuple[int, int, TelescopeImage]]) -> None:
+        """Parametrise and write images of one telescope."""
+        tel_id, pixels = self.telescopes[telescope].tel_id, self.pixels[self.kinds[telescope]]
+        charge, time, true = (
+            np.stack([getattr(image, name) for *_, image in waiting]) for name in ("charge", "peak_time", "true_image")
+        )
+        mask = clean(pixels, charge)
+        parts = [_parameters(pixels, charge[i], time[i], true[i], mask[i]) for i in _slices(len(waiting))]
+        parameters = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
         ids = {
             "obs_id": np.array([obs_id for obs_id, *_ in waiting]),
             "event_id": np.array([event_id for _, event_id, _ in waiting]),
             "tel_id": tel_id,
         }
-        simulated = {"true_image": true, "true_image_sum": true.sum(1)}
-        impacts = {"true_impact_distance": impact, "true_impact_distance_uncert": 0.0}
+        images = {"image": charge, "peak_time": time, "image_mask": mask, "is_valid": True}
+        impact = np.array([image.impact_distance for *_, image in waiting])
         for path, columns, values in (
             ("/dl1/event/telescope/images", dl1.IMAGE, images),
             ("/dl1/event/telescope/parameters", dl1.PARAMETERS, parameters),
-            ("/simulation/event/telescope/images", dl1.TRUE_IMAGE, simulated),
+            ("/simulation/event/telescope/images", dl1.TRUE_IMAGE, {"true_image": true, "true_image_sum": true.sum(1)}),
             ("/simulation/event/telescope/parameters", dl1.TRUE_PARAMETERS, parameters),
-            ("/simulation/event/telescope/impact", dl1.IMPACT, impacts),
-        ):
+            (
+                "/simulation/event/telescope/impact", dl1.IMPACT,
+                {"true_impact_distance": impact, "true_impact_distance_uncert": 0.0},
+            ),
+        ):  # fmt: skip
             shapes = dict.fromkeys(("image", "peak_time", "image_mask", "true_image"), true.shape[1:])
             rows = np.zeros(len(waiting), dl1.row_type(columns, **shapes))
             for name in rows.dtype.names:
@@ -267,15 +208,13 @@ class Dl1Writer:
         Table(self.file, path, np.dtype(kinds), fields | attributes).append(np.array(rows, np.dtype(kinds)))
 
     def _finish(self) -> None:
-        """What is known at the end: the runs, the attributes of the file; then give it its name."""
+        """What is known at the end: the runs, the attributes of the file."""
         self._flush()
         for obs_id, run in self.runs.items():
             self._run(obs_id, run)
-        self._attributes()
-        self.file.close()
-        self.output.close()
-        self.output.check()
-        os.replace(self.partial, self.path)
+        for path in ("/dl1/event/subarray", "/simulation/event/subarray", "/dl1/service"):
+            make_group(self.file, path)
+        self._describe(dl1.PRODUCT, self.runs)
 
     def _run(self, obs_id: int, run: ThrownRun) -> None:
         thrown = self.thrown[obs_id]
@@ -304,17 +243,17 @@ class Dl1Writer:
             "/configuration/observation/scheduling_block", dl1.SCHEDULING_BLOCK, [(obs_id, 0, b"simulation", -1, 1)]
         )
 
-    def _attributes(self) -> None:
-        now = datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M:%S.%f")[:-3]
-        for path in ("/dl1/event/subarray", "/simulation/event/subarray", "/dl1/service"):
-            make_group(self.file, path)
-        about = dl1.PRODUCT | {
-            "CTA ACTIVITY ID": str(uuid.uuid4()), "CTA ACTIVITY START TIME": now, "CTA ACTIVITY STOP TIME": now,
-            "CTA ACTIVITY SOFTWARE VERSION": airshower.__version__, "CTA PRODUCT CREATION TIME": now,
-            "CTA PRODUCT ID": str(uuid.uuid4()), "CTA PROCESS ID": ",".join(map(str, self.runs)),
-        }  # fmt: skip
-        pytables = {"CLASS": "GROUP", "TITLE": "", "VERSION": "1.0", "PYTABLES_FORMAT_VERSION": "2.1"}
-        set_attributes(self.file, pytables | about | self.provenance)
+
+def _slices(rows: int) -> list[slice]:
+    return [slice(first, first + PARAMETRISED) for first in range(0, rows, PARAMETRISED)]
+
+
+def _parameters(
+    pixels: SkyPixels, charge: np.ndarray, time: np.ndarray, true: np.ndarray, mask: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Of cleaned images, and with the prefix true_ of the Cherenkov light alone."""
+    of_true = image_parameters(pixels, true, None, true > 0)
+    return image_parameters(pixels, charge, time, mask) | {f"true_{name}": value for name, value in of_true.items()}
 
 
 def _time(event_id: int, after: float) -> tuple[int, int]:

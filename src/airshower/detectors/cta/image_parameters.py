@@ -30,6 +30,11 @@ class SkyPixels:
         return neighbours(lattice(self.geometry))
 
     @cached_property
+    def beside(self) -> np.ndarray:
+        """The same as int64 [6 or 4, pixels], with the number of pixels where there is none."""
+        return np.where(self.neighbours < 0, len(self.neighbours), self.neighbours).T.copy()
+
+    @cached_property
     def lon(self) -> np.ndarray:
         """The camera's y, turned by the camera's rotation."""
         turn = np.radians(self.geometry.camera_rotation)
@@ -65,17 +70,20 @@ def clean(pixels: SkyPixels, charge: np.ndarray, picture: float = PICTURE, bound
     Picture pixels have `picture` p.e. and two neighbours like them; pixels of `boundary` p.e. beside one are kept too
     (Punch, VERITAS/Whipple's "picture and boundary": Reynolds et al., ApJ 404 (1993) 206).
     """
-    padded = np.concatenate([charge, np.full((len(charge), 1), -np.inf)], 1)
-    image, pixel = np.nonzero(padded >= boundary)
-    beside = pixels.neighbours[pixel]
-    rows = image[:, None]
-    bright = (charge[image, pixel] >= picture) & ((padded[rows, beside] >= picture).sum(1) >= PICTURE_NEIGHBOURS)
-    core = np.zeros(padded.shape, bool)
-    core[image[bright], pixel[bright]] = True
-    kept = core[rows, beside].any(1) | bright
-    mask = np.zeros(charge.shape, bool)
-    mask[image[kept], pixel[kept]] = True
-    return mask
+    # one pixel more in each image stands for neighbours that aren't there
+    padded = np.concatenate([charge, np.full((len(charge), 1), -np.inf, np.float32)], 1)
+    place = np.flatnonzero(padded >= boundary)
+    image, pixel = np.divmod(place, padded.shape[1])
+    beside = pixels.beside[:, pixel] + image * padded.shape[1]
+    bright = padded.ravel()[place] >= picture
+    count = np.zeros(len(bright), np.int8)
+    for neighbour in beside[:, bright]:
+        count[bright] += padded.ravel()[neighbour] >= picture
+    bright &= count >= PICTURE_NEIGHBOURS
+    core, mask = np.zeros(padded.size, bool), np.zeros(padded.shape, bool)
+    core[place[bright]] = True
+    mask.ravel()[place[np.logical_or.reduce([bright, *core[beside]])]] = True
+    return mask[:, :-1]
 
 
 def image_parameters(
@@ -85,7 +93,7 @@ def image_parameters(
 
     Images with less than two cleaned pixels have NaN, or -1 where the parameter is an integer.
     """
-    mask = mask & (mask.sum(1) > 1)[:, None]
+    mask = mask & (np.count_nonzero(mask, axis=1) > 1)[:, None]
     image, pixel = np.nonzero(mask)
     some = _Selected(pixels, len(charge), image, pixel, charge[image, pixel].astype(np.float64))
     with np.errstate(all="ignore"):  # images without pixels: 0 / 0
@@ -226,17 +234,22 @@ def _statistics(some: _Selected, values: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _morphology(some: _Selected) -> dict[str, np.ndarray]:
-    """Pixels and islands of neighbouring pixels; each takes the lowest label around it until nothing changes."""
+    """Pixels and islands of neighbouring pixels.
+
+    Each pixel takes the lowest label around it, and the label of the pixel that it was named after, until nothing
+    changes.
+    """
     total = len(some.pixels.neighbours)
-    label = np.full((some.images, total + 1), some.images * (total + 1))
+    label = np.full(some.images * (total + 1), some.images * (total + 1))
     place = some.image * (total + 1) + some.pixel
-    label.ravel()[place] = place
-    beside = some.image[:, None] * (total + 1) + some.pixels.neighbours[some.pixel] % (total + 1)
+    label[place] = place
+    beside = some.pixels.beside[:, some.pixel] + some.image * (total + 1)
     while True:
-        lowest = np.minimum(label.ravel()[place], label.ravel()[beside].min(1, initial=label.size))
-        if (lowest == label.ravel()[place]).all():
+        lowest = np.minimum.reduce([label[place], *label[beside]])
+        lowest = label[lowest]
+        if (lowest == label[place]).all():
             break
-        label.ravel()[place] = lowest
+        label[place] = lowest
     island, pixels = np.unique(lowest, return_counts=True)
     image = island // (total + 1)
 

@@ -16,13 +16,22 @@ SMALLEST_CHUNK = 8  # rows
 
 
 def set_attributes(node: h5py.Group | h5py.Dataset, attributes: Mapping[str, Any]) -> None:
-    """Attributes of any type; strings of fixed length."""
+    """New attributes of any type; strings of fixed length."""
     for name, value in attributes.items():
         if isinstance(value, str):
             encoded = value.encode()
-            node.attrs.create(name, encoded, dtype=h5py.string_dtype("utf-8", max(len(encoded), 1)))
+            new_attribute(node, name, np.array(encoded, h5py.string_dtype("utf-8", max(len(encoded), 1))))
         else:
-            node.attrs.create(name, value)
+            new_attribute(node, name, np.asarray(value))
+
+
+def new_attribute(node: h5py.Group | h5py.Dataset, name: str, value: np.ndarray) -> h5py.h5a.AttrID:
+    """One attribute. Files have thousands: h5py makes each under another name first, which takes twice as long."""
+    kind = h5py.h5t.py_create(value.dtype, logical=True)
+    space = h5py.h5s.create_simple(value.shape) if value.shape else h5py.h5s.create(h5py.h5s.SCALAR)
+    attribute = h5py.h5a.create(node.id, name.encode(), kind, space)
+    attribute.write(value)
+    return attribute
 
 
 def make_group(parent: h5py.Group, path: str) -> h5py.Group:
@@ -38,31 +47,64 @@ class Table:
     """A table that grows, at a path in a file."""
 
     def __init__(self, file: h5py.File, path: str, row: np.dtype, attributes: Mapping[str, Any], title: str = ""):
-        group, _, name = path.rpartition("/")
-        properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-        properties.set_chunk((max(CHUNK // row.itemsize, SMALLEST_CHUNK),))
-        compression = hdf5plugin.Blosc(cname="zstd", clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)
-        properties.set_filter(compression.filter_id, h5py.h5z.FLAG_OPTIONAL, compression.filter_options)
-        properties.set_fletcher32()
-        self._type = _file_type(row)
-        space = h5py.h5s.create_simple((0,), (h5py.h5s.UNLIMITED,))
-        self._data = h5py.h5d.create(make_group(file, group).id, name.encode(), self._type, space, properties)
-        self.row, self.rows, self._node = row, 0, h5py.Dataset(self._data)
+        self.row, self.rows, self._type = row, 0, _file_type(row)
+        node = _empty(file, path, self._type)
+        self._data = node.id
         fields = {f"FIELD_{i}_NAME": field for i, field in enumerate(row.names)}
-        set_attributes(self._node, {"CLASS": "TABLE", "VERSION": "2.7", "TITLE": title, **fields, **attributes})
-        self._node.attrs["NROWS"] = np.int64(0)
+        set_attributes(node, {"CLASS": "TABLE", "VERSION": "2.7", "TITLE": title, **fields, **attributes})
+        self._count = new_attribute(node, "NROWS", np.array(0))
 
     def append(self, rows: np.ndarray) -> None:
         """Add rows of the table's type."""
-        if not len(rows):
-            return
-        block = np.ascontiguousarray(rows, self.row)
-        self._data.set_extent((self.rows + len(block),))
-        place = self._data.get_space()
-        place.select_hyperslab((self.rows,), (len(block),))
-        self._data.write(h5py.h5s.create_simple((len(block),)), place, block.view(f"V{self.row.itemsize}"), self._type)
-        self.rows += len(block)
-        self._node.attrs["NROWS"] = np.int64(self.rows)
+        if len(rows):
+            block = np.ascontiguousarray(rows, self.row)
+            _append(self._data, self.rows, block.view(f"V{self.row.itemsize}"), self._type)
+            self.rows += len(block)
+            self._count.write(np.array(self.rows))
+
+
+def append_table(file: h5py.File, table: h5py.Dataset) -> None:
+    """Add the rows of another file's table, byte for byte, to the one at the same path, which is made with all its
+    attributes if it isn't there. Where types differ, columns are matched by their names."""
+    if table.name not in file:
+        _copy_attributes(table, _empty(file, table.name, table.id.get_type()))
+    if len(table):
+        target = file[table.name]
+        kind, first = target.id.get_type(), len(target)
+        rows = np.zeros(len(table), f"V{kind.get_size()}")
+        table.id.read(h5py.h5s.ALL, h5py.h5s.ALL, rows, kind)
+        _append(target.id, first, rows, kind)
+        target.attrs["NROWS"] = np.int64(first + len(rows))
+
+
+def _copy_attributes(source: h5py.Dataset, target: h5py.Dataset) -> None:
+    """Byte for byte: PyTables unpickles what is ASCII, not what is UTF-8, and h5py reads both the same."""
+    for name in map(str.encode, source.attrs):
+        attribute = h5py.h5a.open(source.id, name)
+        kind, space = attribute.get_type(), attribute.get_space()
+        copy = h5py.h5a.create(target.id, name, kind, space)
+        if space.get_simple_extent_type() != h5py.h5s.NULL:
+            value = np.zeros(attribute.shape, f"V{kind.get_size()}")
+            attribute.read(value, kind)
+            copy.write(value, kind)
+
+
+def _empty(file: h5py.File, path: str, kind: h5py.h5t.TypeID) -> h5py.Dataset:
+    group, _, name = path.rpartition("/")
+    properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    properties.set_chunk((max(CHUNK // kind.get_size(), SMALLEST_CHUNK),))
+    compression = hdf5plugin.Blosc(cname="zstd", clevel=1, shuffle=hdf5plugin.Blosc.SHUFFLE)
+    properties.set_filter(compression.filter_id, h5py.h5z.FLAG_OPTIONAL, compression.filter_options)
+    properties.set_fletcher32()
+    space = h5py.h5s.create_simple((0,), (h5py.h5s.UNLIMITED,))
+    return h5py.Dataset(h5py.h5d.create(make_group(file, group).id, name.encode(), kind, space, properties))
+
+
+def _append(data: h5py.h5d.DatasetID, first: int, rows: np.ndarray, kind: h5py.h5t.TypeID) -> None:
+    data.set_extent((first + len(rows),))
+    place = data.get_space()
+    place.select_hyperslab((first,), (len(rows),))
+    data.write(h5py.h5s.create_simple((len(rows),)), place, rows, kind)
 
 
 def _file_type(row: np.dtype) -> h5py.h5t.TypeID:

@@ -9,16 +9,13 @@ import numpy as np
 
 from airshower.config.fields import number, section
 from airshower.data.source import Selection, Splits
-from airshower.detectors.cta.dl1_format import ThrownRun
 from airshower.detectors.cta.dl1_writer import Dl1Writer
-from airshower.detectors.cta.simulation import SimulationConfig, simulate_event
-from airshower.detectors.cta.simulation.telescopes import ALTITUDE
+from airshower.detectors.cta.simulation import OBS_IDS, SimulationConfig, simulate_events
 from airshower.detectors.cta.source import IactConfig, IactImages
 from airshower.runtime.folders import cache_folder
 from airshower.runtime.log import progress
 
-VERSION = 1  # raise when the simulation's physics changes: files made by an older one are then left alone
-OBSERVATIONS = {"gamma": 1, "proton": 2}  # obs_id of each primary
+VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
 
 
 class SimulatedCta:
@@ -30,8 +27,8 @@ class SimulatedCta:
     class Config(IactConfig):
         """`data.*`."""
 
-        events: int = number(2000, low=1)
-        validation_events: int = number(500, low=1)
+        events: int = number(4000, low=1)
+        validation_events: int = number(1000, low=1)
         seed: int = number(1, low=0)
         simulation: SimulationConfig = section(SimulationConfig)
 
@@ -61,25 +58,10 @@ class SimulatedCta:
         if not path.exists():
             array = simulation.array()
             cameras = [kind.camera for kind in array.kinds]
-            runs = {obs_id: _thrown(simulation, name) for name, obs_id in OBSERVATIONS.items()}
-            with Dl1Writer(path, array.telescopes(), cameras, runs, {"airshower_simulation": text}) as writer:
-                for entry in progress(range(events), f"simulating {name} events"):
-                    event = simulate_event(simulation, seed, entry)
-                    writer.append(OBSERVATIONS[event.primary], entry + 1, event.shower, event.images, event.thrown)
+            with Dl1Writer(
+                path, array.telescopes(), cameras, simulation.runs(), {"airshower_simulation": text}
+            ) as writer:
+                made = simulate_events(simulation, seed, events)
+                for number, event in enumerate(progress(made, f"simulating {name} events", events, "events/s"), 1):
+                    writer.append(OBS_IDS[event.primary], number, event.shower, event.images, event.thrown)
         return path
-
-
-def _thrown(config: SimulationConfig, primary: str) -> ThrownRun:
-    """What was thrown to get events of one primary."""
-    proton = primary == "proton"
-    factor, offset = (config.proton_energy_factor, 0.0) if proton else (1.0, config.gamma_offset)
-    pointing = 90.0 - config.zenith, config.azimuth
-    return ThrownRun(
-        pointing=pointing,
-        source=(pointing[0] + offset, pointing[1]),
-        view_cone=config.proton_cone if proton else config.gamma_cone,
-        energy_range=(factor * config.energy_min, factor * config.energy_max),
-        spectral_index=config.proton_index if proton else config.gamma_index,
-        scatter_radius=config.proton_radius if proton else config.gamma_radius,
-        altitude=ALTITUDE,
-    )

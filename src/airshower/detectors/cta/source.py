@@ -1,6 +1,5 @@
-"""Images of Cherenkov telescopes as a source of entries: DL1 files of simulations or observations."""
+"""Images of Cherenkov telescopes as a source of entries: files of simulations, of observations, or of both."""
 
-import difflib
 import glob
 import hashlib
 from collections.abc import Sequence
@@ -12,25 +11,17 @@ import numpy as np
 from omegaconf import MISSING
 
 from airshower.config.fields import choice, number
-from airshower.data.showers import IactSpec, ShowerBatch, Showers, TelescopeImages
-from airshower.data.source import Selection, Splits
-from airshower.detectors.cta.dl1_file import Dl1File
-from airshower.detectors.cta.dl1_instrument import Subarray, merge_subarrays
+from airshower.data.showers import ShowerBatch, Showers, TelescopeImages
+from airshower.data.source import Selection, Splits, ThrownShowers
+from airshower.detectors.cta.dl2_writer import ShowerPredictionWriter
+from airshower.detectors.cta.image_file import TRUTH, ImageFile
+from airshower.detectors.cta.open_file import open_file
+from airshower.detectors.cta.primaries import OBSERVED, class_ids, classified
 from airshower.detectors.cta.selection import Cut, CutFlow, Selector, check_names, parse_cuts
+from airshower.detectors.cta.subarray import chosen_telescopes, merge_subarrays, spec_of
 from airshower.errors import DataError, UserError
 from airshower.runtime.log import logger
 
-# shower_primary_id as sim_telarray writes it; 14 is CORSIKA's own for protons
-PRIMARIES = {
-    "gamma": (0,),
-    "electron": (1, -1),
-    "muon": (2, -2),
-    "proton": (101, 14),
-    "helium": (402,),
-    "nitrogen": (1407,),
-    "silicon": (2814,),
-    "iron": (5626,),
-}
 FIRST_SHOWER_TYPE = 16  # types of events below are calibration
 # what tells showers apart: simulations use each several times, with other cores, also in other runs and files
 SHOWER = ("primary", "energy", "alt", "az", "h_first_interaction", "x_max")
@@ -52,7 +43,7 @@ class IactConfig:
 
 
 class IactImages:
-    """Entries of one or more DL1 files: selected images (mono) or events of which any image is selected (stereo).
+    """Entries of one or more files: selected images (mono) or events of which any image is selected (stereo).
 
     In memory is the index alone. `cut_flow` says how many images and events there were and what each cut removed;
     `event_ids` is as in `ShowerBatch`. Raises `UserError` for a selection that leaves nothing.
@@ -61,16 +52,13 @@ class IactImages:
     kind = "telescope_images"
 
     def __init__(self, config: IactConfig, file: str | Sequence[str]):
-        self.config, self.classes = config, _class_ids(config.classes)
+        self.config, self.classes = config, class_ids(config.classes)
         cuts = parse_cuts(config.cuts)
-        self.files = [Dl1File(path) for path in _paths(config.data_directory, file)]
-        self.simulated = self.files[0].simulated
-        for other in self.files[1:]:
-            if other.simulated != self.simulated:
-                raise DataError(f"{other.path}: one of it and {self.files[0].path} is simulated, the other observed")
+        self.files = [open_file(path) for path in _paths(config.data_directory, file)]
+        self.simulated = self._any_simulated()
         array, rows = merge_subarrays([(file.path, file.subarray) for file in self.files])
-        allowed = _allowed(array, config)
-        self.spec = _spec(array, allowed, config)
+        allowed = chosen_telescopes(array, config.telescopes, config.telescope_types)
+        self.spec = spec_of(array, allowed, config.mode, config.classes)
         self.clean = all(file.has_clean for file in self.files)
         self._check_cuts(cuts)
         self.cut_flow = CutFlow()
@@ -100,22 +88,69 @@ class IactImages:
 
     def truth(self, entries: np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
         """Of these names (all), what there is: of each entry `multiplicity`, its number of images, and in simulations
-        `interaction`, the name of its primary's class, and the names of `dl1_file.TRUTH`: energy in TeV, angles in rad,
-        lengths in m, depth in g/cm2."""
+        `interaction`, the name of its primary's class, and the names of `image_file.TRUTH`: energy in TeV, angles in
+        rad, lengths in m, depth in g/cm2, NaN for what was observed."""
         found: dict[str, np.ndarray] = {"multiplicity": self._counts[entries]}
         if self.simulated:
             found |= {name: column[self._event[entries]] for name, column in self._truth.items()}
-            found["interaction"] = np.array(self.spec.classes)[self._class(found["primary"])]
+            found["interaction"] = np.array(self.spec.classes)[classified(found["primary"], self.classes)]
         return found if names is None else {name: found[name] for name in names if name in found}
+
+    def prediction_writer(self, path: Path, provenance: dict[str, str]) -> ShowerPredictionWriter:
+        """Writes predictions for these entries as DL2."""
+        return ShowerPredictionWriter(path, self.files, self.config.mode, self.images_of, provenance)
+
+    def images_of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The images of entries: rows among `entries`, of `files`, and of that file's index, int64 [images] each."""
+        counts = self._counts[entries]
+        row = np.repeat(np.arange(len(entries)), counts)
+        images = np.repeat(self._first[entries] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return row, self._file[images], self._image[images]
+
+    def thrown(self) -> list[ThrownShowers]:
+        """What was simulated in each run whose events are of one of the classes; none for observations, and where a
+        file does not say."""
+        found = []
+        for file in self.files if self.simulated else []:
+            for run in getattr(file, "runs", []):
+                primary = np.unique(file.truth["primary"][file.events.obs_id == run.obs_id])
+                area = np.pi * run.scatter_radius**2
+                known = np.isfinite([*run.energy_range, run.spectral_index, area]).all() and run.showers * area > 0
+                if known and len(primary) == 1:
+                    showers, kind = run.showers * run.reuse, int(classified(primary, self.classes)[0])
+                    found.append(ThrownShowers(kind, showers, run.energy_range, run.spectral_index, area))
+        return found
 
     @property
     def showers(self) -> np.ndarray:
         """The shower of each entry, bytes that are equal where it is the same one, in whatever run or file."""
-        columns = [self._truth[name][self._event] for name in SHOWER] if self.simulated else self.event_ids.T[:2]
-        rows = np.ascontiguousarray(np.stack(columns, 1) + 0.0)  # no -0.0
+        rows = np.zeros((len(self), len(SHOWER) + 2))  # of unknown energy, as of what was observed, each is another
+        known = np.zeros(len(self), bool)
+        if self.simulated:
+            known = np.isfinite(self._truth["energy"][self._event])
+            rows[:, :-2] = np.nan_to_num(np.stack([self._truth[name][self._event] for name in SHOWER], 1)) + 0.0
+        rows = np.where(known[:, None], rows, 0.0)
+        rows[~known, -2:] = self.event_ids[~known, :2]
         return rows.view(f"V{rows.itemsize * rows.shape[1]}").reshape(-1)
 
-    def _selected(self, file: Dl1File, telescope: np.ndarray, cuts: list[Cut]) -> np.ndarray:
+    def _any_simulated(self) -> bool:
+        """Whether there is truth. Simulated and observed files are read together as classes alone."""
+        simulated = [file.truth is not None for file in self.files]
+        if not all(simulated) and any(simulated) and not any(OBSERVED in ids for ids in self.classes):
+            other = self.files[simulated.index(not simulated[0])]
+            raise DataError(
+                f"{other.path}: one of it and {self.files[0].path} is simulated, the other observed; to tell them "
+                "apart, name observed in data.classes"
+            )
+        return any(simulated)
+
+    def _truth_of(self, file: ImageFile) -> dict[str, np.ndarray]:
+        """NaN for a file that was observed, nothing if all were."""
+        if file.truth is not None or not self.simulated:
+            return file.truth or {}
+        return {name: np.full(len(file.events), np.nan) for name in TRUTH}
+
+    def _selected(self, file: ImageFile, telescope: np.ndarray, cuts: list[Cut]) -> np.ndarray:
         """Rows of a file's image index that pass all cuts."""
         images, events = file.images, file.events
         selector = Selector(images.event, len(events), self.cut_flow)
@@ -123,25 +158,24 @@ class IactImages:
         selector.cut("calibration", (events.event_type >= FIRST_SHOWER_TYPE)[images.event])
         selector.cut("telescopes", telescope[images.telescope] >= 0)
         if self.simulated:
-            selector.cut("other primaries than data.classes", (self._class(file.truth["primary"]) >= 0)[images.event])
+            found = classified(self._truth_of(file)["primary"], self.classes)
+            selector.cut("other primaries than data.classes", (found >= 0)[images.event])
         columns = self._columns(file, [name for cut in cuts for name in cut.names])
         for cut in cuts:
             selector.cut(cut.text, cut.keeps(columns))
         selector.cut_multiplicity(self.config.multiplicity)
         return np.flatnonzero(selector.kept)
 
-    def _columns(self, file: Dl1File, names: list[str]) -> dict[str, np.ndarray]:
+    def _columns(self, file: ImageFile, names: list[str]) -> dict[str, np.ndarray]:
         """What cuts are made on, f8 [images] each."""
         parameters = {name: found for name in names if (found := file.find_parameter(name))}
         stored = file.parameters(sorted(set(parameters.values())))
         columns = {name: stored[found] for name, found in parameters.items()}
-        if self.simulated:
-            columns |= {f"true_{name}": column[file.images.event] for name, column in file.truth.items()}
-        return columns
+        return columns | {f"true_{name}": column[file.images.event] for name, column in self._truth_of(file).items()}
 
     def _check_cuts(self, cuts: list[Cut]) -> None:
         for file in self.files:
-            truth = [f"true_{name}" for name in file.truth] if self.simulated else []
+            truth = [f"true_{name}" for name in self._truth_of(file)]
             names = [*sorted(set(file.parameter_names) - set(KEYS)), *truth]
             known = {name for cut in cuts for name in cut.names if name in truth or file.find_parameter(name)}
             check_names(cuts, known, names)
@@ -156,7 +190,7 @@ class IactImages:
             own = telescope[place][file.images.telescope[rows]]
             images.append(np.stack([np.full(len(rows), place), rows, own, events + event], 1))
             ids.append(np.stack([file.events.obs_id[used], file.events.event_id[used]], 1))
-            truth.append({name: column[used] for name, column in file.truth.items()} if self.simulated else {})
+            truth.append({name: column[used] for name, column in self._truth_of(file).items()})
             events += len(used)
         self._file, self._image, self._telescope, event = np.concatenate(images).T.copy()
         self._truth = {name: np.concatenate([columns[name] for columns in truth]) for name in truth[0]}
@@ -177,6 +211,8 @@ class IactImages:
             rows = self._image[images[at]]
             charge[at], time[at], kept = file.read(rows)
             pointing[at] = file.pointing[rows]
+            for row in rows[~np.isfinite(pointing[at]).all(1)][:1]:
+                raise DataError(f"{file.where(row)}: the file does not say where the telescope points to")
             if clean is not None:
                 clean[at] = kept
         return TelescopeImages(charge, time, clean, batch_row, self._telescope[images], pointing)
@@ -190,7 +226,7 @@ class IactImages:
             return np.stack([truth[name].astype(np.float32) for name in names], 1)
 
         return Showers(
-            primary=self._class(truth["primary"]),
+            primary=classified(truth["primary"], self.classes),
             energy=truth["energy"].astype(np.float32),
             direction=columns("alt", "az"),
             core=columns("core_x", "core_y"),
@@ -198,17 +234,10 @@ class IactImages:
             weight=np.ones(len(entries), np.float32),
         )
 
-    def _class(self, primary: np.ndarray) -> np.ndarray:
-        """Rows of the spec's classes, -1 for a primary that is in none."""
-        found = np.full(len(primary), -1)
-        for row, ids in enumerate(self.classes):
-            found[np.isin(primary, ids)] = row
-        return found
-
 
 class Iact:
-    """`data=cta`: DL1 files. Validation comes from `aux_file`, or from a fraction of the showers of `file`; inference
-    runs over what is held out as a test, or over everything."""
+    """`data=cta`: files of telescopes' images. Validation comes from `aux_file`, or from a fraction of the showers of
+    `file`; inference runs over what is held out as a test, or over everything."""
 
     kind = IactImages.kind
 
@@ -220,6 +249,7 @@ class Iact:
         aux_file: Any = ""
         validation_fraction: float = number(0.0, low=0.0, high=0.9)
         test_fraction: float = number(0.0, low=0.0, high=0.9)
+        resample: str = choice("none", "undersample", "oversample")
 
     def __init__(self, config: Config, seed: int):
         self.config, self.seed = config, seed
@@ -233,6 +263,7 @@ class Iact:
             aux = IactImages(self.config, self.config.aux_file)
             _check_aux(source, aux)
             validation = Selection(aux, np.arange(len(aux)))
+        train = Selection(source, self._resampled(source, train.entries))
         return Splits(train, validation if len(validation.entries) else None, whole)
 
     def _split(self, source: IactImages) -> list[Selection]:
@@ -250,75 +281,22 @@ class Iact:
         edges = [sum(held), count], [0, held[0]], [held[0], sum(held)]
         return [Selection(source, np.flatnonzero((low <= place) & (place < high))) for low, high in edges]
 
-
-def _class_ids(classes: list[str]) -> list[tuple[int, ...]]:
-    """Primary ids of each class; `proton+helium` is one class of two primaries, and numbers are ids as in the files."""
-    found = []
-    for name in classes:
-        ids: tuple[int, ...] = ()
-        for part in (part.strip() for part in str(name).split("+")):
-            if part not in PRIMARIES and not part.lstrip("-").isdigit():
-                near = difflib.get_close_matches(part, PRIMARIES, n=1)
-                hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(PRIMARIES)}, and ids as numbers"
-                raise UserError(f"data.classes: {part} is no primary; {hint}")
-            ids += PRIMARIES.get(part) or (int(part),)
-        found.append(ids)
-    everything = [primary for ids in found for primary in ids]
-    for primary in everything:
-        if everything.count(primary) > 1:
-            raise UserError(f"data.classes={classes}: primary {primary} is in two of them")
-    if not found:
-        raise UserError("data.classes: is empty; name the primaries to read, such as [gamma, proton]")
-    return found
-
-
-def _allowed(array: Subarray, config: IactConfig) -> np.ndarray:
-    """Which telescopes `data.telescopes` and `data.telescope_types` name, bool [telescopes]."""
-    for wanted in config.telescopes:
-        if wanted not in array.ids:
-            there = ", ".join(map(str, array.ids))
-            raise UserError(f"data.telescopes: telescope {wanted} is not in the subarray; it has {there}")
-    named = [
-        {array.types[row], array.names[row], array.descriptions[row], array.cameras[array.camera[row]].name}
-        for row in range(len(array.ids))
-    ]
-    for wanted in config.telescope_types:
-        if not any(wanted in names for names in named):
-            raise UserError(f"data.telescope_types: there are no telescopes {wanted}; there are {_kinds(array)}")
-    of_type = np.array([not config.telescope_types or bool(names & set(config.telescope_types)) for names in named])
-    allowed = of_type & (np.isin(array.ids, config.telescopes) if config.telescopes else True)
-    if not allowed.any():
-        raise UserError("data.telescopes and data.telescope_types: no telescope is in both")
-    return allowed
-
-
-def _kinds(array: Subarray, rows: np.ndarray | None = None) -> str:
-    """Types of telescopes with their number and camera, for messages."""
-    rows = np.arange(len(array.ids)) if rows is None else rows
-    kinds = [(array.types[row], array.cameras[array.camera[row]].name) for row in rows]
-    return ", ".join(f"{kinds.count(kind)} {kind[0]} with {kind[1]}" for kind in dict.fromkeys(kinds))
-
-
-def _spec(array: Subarray, allowed: np.ndarray, config: IactConfig) -> IactSpec:
-    rows = np.flatnonzero(allowed)
-    cameras = list(dict.fromkeys(array.camera[rows].tolist()))  # by telescope ids, in whatever order the files came
-    if config.mode == "mono" and len(cameras) > 1:
-        one = {array.types[row] for row in rows}
-        how = f"data.telescope_types=[{array.types[rows[0]] if len(one) > 1 else array.descriptions[rows[0]]}]"
-        raise UserError(
-            f"data.mode=mono: a network for single images sees one kind of camera, there are {_kinds(array, rows)}; "
-            f"choose with {how} or data.telescopes, or take data.mode=stereo"
-        )
-    return IactSpec(
-        config.mode,
-        tuple(array.cameras[kind] for kind in cameras),
-        array.ids[rows],
-        tuple(array.types[row] for row in rows),
-        array.position[rows],
-        array.focal_length[rows],
-        np.array([cameras.index(kind) for kind in array.camera[rows]]),
-        tuple(config.classes),
-    )
+    def _resampled(self, source: IactImages, entries: np.ndarray) -> np.ndarray:
+        """The entries to train on, of each class that is there as many as of the smallest or of the largest one if so
+        asked for: some left out, or all as often as there is room for and then some, drawn with the seed."""
+        of_class = source.truth(entries, ("interaction",)).get("interaction")
+        if of_class is None:  # observations, which are not trained on
+            return entries
+        groups = {name: entries[of_class == name] for name in source.spec.classes}
+        counted = ", ".join(f"{len(group)} {name}" for name, group in groups.items())
+        logger.info("data: to train on there are %s, resample=%s", counted, self.config.resample)
+        there = [group for group in groups.values() if len(group)]
+        if self.config.resample == "none" or len(there) < 2:
+            return entries
+        size = (min if self.config.resample == "undersample" else max)(map(len, there))
+        generator = np.random.default_rng(self.seed)
+        drawn = [(np.tile(group, size // len(group)), generator.permutation(group)) for group in there]
+        return np.sort(np.concatenate([part for whole, some in drawn for part in (whole, some[: size % len(some)])]))
 
 
 def _check_aux(source: IactImages, aux: IactImages) -> None:

@@ -14,10 +14,10 @@ import h5py
 import hdf5plugin
 import numpy as np
 
-from airshower.detectors.lartpc.larcv_writer import OutputFile
 from airshower.detectors.lartpc.wires import WireEvent, WireFile
 from airshower.errors import DataError, UserError
 from airshower.runtime import folders
+from airshower.runtime.hdf5_output import OutputFile
 from airshower.runtime.log import progress
 
 CHUNK = 65_536

@@ -6,20 +6,15 @@ projection, with no voxels if need be), it reads an unknown group in `/Data` as 
 nothing else is written there; provenance goes into attributes of the root), and it reads large chunks slowly.
 """
 
-import contextlib
-import io
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
-from airshower.errors import DataError, UserError
-from airshower.runtime import folders
+from airshower.runtime.hdf5_output import Hdf5Output
 
 VOXEL_CHUNK = 10_000  # with shuffle: a third smaller and 1.3-1.6 times faster to read than larcv's own 1000
 
@@ -45,69 +40,6 @@ class Voxels:
 
     ids: np.ndarray
     values: np.ndarray
-
-
-class OutputFile(io.RawIOBase):
-    """A file for HDF5 to write to that keeps its first error to itself; `check` raises it.
-
-    HDF5 does not recover from a failed write, such as one on a full disk: closing fails too, and the process ends with
-    a segmentation fault. So HDF5 is told that all is well, and the file is thrown away.
-    """
-
-    descriptor: int | None = None
-    error: OSError | None = None
-
-    def __init__(self, path: Path):
-        self.descriptor, self.place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), 0
-
-    def check(self) -> None:
-        """Raise the first error, if there was one."""
-        if self.error:
-            raise self.error
-
-    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Move; called by HDF5, as are the other methods below."""
-        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self.place}
-        self.place = offset + (starts[whence] if whence in starts else os.fstat(self.descriptor).st_size)
-        return self.place
-
-    def tell(self) -> int:
-        return self.place
-
-    def write(self, data: Any) -> int:
-        rest = memoryview(data).cast("B")
-        try:
-            while not self.error and len(rest):  # the part that fits on a disk is written without an error
-                done = os.pwrite(self.descriptor, rest, self.place)
-                rest, self.place = rest[done:], self.place + done
-        except OSError as error:
-            self.error = error
-        self.place += len(rest)
-        return memoryview(data).nbytes
-
-    def readinto(self, buffer: Any) -> int:
-        data = os.pread(self.descriptor, len(buffer), self.place)
-        buffer[: len(data)] = data
-        self.place += len(buffer)
-        return len(buffer)
-
-    def truncate(self, size: int | None = None) -> int:
-        size = self.place if size is None else size
-        try:
-            os.ftruncate(self.descriptor, size)
-        except OSError as error:
-            self.error = self.error or error
-        return size
-
-    def close(self) -> None:
-        """Put everything on disk."""
-        if not self.closed and self.descriptor is not None:
-            try:
-                os.fsync(self.descriptor)
-            except OSError as error:
-                self.error = self.error or error
-            os.close(self.descriptor)
-        super().close()
 
 
 class _Table:
@@ -145,39 +77,15 @@ class _Table:
         self.written, self.rows, self.buffered = self.length, [], 0
 
 
-class LarcvWriter:
-    """Writes one larcv3 file, event by event, to a temporary name that becomes `path` when all is on disk.
-
-    Use as a context manager; after an exception nothing is left and an existing file stays as it was.
-    """
+class LarcvWriter(Hdf5Output):
+    """Writes one larcv3 file, event by event; see `Hdf5Output`."""
 
     def __init__(self, path: str | Path, provenance: Mapping[str, str] | None = None):
-        self.path = Path(path)
-        self.partial = folders.partial(self.path)
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self.output = OutputFile(self.partial)
-        except OSError as error:
-            raise UserError(f"{self.path}: can't be written ({error.strerror})") from None
-        self.file = h5py.File(self.output, "w", libver="earliest")
+        super().__init__(path, libver="earliest")
         self.file.attrs.update(provenance or {})
         self.events = _Table(self.file.create_group("Events"), "event_id", larcv3.EVENT_ID, 100)
         self.tables: dict[tuple[str, str], dict[str, _Table]] = {}
         self.projections: dict[tuple[str, str], int] = {}
-
-    def __enter__(self) -> "LarcvWriter":
-        return self
-
-    def __exit__(self, kind: type | None, *_: Any) -> None:
-        try:
-            if kind is None:
-                with self._writing():
-                    self._finish()
-        finally:
-            with contextlib.suppress(OSError, RuntimeError):
-                self.file.close()
-            self.output.close()
-            self.partial.unlink(missing_ok=True)
 
     def append(
         self,
@@ -199,15 +107,6 @@ class LarcvWriter:
                 self._append_clusters(name, images)
             for name, records in (particles or {}).items():
                 self._append_particles(name, records)
-
-    @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
-        try:
-            yield
-            self.output.check()
-        except (OSError, RuntimeError) as error:
-            reason = self.output.error or error
-            raise DataError(f"{self.path}: can't be written ({getattr(reason, 'strerror', None) or reason})") from None
 
     def _append_sparse(self, producer: str, images: Sequence[tuple[ImageMeta, Voxels]]) -> None:
         tables = self._product("sparse", producer, images, "voxel_extents")
@@ -272,7 +171,3 @@ class LarcvWriter:
     def _finish(self) -> None:
         for table in [self.events, *(table for tables in self.tables.values() for table in tables.values())]:
             table.flush()
-        self.file.close()
-        self.output.close()
-        self.output.check()
-        os.replace(self.partial, self.path)

@@ -20,9 +20,11 @@ ELECTRON_MASS = 0.511  # MeV
 YIELD = 2.0 * np.pi / 137.036 * (1 / 300e-9 - 1 / 600e-9) * 2 * atmosphere.REFRACTIVITY / (100 * 1.2298e-3)
 # Angle and distance of an electron come from the same scatterings: given its angle, its distance spreads by less,
 # around a mean of some radiation lengths times the angle. For the last scatterings alone that would be half as much
-# and half a length (PDG, passage of particles through matter); adjusted to the widths in the official files.
-SPREAD, LEVER = 0.6, 0.7
-BREADTH = 0.9  # radiation lengths: rms distance over rms angle of electrons, of all energies about the same
+# and half a length (PDG, passage of particles through matter). Both are a fit to width, length and brightness against
+# distance of CORSIKA's light: 20 gammas of 0.1 to 5 TeV, zenith angle 20 deg, 2150 m (run 102 of eventio's test files).
+# Then light is right within 10 % beyond 90 m; below, it is up to a third too bright and images up to 70 % too long.
+SPREAD, LEVER = 0.6, 1.3
+BREADTH = 0.9  # radiation lengths: rms distance over rms angle of electrons, the order of magnitude for all energies
 
 _HEIGHT_STEP, _HEIGHTS = 750.0, 48  # m
 _STAGE_STEP, _STAGES = 3.0, (-6.0, -3.0, 0.0, 3.0, 6.0, 9.0)  # the range of validity given in the paper
@@ -42,15 +44,21 @@ class Emission:
         column = np.minimum(np.maximum(np.rint((stage - _STAGES[0]) / _STAGE_STEP), 0), len(_STAGES) - 1)
         return ((row * len(_STAGES) + column) * _ANGLES).astype(np.int64)
 
-    def at(self, cells: np.ndarray, angle: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Density per sr, linear between angles (rad) and 0 beyond the table, and distance of the nearest angle."""
-        place = angle * (1.0 / _ANGLE_STEP)
+    def densities(self, cells: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        """Density per sr at angles in rad, linear between those of the table and 0 beyond it; f4."""
+        place = angle * np.float32(1.0 / _ANGLE_STEP)
         index = np.minimum(place.astype(np.int64), _ANGLES - 2)
         part = (place - index).astype(np.float32)
         index += cells
         table = self.density.ravel()
-        density = table[index] * (1.0 - part) + table[index + 1] * part
-        return np.where(part > 1.0, 0.0, density), self.distance.ravel()[index]
+        density = table[index]
+        density += (table[index + 1] - density) * part
+        density[part > 1.0] = 0.0
+        return density
+
+    def distances(self, cells: np.ndarray, angle: np.ndarray) -> np.ndarray:
+        """Mean distance to the axis in Moliere radii at the table's nearest angle."""
+        return self.distance.ravel()[cells + np.minimum((angle * (1.0 / _ANGLE_STEP)).astype(np.int64), _ANGLES - 1)]
 
 
 def spectrum(energy: np.ndarray, stage: float) -> np.ndarray:

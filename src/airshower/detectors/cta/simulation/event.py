@@ -1,20 +1,24 @@
-"""One simulated event: a gamma or a proton that at least some telescopes see."""
+"""Simulated events: gammas and protons that enough telescopes see."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import count
 
 import numpy as np
 
 from airshower.config.fields import number
 from airshower.detectors.cta.dl1_format import PRIMARY_IDS, TelescopeImage, ThrownRun, TrueShower
 from airshower.detectors.cta.simulation import atmosphere
-from airshower.detectors.cta.simulation.cherenkov import RADIATION_LENGTH
-from airshower.detectors.cta.simulation.light import cascade_light, muon_light, photo_electrons
+from airshower.detectors.cta.simulation.hadrons import simulate_protons
+from airshower.detectors.cta.simulation.light import cascade_light, photo_electrons
+from airshower.detectors.cta.simulation.muons import muon_light
 from airshower.detectors.cta.simulation.readout import record
-from airshower.detectors.cta.simulation.showers import Primary, Shower, greisen, simulate_shower
-from airshower.detectors.cta.simulation.telescopes import ALTITUDE, Array, build_array, direction, frame
+from airshower.detectors.cta.simulation.showers import Primaries, Showers, shower_maximum, simulate_gammas
+from airshower.detectors.cta.simulation.telescopes import ALTITUDE, Array, build_array, frame
 from airshower.errors import UserError
 
 OBS_IDS = {"gamma": 1, "proton": 2}  # observation blocks of files that hold both
+SLAB = 32  # showers that are made at once: of twice as many, arrays outgrow a core's cache
 MOST_THROWN = 20_000  # showers without a trigger, after which the configuration is taken to be wrong
 PROMISING = 0.6  # of the trigger's threshold: a telescope with less light in its whole image is left out
 
@@ -30,10 +34,10 @@ class SimulationConfig:
     gamma_index: float = number(-2.0, low=-5.0, high=0.0)
     proton_index: float = number(-2.7, low=-5.0, high=0.0)
     gamma_radius: float = number(300.0, above=0.0)
-    proton_radius: float = number(400.0, above=0.0)
+    proton_radius: float = number(300.0, above=0.0)
     gamma_offset: float = number(0.0, low=0.0, high=10.0)
     gamma_cone: float = number(2.0, low=0.0, high=10.0)
-    proton_cone: float = number(4.0, low=0.0, high=10.0)
+    proton_cone: float = number(2.0, low=0.0, high=10.0)
     zenith: float = number(20.0, low=0.0, high=60.0)
     azimuth: float = number(180.0, low=0.0, high=360.0)
     lsts: int = number(4, low=0, high=4)
@@ -71,49 +75,60 @@ class SimulatedEvent:
     primary: str  # "gamma" or "proton"
     shower: TrueShower
     images: tuple[TelescopeImage, ...]  # by telescope
-    thrown: np.ndarray = field(repr=False)  # f8 [n, 2]: energy (TeV) and distance of the core (m) of all showers thrown
+    # f8 [n, 2]: energy (TeV) and distance of the core (m) of all showers of this kind since the event before
+    thrown: np.ndarray = field(repr=False)
 
 
-def simulate_event(config: SimulationConfig, seed: int, number: int) -> SimulatedEvent:
-    """An event that triggers; a pure function of its arguments, so events can be made in any order or in parallel.
+def simulate_events(config: SimulationConfig, seed: int, events: int) -> Iterator[SimulatedEvent]:
+    """Events that trigger; of more events with the same `config` and `seed`, the first are the same.
 
-    Showers are thrown until one makes `min_telescopes` trigger. Raises `UserError` if none does for long.
+    Raises `UserError` if the configuration is wrong or hardly any shower triggers.
     """
     if config.energy_max <= config.energy_min:
         raise UserError(f"energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
     if config.lsts + config.msts < config.min_telescopes:
         raise UserError(f"min_telescopes={config.min_telescopes}: there are {config.lsts + config.msts} telescopes")
-    rng = np.random.default_rng([seed, number])
+    streams = {name: _stream(config, seed, name) for name in OBS_IDS}
+    rng = np.random.default_rng(seed)
+    for _ in range(events):
+        yield next(streams["proton" if rng.random() < config.proton_fraction else "gamma"])
+
+
+def _stream(config: SimulationConfig, seed: int, name: str) -> Iterator[SimulatedEvent]:
+    """All events of one kind, made in slabs of thrown showers, each with random numbers of its own."""
     array = config.array()
-    name = "proton" if rng.random() < config.proton_fraction else "gamma"
-    thrown = []
-    for _ in range(MOST_THROWN):
-        primary = throw(rng, config, name)
-        thrown.append((primary.energy / 1000.0, float(np.hypot(*primary.core))))
-        shower = simulate_shower(rng, primary)
-        images = observe(rng, config, array, primary, shower)
-        if len(images) >= config.min_telescopes:
-            return SimulatedEvent(name, _truth(primary, shower), images, np.array(thrown))
-    raise UserError(f"none of {MOST_THROWN} simulated showers is seen by {config.min_telescopes} telescopes")
+    before = np.zeros((0, 2))  # thrown, but not told with an event
+    for slab in count():
+        rng = np.random.default_rng([seed, OBS_IDS[name], slab])
+        primaries = throw(rng, config, name, SLAB)
+        showers = simulate_protons(rng, primaries) if name == "proton" else simulate_gammas(rng, primaries)
+        x_max = shower_maximum(showers.subshowers, SLAB)
+        thrown, told = np.stack([primaries.energy / 1000.0, np.hypot(*primaries.core.T)], 1), 0
+        for shower, images in observe(rng, config, array, primaries, showers).items():
+            truth = _truth(primaries, showers, x_max, shower)
+            yield SimulatedEvent(name, truth, images, np.concatenate([before, thrown[told : shower + 1]]))
+            before, told = before[:0], shower + 1
+        before = np.concatenate([before, thrown[told:]])
+        if len(before) > MOST_THROWN:
+            raise UserError(f"none of {len(before)} simulated showers is seen by {config.min_telescopes} telescopes")
 
 
-def throw(rng: np.random.Generator, config: SimulationConfig, name: str) -> Primary:
-    """A primary with its energy from a power law, its direction from a cone and its core from a disc."""
+def throw(rng: np.random.Generator, config: SimulationConfig, name: str, showers: int) -> Primaries:
+    """Primaries with energies from a power law, directions from a cone and cores from a disc."""
     run = config.run(name)
-    energy = power_law(rng.random(), *run.energy_range, run.spectral_index)
+    energy = power_law(rng.random(showers), *run.energy_range, run.spectral_index)
     # uniform in solid angle
-    tilt = np.arccos(1.0 - rng.random() * (1.0 - np.cos(np.radians(run.view_cone))))
-    turn, around = rng.uniform(0.0, 2.0 * np.pi, 2)
-    inside = np.array([np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), np.cos(tilt)])
-    north, west, up = inside @ frame(*np.radians(run.source))
-    distance = run.scatter_radius * np.sqrt(rng.random())
-    core = float(distance * np.cos(around)), float(distance * np.sin(around))
-    alt, az = float(np.arcsin(up)), float(np.arctan2(-west, north) % (2.0 * np.pi))
-    return Primary(name, 1000.0 * energy, alt, az, core, run.altitude)
+    tilt = np.arccos(1.0 - rng.random(showers) * (1.0 - np.cos(np.radians(run.view_cone))))
+    turn, around = rng.uniform(0.0, 2.0 * np.pi, (2, showers))
+    inside = np.stack([np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), np.cos(tilt)], 1)
+    north, west, up = (inside @ frame(*np.radians(run.source))).T
+    distance = run.scatter_radius * np.sqrt(rng.random(showers))
+    core = np.stack([distance * np.cos(around), distance * np.sin(around)], 1)
+    return Primaries(name, 1000.0 * energy, np.arcsin(up), np.arctan2(-west, north) % (2.0 * np.pi), core, run.altitude)
 
 
-def power_law(uniform: float, low: float, high: float, index: float) -> float:
-    """The energy below which a part `uniform` of a spectrum E^index lies."""
+def power_law(uniform: np.ndarray, low: float, high: float, index: float) -> np.ndarray:
+    """The energies below which parts `uniform` of a spectrum E^index lie."""
     power = 1.0 + index
     if abs(power) < 1e-6:
         return low * (high / low) ** uniform
@@ -121,45 +136,42 @@ def power_law(uniform: float, low: float, high: float, index: float) -> float:
 
 
 def observe(
-    rng: np.random.Generator, config: SimulationConfig, array: Array, primary: Primary, shower: Shower
-) -> tuple[TelescopeImage, ...]:
-    """The images of the telescopes that trigger on a shower; none if they are fewer than `min_telescopes`."""
-    muons = muon_light(rng, primary, array, shower.muons)
-    source = cascade_light(primary, array, shower.subshowers)
-    expected = source.expected.sum(1) + np.bincount(muons.telescope, minlength=len(array.kind))
+    rng: np.random.Generator, config: SimulationConfig, array: Array, primaries: Primaries, showers: Showers
+) -> dict[int, tuple[TelescopeImage, ...]]:
+    """The images of the telescopes that trigger, by the showers that enough of them see, ascending."""
+    size, telescopes = len(primaries) * len(array.kind), len(array.kind)
+    muons = muon_light(rng, primaries, array, showers.muons)
+    source = cascade_light(primaries, array, showers.subshowers)
+    expected = source.totals(len(primaries)) + np.bincount(muons.image, minlength=size).reshape(-1, telescopes)
     promising = expected > PROMISING * config.threshold
-    if promising.sum() < config.min_telescopes:
-        return ()
-    cascades = photo_electrons(rng, primary, array, source, promising)
-    impact = impact_distances(array, primary)
-    images = []
+    promising &= promising.sum(1, keepdims=True) >= config.min_telescopes
+    light = photo_electrons(rng, primaries, array, source, promising) + muons
+    impact = impact_distances(array, primaries)
+    seen: dict[int, list[TelescopeImage]] = {}
     for kind, camera in enumerate(array.kinds):
-        telescopes = np.flatnonzero((array.kind == kind) & promising)
-        if not len(telescopes):
-            continue
-        seen = record(rng, camera, telescopes, [cascades, muons], config.night_sky, config.threshold)
-        images += [
-            TelescopeImage(
-                int(telescope), seen.charge[i], seen.peak_time[i], seen.true_image[i], float(impact[telescope]),
-                int(seen.n_trigger_pixels[i]), float(seen.time[i]),
-            )
-            for i, telescope in enumerate(seen.telescope)
-        ]  # fmt: skip
-    return tuple(images) if len(images) >= config.min_telescopes else ()
+        images = np.flatnonzero(promising & (array.kind == kind))
+        found = record(rng, camera, images, light, config.night_sky, config.threshold)
+        for i, (shower, telescope) in enumerate(zip(*np.divmod(found.image, telescopes), strict=True)):
+            image = TelescopeImage(
+                int(telescope), found.charge[i], found.peak_time[i], found.true_image[i],
+                float(impact[shower, telescope]), int(found.n_trigger_pixels[i]), float(found.time[i]),
+            )  # fmt: skip
+            seen.setdefault(int(shower), []).append(image)
+    return {shower: tuple(seen[shower]) for shower in sorted(seen) if len(seen[shower]) >= config.min_telescopes}
 
 
-def impact_distances(array: Array, primary: Primary) -> np.ndarray:
-    """From each telescope to the shower's axis in m, f8 [telescopes]."""
-    to = array.position - [*primary.core, primary.ground]
-    return np.linalg.norm(np.cross(to, direction(primary.alt, primary.az)), axis=1)
+def impact_distances(array: Array, primaries: Primaries) -> np.ndarray:
+    """From telescopes to the showers' axes in m, f8 [showers, telescopes]."""
+    to = array.position - primaries.feet[:, None]
+    return np.linalg.norm(np.cross(to, primaries.towards[:, None]), axis=2)
 
 
-def _truth(primary: Primary, shower: Shower) -> TrueShower:
-    depth, cascades = np.arange(10.0, 1500.0, 10.0), shower.subshowers
-    profile = greisen((depth - cascades.start[:, None]) / RADIATION_LENGTH, cascades.energy[:, None])
-    x_max = depth[(cascades.weight @ profile).argmax()]
-    height = float(atmosphere.height(shower.first_interaction * primary.cosine))
+def _truth(primaries: Primaries, showers: Showers, x_max: np.ndarray, shower: int) -> TrueShower:
+    first = showers.first_interaction[shower]
+    height = atmosphere.height(first * primaries.cosine[shower])
     return TrueShower(
-        PRIMARY_IDS[primary.name], primary.energy / 1000.0, np.degrees(primary.alt), np.degrees(primary.az),
-        *primary.core, height, float(x_max),
+        PRIMARY_IDS[primaries.name], *(float(v) for v in (
+            primaries.energy[shower] / 1000.0, np.degrees(primaries.alt[shower]), np.degrees(primaries.az[shower]),
+            *primaries.core[shower], height, x_max[shower],
+        )),
     )  # fmt: skip

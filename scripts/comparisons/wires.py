@@ -1,19 +1,9 @@
-#!/usr/bin/env python
-"""A figure that holds two larcv3 files beside each other: occupancy, class shares, pixel values.
+"""Two larcv3 files beside each other: occupancy, class shares, pixel values."""
 
-python scripts/compare.py simulated.h5 real.h5 figure.png
-"""
-
-import sys
 from pathlib import Path
 
-import matplotlib
 import numpy as np
-
-matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
 from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile
 
@@ -38,8 +28,14 @@ class Content:
         self.values = {name: np.concatenate(values) for name, values in self.values.items()}
 
 
-def figure(files: list[Content]) -> plt.Figure:
-    """Shares by plane (bars: mean, lines: spread over events) and value distributions by class."""
+def figure(simulated: Path, real: list[Path]) -> plt.Figure:
+    """Shares by plane (bars: mean, lines: spread over events) and value distributions by class, and shares in print."""
+    files = [Content(path) for path in (simulated, *real[:1])]
+    for content in files:
+        share = 100 * content.shares.mean((0, 1))
+        quantiles = np.quantile(np.concatenate(list(content.values.values())), (0.5, 0.99))
+        print(f"{content.name}: occupied {share.sum():.3f} %, median {quantiles[0]:.1f}, 99 % {quantiles[1]:.0f}")
+        print("  " + ", ".join(f"{name} {value:.3f} %" for name, value in zip(CLASSES, share, strict=True)))
     made, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), layout="constrained")
     planes = files[0].shares.shape[1]
     for number, content in enumerate(files):
@@ -60,20 +56,3 @@ def figure(files: list[Content]) -> plt.Figure:
     right.set(xscale="log", yscale="log", xlabel="pixel value (counts)", ylabel="density", title="values by class")
     right.legend(fontsize=8)
     return made
-
-
-def main() -> None:
-    """Read both files, print their shares, write the figure."""
-    if len(sys.argv) != 4:
-        raise SystemExit(__doc__)
-    files = [Content(Path(name)) for name in sys.argv[1:3]]
-    for content in files:
-        share = 100 * content.shares.mean((0, 1))
-        quantiles = np.quantile(np.concatenate(list(content.values.values())), (0.5, 0.99))
-        print(f"{content.name}: occupied {share.sum():.3f} %, median {quantiles[0]:.1f}, 99 % {quantiles[1]:.0f}")
-        print("  " + ", ".join(f"{name} {value:.3f} %" for name, value in zip(CLASSES, share, strict=True)))
-    figure(files).savefig(sys.argv[3], dpi=110)
-
-
-if __name__ == "__main__":
-    main()

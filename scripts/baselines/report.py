@@ -1,0 +1,46 @@
+"""What a baseline leaves: the files of a network's inference, for tools that lay runs beside each other."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from omegaconf import OmegaConf
+
+from airshower.tasks import shower_performance as performance
+from airshower.writers.tables import write_events, write_metrics
+
+RECONSTRUCTED = ("separation", "relative_energy", "placement")
+"""Errors of which the metrics say for what share of the signal there are any."""
+
+
+def write(folder: Path, config: dict[str, Any], events: dict[str, np.ndarray], classes: tuple[str, ...]) -> dict:
+    """The folder of a run; returns the metrics. Errors are of gammas alone where there are any, and of the events about
+    which the baseline says something."""
+    signal = next((name for name in classes if "gamma" in name.split("+")), classes[0])
+    errors, is_signal = _errors(events, signal), events["true_type"] == signal
+    metrics = performance.summary(errors)
+    if "auc" in metrics:
+        metrics["AUC"] = metrics.pop("auc")
+    for name in RECONSTRUCTED:
+        if name in errors and is_signal.any():
+            metrics[f"reconstructed/{name}"] = float(np.isfinite(errors[name][is_signal]).mean())
+    curves = performance.curves(events, errors, performance.ReportConfig().observables)
+    record = {"events": len(is_signal), "metrics": metrics, "curves": [curve.record() for curve in curves]}
+    predictions = folder / "predictions"
+    predictions.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(OmegaConf.to_yaml(OmegaConf.create(config)))
+    write_metrics(predictions / "metrics.json", record)
+    write_events(predictions / "events.csv", events)
+    return metrics
+
+
+def _errors(events: dict[str, np.ndarray], signal: str) -> dict[str, np.ndarray]:
+    """Those of all events, and of classification those of the events that have a score."""
+    score = events.get(f"score_{signal}")
+    scored = np.ones(len(events["entry"]), bool) if score is None else np.isfinite(score)
+    errors = performance.event_errors(events, signal, only_signal=True)
+    if score is not None:
+        judged = performance.event_errors({name: column[scored] for name, column in events.items()}, signal, True)
+        errors["placement"] = np.full(len(scored), np.nan)
+        errors["placement"][scored] = judged["placement"]
+    return errors

@@ -1,0 +1,187 @@
+"""Predictions as DL2 files of ctapipe: beside them what its tools need of the DL1 files that were read.
+
+ctapipe joins tables row by row, so there is a row for every event (or telescope that triggered) of these files; where
+nothing was predicted it holds NaN and is not valid.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from airshower.detectors.cta import dl1_columns as dl1
+from airshower.detectors.cta.dl1_file import Dl1File
+from airshower.detectors.cta.dl1_hdf5 import reading
+from airshower.detectors.cta.image_file import ImageFile
+from airshower.detectors.cta.pytables import append_table, make_group
+from airshower.detectors.cta.tables_file import TablesFile
+
+ImagesOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+PREDICTED = {"classification": ("prediction",), "energy": ("energy",), "geometry": ("alt", "az", "core_x", "core_y")}
+"""What a group of DL2 tables is made of; valid where all that is predicted of it is there."""
+ANGLES = ("alt", "az")
+INSTRUMENT = ("configuration/instrument/", "simulation/service/atmosphere")  # the same in all files
+COPIED = (
+    "configuration/", "simulation/service/shower_distribution", "simulation/event/subarray/shower",
+    "simulation/event/telescope/impact/", "dl1/event/subarray/trigger", "dl1/event/telescope/trigger",
+    "dl0/monitoring/telescope/pointing/", "dl1/monitoring/telescope/pointing/", "dl1/monitoring/subarray/pointing",
+)  # fmt: skip
+
+
+class ShowerPredictionWriter(contextlib.ExitStack):
+    """Writes the predictions for entries of `files`, at the end; `images_of` gives the rows among entries, of files and
+    of a file's index of the images of entries; in mono an entry is an image.
+
+    Into one file, unless its DL1 files repeat an observation or differ in telescopes or data model, so that ctapipe
+    would not merge them: then also into `predictions_2.dl2.h5` and so on. Of files in other formats there is none:
+    they lack what ctapipe needs beside predictions.
+    """
+
+    def __init__(
+        self, path: Path, files: Sequence[ImageFile], mode: str, images_of: ImagesOf, provenance: Mapping[str, str]
+    ):
+        super().__init__()
+        self.images_of, self.predicted = images_of, [_Predicted(file, mode) for file in files]
+        stem, end = path.name.split(".", 1)
+        self.paths = []
+        self.groups = []
+        for number, group in enumerate(_groups(files)):
+            self.paths.append(path.with_name(f"{stem}_{number + 1}.{end}") if number else path)
+            self.groups.append([self.predicted[place] for place in group])
+        self.provenance = {f"airshower_{name}": value for name, value in provenance.items()}
+
+    def __enter__(self) -> "ShowerPredictionWriter":
+        for path, group in zip(self.paths, self.groups, strict=True):
+            self.enter_context(_Dl2File(path, group, self.provenance))
+        return self
+
+    def append(self, entries: np.ndarray, columns: Mapping[str, np.ndarray]) -> None:
+        """Add the predictions for some entries: of `prediction` (0 to 1), `energy` (TeV), `alt`, `az` (rad), `core_x`,
+        `core_y` (m) those that there are, f8 [entries] each."""
+        values = {name: np.degrees(column) if name in ANGLES else column for name, column in columns.items()}
+        row, file, image = self.images_of(entries)
+        for place in np.unique(file):
+            chosen = file == place
+            self.predicted[place].set(image[chosen], {name: column[row[chosen]] for name, column in values.items()})
+
+
+class _Predicted:
+    """The predictions for one DL1 file: f8 [events], or in mono [images], NaN where there is none."""
+
+    def __init__(self, file: ImageFile, mode: str):
+        self.file, self.stereo = file, mode == "stereo"
+        self.columns: dict[str, np.ndarray] = {}
+        self.used = np.zeros(len(file.images), bool)
+
+    def set(self, images: np.ndarray, values: dict[str, np.ndarray]) -> None:
+        """Values [images] of these rows of the file's index."""
+        self.used[images] = True
+        places, count = (self.file.images.event, len(self.file.events)) if self.stereo else (None, len(self.used))
+        for name, column in values.items():
+            kept = self.columns.setdefault(name, np.full(count, np.nan))
+            kept[images if places is None else places[images]] = column
+
+    def table(self, kind: str, tel_id: int = 0) -> np.ndarray:
+        """The rows of a table: of all events, or of those that a telescope triggered on."""
+        events, telescopes = self.file.events, len(self.file.subarray.ids)
+        if self.stereo:
+            columns, prefix, row, image = dl1.STEREO[kind], dl1.ALGORITHM, np.arange(len(events)), None
+        else:
+            columns, prefix = dl1.MONO[kind], f"{dl1.ALGORITHM}_tel"
+            row, image = self._images(tel_id)
+        rows = np.zeros(len(row), dl1.row_type(columns, **{f"{prefix}_telescopes": (telescopes,)}))
+        for name in rows.dtype.names:
+            if rows.dtype[name].kind == "f":
+                rows[name] = np.nan
+        rows["obs_id"], rows["event_id"] = events.obs_id[row], events.event_id[row]
+        for name in PREDICTED[kind]:
+            if name in self.columns:
+                column = self.columns[name]
+                rows[f"{prefix}_{name}"] = column if image is None else np.where(image < 0, np.nan, column[image])
+        valid = [np.isfinite(rows[f"{prefix}_{name}"]) for name in PREDICTED[kind] if name in self.columns]
+        rows[f"{prefix}_is_valid"] = np.logical_and.reduce(valid) if valid else False
+        if self.stereo:
+            images = self.file.images
+            rows[f"{prefix}_telescopes"][images.event[self.used], images.telescope[self.used]] = True
+        else:
+            rows["tel_id"] = tel_id
+        return rows
+
+    def _images(self, tel_id: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the events that a telescope triggered on, and of their images in the index, -1 for none."""
+        images, telescope = self.file.images, int(np.flatnonzero(self.file.subarray.ids == tel_id)[0])
+        own = np.flatnonzero(images.telescope == telescope)
+        image = np.full(len(self.file.events), -1)
+        image[images.event[own]] = own
+        triggered = np.flatnonzero(self.file.triggered()[:, telescope] | (image >= 0))
+        return triggered, image[triggered]
+
+
+class _Dl2File(TablesFile):
+    """One DL2 file, of the predictions for some DL1 files."""
+
+    def __init__(self, path: Path, parts: list[_Predicted], provenance: Mapping[str, str]):
+        super().__init__(path, provenance)
+        self.parts = parts
+
+    def _finish(self) -> None:
+        first, obs_ids = self.parts[0].file, []
+        for part in self.parts:
+            with reading(str(part.file.path)), h5py.File(part.file.path, "r") as source:
+                self._copy(source, part.file is first)
+                about = {name: _text(value) for name, value in source.attrs.items() if name.startswith("CTA ")}
+            obs_ids += np.unique(part.file.events.obs_id).tolist()
+            self._predictions(part)
+        data = {"CTA PRODUCT DATA LEVELS": "DL2", "CTA PRODUCT DESCRIPTION": "Reconstructed air showers"}
+        self._describe({**dl1.PRODUCT, **about, **data}, obs_ids)
+
+    def _copy(self, source: h5py.File, first: bool) -> None:
+        def visit(name: str, node: h5py.HLObject) -> None:
+            wanted = name.startswith(INSTRUMENT) if first else False
+            wanted |= name.startswith(COPIED) and not name.startswith(INSTRUMENT)
+            if wanted and isinstance(node, h5py.Dataset) and node.dtype.names:
+                append_table(self.file, node)
+
+        source.visititems(visit)
+
+    def _predictions(self, part: _Predicted) -> None:
+        there = [kind for kind, names in PREDICTED.items() if any(set(names) & set(p.columns) for p in self.parts)]
+        for kind in there:
+            if part.stereo:
+                rows = part.table(kind)
+                path = f"/dl2/event/subarray/{kind}/{dl1.ALGORITHM}"
+                shapes = {f"{dl1.ALGORITHM}_telescopes": (len(part.file.subarray.ids),)}
+                self._add(path, dl1.STEREO[kind], rows, **shapes)
+                continue
+            for tel_id in part.file.subarray.ids.tolist():
+                rows, path = part.table(kind, tel_id), f"/dl2/event/telescope/{kind}/{dl1.ALGORITHM}/tel_{tel_id:03d}"
+                if len(rows):
+                    self._add(path, dl1.MONO[kind], rows)
+        make_group(self.file, "/dl2/event")
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else "" if isinstance(value, h5py.Empty) else str(value)
+
+
+def _groups(files: Sequence[ImageFile]) -> list[list[int]]:
+    """DL1 files of the same telescopes and data model, no observation twice; each goes to the first group that it
+    fits."""
+    groups: list[tuple[tuple, set[int], list[int]]] = []
+    for place, file in enumerate(files):
+        if not isinstance(file, Dl1File):
+            continue
+        version = file.file.attribute("/", "CTA PRODUCT DATA MODEL VERSION")
+        alike, own = (version, tuple(file.subarray.ids.tolist())), set(np.unique(file.events.obs_id).tolist())
+        fitting = (group for group in groups if group[0] == alike and not group[1] & own)
+        _, observations, members = next(fitting, (None, None, None))
+        if members is None:
+            groups.append((alike, own, [place]))
+        else:
+            observations |= own
+            members.append(place)
+    return [members for _, _, members in groups]

@@ -1,0 +1,161 @@
+"""What the geometry of a shower says of its direction and core: each image lies on a line through both, seen from its
+telescope, so the lines of several telescopes cross there.
+
+Hillas, Cerenkov light images of EAS produced by primary gamma (ICRC 1985), with what he computed learned: which pixels
+count, how far along its axis an image votes, and how much each vote is worth.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from airshower.networks.hexagonal import CameraMap, HexConv2d, wide
+
+LOOKS = 8  # channels that pixels are weighted by
+KERNEL = 5  # pixels across the convolution that makes them
+DIRT = 8.0  # weights of pixels that cleaning took away start so many e-folds lower
+OF_AXIS = 9  # features of an image in the frame of its axis
+SEEN = 3  # features of where it is relative to the direction
+# deg and 100 m, across the axis and along it: how far off votes are before anything is learned
+SPREAD = {"direction": (0.15, 1.5), "core": (0.2, 2.0)}
+PRIOR = 0.01  # of direction and core being in the middle, as an inverse square of deg or 100 m
+TINY = 1e-6
+
+
+class Axes(NamedTuple):
+    """The images' centres (deg in the field of view) and unit vectors along and across them [images, n, 2], of n ways
+    to weight pixels; `features` [images, n, OF_AXIS] are the same however an image is turned, `worth` [images, n] is
+    what ctapipe's HillasReconstructor weights an image by, its size times length / width, in 100 p.e."""
+
+    centre: Tensor
+    along: Tensor
+    across: Tensor
+    features: Tensor
+    worth: Tensor
+
+
+class ImageAxes(nn.Module):
+    """The moments of images, by learned weights of pixels. These start as the charge of the pixels that cleaning kept,
+    as Hillas has them, its square, its third power and so on."""
+
+    def __init__(self, channels: int, ways: int, hexagonal: bool):
+        super().__init__()
+        self.look = HexConv2d(channels, LOOKS, KERNEL, hexagonal=hexagonal)
+        self.score = nn.Conv2d(LOOKS, ways, 1)
+        self.power = nn.Parameter(torch.arange(1.0, ways + 1)[:, None, None])
+        self.dirt = nn.Parameter(torch.full((ways, 1, 1), DIRT))
+        nn.init.normal_(self.score.weight, std=0.01)
+        nn.init.zeros_(self.score.bias)
+
+    def forward(self, image: CameraMap, clean: Tensor, field: Tensor, size: Tensor) -> Axes:
+        """A map [images, channels, rows, columns] of charge (asinh) and maybe time, which cells cleaning kept
+        [images, 1, rows, columns], where they look, deg [2, rows, columns], and the images' sizes [images] in p.e."""
+        score = wide(self.score(self.look(image).values.relu()))
+        score = score + self.power * wide(image.values[:, :1]) + self.dirt * clean
+        weight = score.masked_fill(~image.mask, -torch.inf).flatten(2).softmax(2)
+        with torch.autocast(weight.device.type, enabled=False):
+            return self._moments(weight, wide(image.values[:, 1:]).flatten(2), field.to(weight).flatten(1), wide(size))
+
+    def _moments(self, weight: Tensor, time: Tensor, field: Tensor, size: Tensor) -> Axes:
+        x, y = field
+        powers = torch.stack([x, y, x * x, x * y, y * y, x**3, x * x * y, x * y * y, y**3])
+        x, y, xx, xy, yy, xxx, xxy, xyy, yyy = (weight @ powers.T).unbind(2)
+        cxx, cxy, cyy = xx - x * x, xy - x * y, yy - y * y
+        turn = 0.5 * torch.atan2(2 * cxy, cxx - cyy + TINY)
+        along = torch.stack([turn.cos(), turn.sin()], 2)
+        centre = torch.stack([x, y], 2)
+        outwards = torch.where((centre * along).sum(2, keepdim=True) < 0, -1.0, 1.0)
+        along = along * outwards  # an axis has two ends: the one further from the middle of the camera
+        u, v = along.unbind(2)
+        across = torch.stack([-v, u], 2)
+        length = (cxx * u * u + 2 * cxy * u * v + cyy * v * v).clamp_min(TINY).sqrt()
+        width = (cxx * v * v - 2 * cxy * u * v + cyy * u * u).clamp_min(TINY).sqrt()
+        # third central moment along the axis
+        a, b = (centre * along).sum(2), xx * u * u + 2 * xy * u * v + yy * v * v
+        third = xxx * u**3 + 3 * xxy * u * u * v + 3 * xyy * u * v * v + yyy * v**3 - 3 * a * b + 2 * a**3
+        skewness = (third / length**3).clamp(-5.0, 5.0)
+        if time.shape[1]:
+            weighted = weight * time
+            covariance = weighted @ field.T - weighted.sum(2, keepdim=True) * centre
+            slopes = [(covariance * axis).sum(2) / (length**2 + 0.01) for axis in (along, across)]
+        else:
+            slopes = [torch.zeros_like(length)] * 2
+        brightness = size.clamp_min(1.0).log10()[:, None].expand_as(length)
+        shape = [length, width, length.log(), width.log(), skewness, *slopes, a, brightness]
+        worth = size.clamp_min(1.0)[:, None] / 100.0 * length / width
+        return Axes(centre, along, across, torch.stack(shape, 2), worth)
+
+
+class Geometry(nn.Module):
+    """Votes of all telescopes of an event for direction and core, weighted means of Gaussians: the product of what each
+    says. And what the images are relative to the outcome, to be added to their features [images, channels]."""
+
+    votes = ("direction", "core")
+
+    def __init__(self, channels: int, ways: int):
+        super().__init__()
+        inputs = channels + OF_AXIS
+        self.direction, self.core = Vote(inputs, *SPREAD["direction"]), Vote(inputs + SEEN, *SPREAD["core"])
+        self.complete = nn.Linear(channels + ways * (OF_AXIS + SEEN + 2), channels)
+
+    def forward(
+        self, features: Tensor, axes: Axes, position: Tensor, frame: Tensor, event: Tensor, entries: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Telescopes' positions [images, 3] in 100 m, `frame` [images, 2, 3] the unit vectors towards rising altitude
+        and rising azimuth -> what to add to features, and by name direction (deg from the pointing) and core (100 m to
+        the north and west) [entries, 2]."""
+        ways = axes.along.shape[1]
+        own = torch.cat([features[:, None].expand(-1, ways, -1), axes.features], 2)
+        direction = self.direction(own, axes.centre, axes, event, entries)
+        # the image is displaced from the direction as the core is from the telescope
+        displaced = axes.centre - direction[event][:, None]
+        seen = [(displaced * axis).sum(2) for axis in (axes.along, axes.across)]
+        seen = torch.stack([*seen, displaced.square().sum(2).add(TINY).sqrt()], 2)
+        tilted = (frame * position[:, None]).sum(2)
+        place = self.core(torch.cat([own, seen], 2), tilted[:, None].expand(-1, ways, -1), axes, event, entries)
+        impact = (place[event] - tilted).square().sum(1).add(TINY).sqrt()[:, None, None].expand(-1, ways, 1)
+        relative = torch.cat([axes.features, seen, impact, (impact + 0.1).log()], 2).flatten(1)
+        addition = self.complete(torch.cat([features, relative], 1))
+        return addition, {"direction": direction, "core": _on_the_ground(place, frame, event)}
+
+
+class Vote(nn.Module):
+    """Where an image says that something is: from a place, so far along its axis and so far across it, each with a
+    weight, across in units of the image's worth. The sum of all votes, each in the frame of its own axis, is solved for
+    the place that suits all best."""
+
+    def __init__(self, inputs: int, across: float, along: float, width: int = 64):
+        super().__init__()
+        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 4))
+        last = self.layers[2]
+        nn.init.normal_(last.weight, std=0.01)
+        with torch.no_grad():
+            last.bias.copy_(torch.tensor([0.0, 0.0, along, across])).log_().mul_(-2.0)[:2].zero_()
+
+    def forward(self, own: Tensor, place: Tensor, axes: Axes, event: Tensor, entries: int) -> Tensor:
+        """Features [images, n, inputs] and the places [images, n, 2] that votes are relative to -> [entries, 2]."""
+        with torch.autocast(own.device.type, enabled=False):
+            said = self.layers(wide(own))
+            along, across = said[..., 2:].clamp(-8.0, 12.0).exp().unbind(2)
+            weight = torch.stack([along, across * axes.worth], 2)
+            matrix, vector = 0.0, 0.0
+            for index, axis in enumerate((axes.along, axes.across)):
+                outer = axis[..., :, None] * axis[..., None, :] * weight[..., index, None, None]
+                matrix, vector = matrix + outer, vector + said[..., index, None] * weight[..., index, None] * axis
+            vector = (vector + (matrix @ place[..., None])[..., 0]).sum(1)
+            a, b, _, d = matrix.new_zeros(entries, 4).index_add(0, event, matrix.sum(1).flatten(1)).unbind(1)
+            x, y = vector.new_zeros(entries, 2).index_add(0, event, vector).unbind(1)
+            a, d = a + PRIOR, d + PRIOR
+            return torch.stack([d * x - b * y, a * y - b * x], 1) / (a * d - b * b)[:, None]
+
+
+def _on_the_ground(place: Tensor, frame: Tensor, event: Tensor) -> Tensor:
+    """Points [entries, 2] of the plane across the pointing, through the middle of the array, along it to the ground."""
+    count = torch.bincount(event, minlength=len(place)).clamp_min(1).to(place)
+    matrix = frame.new_zeros(len(place), 4).index_add(0, event, frame[:, :, :2].flatten(1)) / count[:, None]
+    a, b, c, d = matrix.unbind(1)
+    determinant = a * d - b * c
+    determinant = determinant + (determinant == 0)  # an entry without images
+    x, y = place.unbind(1)
+    return torch.stack([d * x - b * y, a * y - c * x], 1) / determinant[:, None]

@@ -1,0 +1,30 @@
+"""Tables of events and files of metrics."""
+
+import csv
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+
+def write_metrics(path: Path, record: dict[str, Any]) -> None:
+    """A record of numbers as JSON. It has no NaN: what no events are behind is null."""
+    path.write_text(json.dumps(_no_nan(record), indent=1) + "\n")
+
+
+def write_events(path: Path, columns: dict[str, np.ndarray]) -> None:
+    """Columns [events] as CSV."""
+    with open(path, "w", newline="") as handle:
+        writer = csv.writer(handle, lineterminator="\n")
+        writer.writerow(columns)
+        for row in zip(*columns.values(), strict=True):
+            writer.writerow(f"{cell:.8g}" if isinstance(cell, np.floating) else cell for cell in row)
+
+
+def _no_nan(node: Any) -> Any:
+    if isinstance(node, dict):
+        return {key: _no_nan(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [_no_nan(value) for value in node]
+    return None if isinstance(node, float) and not np.isfinite(node) else node

@@ -1,0 +1,52 @@
+"""The networks of `conf/network/cta_*.yaml` for the array that is simulated by default."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from airshower.config import build
+from airshower.config.schema import FrameworkConfig
+from airshower.data.showers import IactSpec
+from airshower.detectors.cta.simulation import SimulationConfig
+from airshower.main import conf_folder
+
+OUTPUTS = {"type": 2, "energy": 1, "direction": 2, "core": 2}
+WEIGHTS = {
+    "cta_mono_gammaphysnet": 366_315,
+    "cta_mono_resnet": 171_763,
+    "cta_stereo_alexnet": 829_167,
+    "cta_stereo_hex": 308_759,
+    "cta_stereo_mobilenet": 257_927,
+    "cta_stereo_resnet": 507_783,
+}
+PRESETS = sorted(conf_folder().glob("network/cta_*.yaml"))
+
+
+def simulated(mode: str) -> IactSpec:
+    """The default array, in mono its LSTs."""
+    array = SimulationConfig().array()
+    telescopes = [item for item in array.telescopes() if mode == "stereo" or item.optics.name == "LST"]
+    return IactSpec(
+        mode,
+        tuple(kind.camera.geometry for kind in array.kinds),
+        np.array([item.tel_id for item in telescopes]),
+        tuple(item.optics.name for item in telescopes),
+        np.array([item.position for item in telescopes]),
+        np.array([item.optics.effective_focal_length for item in telescopes]),
+        np.array([item.camera for item in telescopes]),
+        ("gamma", "proton"),
+    )
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_number_of_weights(path: Path) -> None:
+    """Also as the yaml's first lines say."""
+    preset = OmegaConf.load(path)
+    network, config = build.component(preset.network, "network")
+    spec = simulated(OmegaConf.select(preset, "data.mode", default="stereo"))
+    built = network(config, spec, OUTPUTS, FrameworkConfig())
+    assert sum(parameter.numel() for parameter in built.parameters()) == WEIGHTS[path.stem]
+    about = path.read_text().split("defaults:")[0].replace("\n#", "")
+    assert f"{WEIGHTS[path.stem]:,} weights." in about
