@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from airshower.detectors.cta.selection import CutFlow, Selector, check_names, parse_cuts
+from airshower.data.cuts import check_names, parse_cuts
+from airshower.detectors.cta.selection import CutFlow, Selector
 from airshower.errors import UserError
 
 COLUMNS = {"size": np.array([10.0, 60.0, 200.0, np.nan]), "leakage": np.array([0.0, 0.3, 0.1, 0.5])}
@@ -67,7 +68,7 @@ def test_parts_of_and_are_cuts_of_their_own():
         ("__import__('os').system('touch executed') > 0", "a number is needed"),
         ("(lambda: 1)() > 0", "a number is needed"),
         ("[size for size in (1,)][0] > 0", "a number is needed"),
-        ("size.real > 0", "a number is needed"),
+        ("size.real.imag > 0", "a number is needed"),
         ("size[0] > 0", "a number is needed"),
         ("(x := 3) > 0", "a number is needed"),
         ("size > 3; leakage > 2", "invalid syntax"),
@@ -116,3 +117,11 @@ def test_a_selection_of_nothing():
     selector.cut_multiplicity(2)
     assert flow.left == (0, 0)
     assert CutFlow().left == (0, 0)
+
+
+def test_names_may_have_a_dot() -> None:
+    (cut,) = parse_cuts("log10(rec.nHit) > 2")
+    assert cut.names == ("rec.nHit",)
+    assert cut.keeps({"rec.nHit": np.array([10.0, 1000.0])}).tolist() == [False, True]
+    with pytest.raises(UserError, match=r"no column rec.nHit \(character 7\); did you mean rec.nHits"):
+        check_names([cut], {"rec.nHits"}, ["rec.nHits"])

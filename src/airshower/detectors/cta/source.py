@@ -11,13 +11,14 @@ import numpy as np
 from omegaconf import MISSING
 
 from airshower.config.fields import choice, number
+from airshower.data.cuts import Cut, check_names, parse_cuts
 from airshower.data.showers import ShowerBatch, Showers, TelescopeImages
 from airshower.data.source import Selection, Splits, ThrownShowers
 from airshower.detectors.cta.dl2_writer import ShowerPredictionWriter
 from airshower.detectors.cta.image_file import TRUTH, ImageFile
 from airshower.detectors.cta.open_file import open_file
 from airshower.detectors.cta.primaries import OBSERVED, class_ids, classified
-from airshower.detectors.cta.selection import Cut, CutFlow, Selector, check_names, parse_cuts
+from airshower.detectors.cta.selection import CutFlow, Selector
 from airshower.detectors.cta.subarray import chosen_telescopes, merge_subarrays, spec_of
 from airshower.errors import DataError, UserError
 from airshower.runtime.log import logger
