@@ -1,0 +1,34 @@
+"""Fields of HAWC's event files that are read and written here: names, units and resolutions.
+
+`event.hit.*` are the hits of an event (charge in p.e., time in ns, positions in m), `rec.*` what was reconstructed
+(angles in rad, core in m, charges in p.e.), `SimEvent.*` the truth of simulations (energy in GeV, angles in degrees).
+"""
+
+from airshower.detectors.hawc.xcdf_format import Field, FieldType
+
+HITS = "event.nHit"
+GRID_ID, CHARGE, TIME = "event.hit.gridId", "event.hit.charge", "event.hit.time"
+POSITION = "event.hit.xPMT", "event.hit.yPMT", "event.hit.zPMT"
+ENERGY, THETA, PHI = "SimEvent.energyTrue", "SimEvent.thetaTrue", "SimEvent.phiTrue"
+ZENITH, AZIMUTH = "rec.zenithAngle", "rec.azimuthAngle"
+
+UNSIGNED, _, FLOAT = FieldType
+EVENT_FIELDS = (
+    Field(HITS, UNSIGNED),
+    Field("rec.nHit", UNSIGNED),
+    Field("rec.nTankHit", UNSIGNED),
+    Field(GRID_ID, UNSIGNED, 1, HITS),
+    Field(CHARGE, FLOAT, 0.01, HITS),
+    Field(TIME, FLOAT, 0.1, HITS),
+    *(Field(name, FLOAT, 0.01, HITS) for name in POSITION),
+    Field("rec.logNPE", FLOAT, 0.01),
+    Field(ZENITH, FLOAT, 0.0001),
+    Field(AZIMUTH, FLOAT, 0.0001),
+    Field("rec.coreX", FLOAT, 0.1),
+    Field("rec.coreY", FLOAT, 0.1),
+    Field("rec.CxPE40", FLOAT, 0.01),
+    Field("rec.PINC", FLOAT, 0.001),
+    Field(ENERGY, FLOAT, 0.0),
+    Field(THETA, FLOAT, 0.0),
+    Field(PHI, FLOAT, 0.0),
+)

@@ -1,0 +1,117 @@
+"""Simulated events: showers that trigger, with their hits and what is reconstructed of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+import numpy as np
+
+from airshower.config.fields import number
+from airshower.detectors.hawc.array import TankArray, hawc_array
+from airshower.detectors.hawc.event_fields import EVENT_FIELDS
+from airshower.detectors.hawc.simulation.reconstruction import reconstruct
+from airshower.detectors.hawc.simulation.showers import Primaries, develop
+from airshower.detectors.hawc.simulation.tanks import Hits, observe, promising, read_out, triggered
+from airshower.detectors.hawc.xcdf_block import Columns, Ragged
+from airshower.errors import UserError
+
+PRIMARIES = ("gamma", "proton")
+SLAB = 2048  # showers that are thrown at once; few trigger
+MOST_THROWN = 1_000_000  # showers without a trigger, after which the configuration is taken to be wrong
+
+
+@dataclass
+class SimulationConfig:
+    """What a user would turn. Energies are in TeV, angles in degrees, lengths in metres."""
+
+    energy_min: float = number(0.1, low=0.05)
+    energy_max: float = number(100.0, low=0.05)
+    gamma_index: float = number(-2.0, low=-5.0, high=0.0)
+    proton_index: float = number(-2.0, low=-5.0, high=0.0)
+    zenith_max: float = number(60.0, above=0.0, high=70.0)
+    radius: float = number(400.0, above=0.0)
+    noise: float = number(25.0, low=0.0, high=200.0)
+    threshold: int = number(28, low=5, high=1000)
+
+
+def simulate_events(config: SimulationConfig, primary: str, seed: int, events: int) -> Iterator[Columns]:
+    """Events of `primary` (gamma or proton) that trigger, some at a time, as columns of the fields of real files; of
+    more events with the same `config` and `seed`, the first are the same.
+
+    Raises `UserError` if the configuration is wrong or hardly any shower triggers.
+    """
+    if config.energy_max <= config.energy_min:
+        raise UserError(f"energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
+    array, made, silent = hawc_array(), 0, 0
+    for slab in count():
+        rng = np.random.default_rng([seed, PRIMARIES.index(primary), slab])
+        columns = _slab(rng, config, primary, array)
+        found = len(columns["rec.nHit"])
+        silent = 0 if found else silent + SLAB
+        if silent > MOST_THROWN:
+            raise UserError(f"none of {silent} simulated showers makes {config.threshold} PMTs see light")
+        use = min(found, events - made)
+        if use:
+            yield {name: c.slice(0, use) if isinstance(c, Ragged) else c[:use] for name, c in columns.items()}
+        made += use
+        if made == events:
+            return
+
+
+def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, showers: int) -> Primaries:
+    """Primaries with energies from a power law, from a solid angle as a horizontal area sees it, cores from a disc
+    around the array."""
+    power = 1.0 + (config.gamma_index if primary == "gamma" else config.proton_index)
+    low, high = 1000.0 * config.energy_min, 1000.0 * config.energy_max
+    part = rng.random(showers)
+    if abs(power) < 1e-6:
+        energy = low * (high / low) ** part
+    else:
+        energy = (low**power + part * (high**power - low**power)) ** (1.0 / power)
+    zenith = np.arcsin(np.sqrt(rng.random(showers)) * np.sin(np.radians(config.zenith_max)))
+    azimuth, around = rng.uniform(-np.pi, np.pi, (2, showers))
+    distance = config.radius * np.sqrt(rng.random(showers))
+    core = hawc_array().centre + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    return Primaries(primary, energy, zenith, azimuth, core)
+
+
+def _slab(rng: np.random.Generator, config: SimulationConfig, primary: str, array: TankArray) -> Columns:
+    """The events among `SLAB` showers."""
+    primaries = throw(rng, config, primary, SLAB)
+    cascades = develop(rng, primaries)
+    rows = promising(primaries, cascades, array, config.threshold)
+    primaries, cascades = primaries[rows], cascades[rows]
+    charge, time = observe(rng, primaries, cascades, array)
+    rows, when = triggered(charge, time, config.threshold)
+    hits = read_out(rng, charge[rows], time[rows], when, config.noise)
+    return _columns(primaries[rows], hits, array)
+
+
+def _columns(primaries: Primaries, hits: Hits, array: TankArray) -> Columns:
+    """What files hold of events. Hits are in the order of grid ids and, of one PMT, of time."""
+    rec = reconstruct(hits, array)
+    charge = np.stack([hits.charge, hits.noise_charge], 2)
+    time = np.stack([hits.time, hits.noise_time], 2)
+    order = time.argsort(2)
+    charge, time = np.take_along_axis(charge, order, 2), np.take_along_axis(time, order, 2)
+    event, pmt, layer = np.nonzero(charge)
+    counts = np.bincount(event, minlength=len(primaries))
+    x, y, z = array.position[pmt].T
+    hit = {"gridId": pmt + 1, "charge": charge[event, pmt, layer], "time": time[event, pmt, layer]}
+    hit |= {"xPMT": x, "yPMT": y, "zPMT": z}
+    columns = {f"event.hit.{name}": Ragged(values, counts) for name, values in hit.items()} | {
+        "event.nHit": counts,
+        "rec.nHit": rec.hits,
+        "rec.nTankHit": rec.tanks,
+        "rec.logNPE": rec.log_charge,
+        "rec.zenithAngle": rec.zenith,
+        "rec.azimuthAngle": rec.azimuth,
+        "rec.coreX": rec.core[:, 0],
+        "rec.coreY": rec.core[:, 1],
+        "rec.CxPE40": rec.compactness_charge,
+        "rec.PINC": rec.pinc,
+        "SimEvent.energyTrue": primaries.energy,
+        "SimEvent.thetaTrue": np.degrees(primaries.zenith),
+        "SimEvent.phiTrue": np.degrees(primaries.azimuth) % 360.0,
+    }
+    return {field.name: columns[field.name] for field in EVENT_FIELDS}

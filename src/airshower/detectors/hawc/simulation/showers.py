@@ -1,0 +1,111 @@
+"""Showers as they reach the ground: primaries, their cascades of electrons and photons, and muons.
+
+Depths are in g/cm2, energies in GeV, lengths in m. `n` showers are made at once.
+"""
+
+from dataclasses import dataclass
+from math import lgamma
+
+import numpy as np
+
+from airshower.detectors.hawc.array import TankArray
+
+GROUND = 637.0  # vertical depth at 4100 m above sea level
+RADIATION_LENGTH, CRITICAL_ENERGY = 37.15, 0.0857
+FIRST_INTERACTION = {"gamma": 47.0, "proton": 85.0}  # mean depth; 9/7 of a radiation length, the proton's in air
+MOLIERE = 124.21
+SUBCORES, SPREAD = 6, 25.0  # of a proton's shower; rms distance of a cascade from its axis, m
+EM_FRACTION = 0.5  # of a proton's energy that goes to electrons and photons
+MUONS, MUON_POWER = 20.0, 0.9  # of a proton of 1 TeV, and how they rise with energy
+MUON_RADIUS = 110.0  # of their lateral distribution, m
+NEAREST = 1.5  # m, below which tanks see the mean over themselves
+EARLY, LATE = 0.3, 1.8  # ages between which the lateral distribution holds
+
+
+@dataclass(frozen=True)
+class Primaries:
+    """[n] each: `energy`, `zenith` and `azimuth` (rad, counterclockwise from x) of where they come from; `core` [n, 2]
+    on the ground."""
+
+    name: str  # gamma or proton
+    energy: np.ndarray
+    zenith: np.ndarray
+    azimuth: np.ndarray
+    core: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.energy)
+
+    def __getitem__(self, rows: np.ndarray) -> "Primaries":
+        return Primaries(self.name, self.energy[rows], self.zenith[rows], self.azimuth[rows], self.core[rows])
+
+    @property
+    def towards(self) -> np.ndarray:
+        """Horizontal part of the unit vector to where they come from, [n, 2]."""
+        return horizontal(self.zenith, self.azimuth)
+
+
+@dataclass(frozen=True)
+class Cascades:
+    """[n, cascades] each: `size` (electrons at the ground), `age`; `offset` [n, cascades, 2] from the core."""
+
+    size: np.ndarray
+    age: np.ndarray
+    offset: np.ndarray
+
+    def __getitem__(self, rows: np.ndarray) -> "Cascades":
+        return Cascades(self.size[rows], self.age[rows], self.offset[rows])
+
+
+def horizontal(zenith: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
+    """Angles in rad [n] -> x and y of the unit vector [n, 2]."""
+    return np.sin(zenith)[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)], 1)
+
+
+def axis_distance(towards: np.ndarray, relative: np.ndarray) -> np.ndarray:
+    """From places on the ground [n, ..., 2], relative to the core, to the axis [n, ...] in m."""
+    along = np.einsum("n...i,ni->n...", relative, towards)
+    return np.sqrt(np.maximum((relative**2).sum(-1) - along**2, 0.0))
+
+
+def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
+    """A cascade for each gamma; those of a proton share its energy at random, each begins after its first interaction."""
+    count = len(primaries)
+    depth = GROUND / np.cos(primaries.zenith)[:, None]
+    start = rng.exponential(FIRST_INTERACTION[primaries.name], (count, 1))
+    energy, offset = primaries.energy[:, None], np.zeros((count, 1, 2))
+    if primaries.name == "proton":
+        start = start + rng.exponential(FIRST_INTERACTION["gamma"], (count, SUBCORES))
+        energy = energy * EM_FRACTION * rng.dirichlet(np.ones(SUBCORES), count)
+        offset = rng.normal(0.0, SPREAD / np.sqrt(2.0), (count, SUBCORES, 2))
+    return Cascades(*greisen(energy, depth - start), offset)
+
+
+def greisen(energy: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Electrons and age of cascades that have gone through so much air (Greisen 1956)."""
+    b = np.log(np.maximum(energy / CRITICAL_ENERGY, 1.01))
+    t = np.maximum(depth / RADIATION_LENGTH, 1e-3)
+    age = 3.0 * t / (t + 2.0 * b)
+    return 0.31 / np.sqrt(b) * np.exp(t * (1.0 - 1.5 * np.log(age))), age.clip(EARLY, LATE)
+
+
+def density(cascades: Cascades, distance: np.ndarray) -> np.ndarray:
+    """Electrons per m2 [n, cascades, places] at these distances from each axis (Nishimura, Kamata and Greisen)."""
+    s = cascades.age
+    log_norm = np.vectorize(lgamma)(4.5 - s) - np.vectorize(lgamma)(s) - np.vectorize(lgamma)(4.5 - 2.0 * s)
+    scale = np.log(cascades.size / (2.0 * np.pi * MOLIERE**2)) + log_norm
+    x = np.maximum(distance, NEAREST).astype(np.float32) / np.float32(MOLIERE)
+    s, scale = s.astype(np.float32)[..., None], scale.astype(np.float32)[..., None]
+    return np.exp(scale + (s - 2.0) * np.log(x) + (s - 4.5) * np.log1p(x))
+
+
+def muon_density(primaries: Primaries, distance: np.ndarray) -> np.ndarray:
+    """Muons per m2 [n, places] around the axes of protons; a two-dimensional exponential."""
+    count = MUONS * (primaries.energy[:, None] / 1000.0) ** MUON_POWER
+    return count / (2.0 * np.pi * MUON_RADIUS**2) * np.exp(-distance / MUON_RADIUS)
+
+
+def distances(primaries: Primaries, cascades: Cascades, array: TankArray, tanks: slice = slice(None)) -> np.ndarray:
+    """From tanks to the axes of cascades, [n, cascades, tanks]."""
+    feet = primaries.core[:, None, :] + cascades.offset
+    return axis_distance(primaries.towards, array.tank_position[tanks, :2] - feet[:, :, None])

@@ -1,0 +1,141 @@
+"""What the PMTs see: light of particles in tanks, times, noise, and the trigger."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from airshower.detectors.hawc.array import TankArray
+from airshower.detectors.hawc.simulation.showers import (
+    Cascades,
+    Primaries,
+    axis_distance,
+    density,
+    distances,
+    muon_density,
+)
+
+LIGHT_SPEED = 0.299792458  # m/ns
+TANK_AREA = 41.8  # m2
+PARTICLES = 4.0  # photons and electrons that give light in a tank, per electron of the shower
+LIGHT, LIGHT_RADIUS = 12.0, 15.0  # p.e. of one in an outer PMT at the axis; m in which it falls to half
+SPECTRUM = 0.7  # shape of the gamma distribution of their light
+CENTRAL_GAIN = 2.0  # the central PMT is larger and sees more
+MUON_LIGHT, MUON_SPREAD = 30.0, 0.5  # p.e. of a muon in an outer PMT, rms of its logarithm
+SINGLE_PE = 0.35  # relative rms of the charge of one photoelectron
+LEAST_CHARGE = 0.2  # p.e., below which there is no hit
+CURVATURE = 0.15  # ns/m that the front is behind its plane
+THICKNESS, THICKNESS_RADIUS, THICKNESS_POWER = 2.6, 30.0, 1.5  # ns and m (Linsley)
+JITTER = 1.2  # ns
+BEFORE, WINDOW = 500.0, 1500.0  # ns that are read out, from before the trigger on
+TRIGGER_WINDOW, TRIGGER_TIME = 150.0, 100.0  # ns
+COARSE = slice(None, None, 6)  # tanks that tell whether a shower may trigger
+
+
+@dataclass(frozen=True)
+class Hits:
+    """The hits of n events, by event and PMT: of the shower and of noise, `charge` (p.e.) and `time` (ns) float32
+    [n, 1200] each, charge 0 where there is none."""
+
+    charge: np.ndarray
+    time: np.ndarray
+    noise_charge: np.ndarray
+    noise_time: np.ndarray
+
+
+def promising(primaries: Primaries, cascades: Cascades, array: TankArray, threshold: int) -> np.ndarray:
+    """Rows of the showers that light some tanks: all that may trigger but a few in a thousand."""
+    expected = _particles(primaries, cascades, distances(primaries, cascades, array, COARSE))[0].sum(1)
+    if primaries.name == "proton":
+        away = axis_distance(primaries.towards, array.tank_position[COARSE, :2] - primaries.core[:, None])
+        expected += muon_density(primaries, away) * TANK_AREA
+    lit = 4.0 * COARSE.step * -np.expm1(-2.0 * expected).sum(1)
+    return np.flatnonzero(lit > 0.5 * threshold)
+
+
+def observe(
+    rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Charge and time of hits, float32 [n, 1200] each, charge 0 for none; time is from when the plane of the shower's
+    front meets the core."""
+    light = _tank_light(rng, primaries, cascades, array)
+    event, tank = np.nonzero(light > 0.01)
+    gain = np.where(array.central.reshape(-1, 4)[0], CENTRAL_GAIN, 1.0)
+    electrons = rng.poisson(light[event, tank][:, None] * gain)
+    row, slot = np.nonzero(electrons)
+    electrons, event, pmt = electrons[row, slot], event[row], 4 * tank[row] + slot
+    charge, time = np.zeros((2, len(primaries), len(array.position)), np.float32)
+    charge[event, pmt] = _smeared(rng, electrons)
+    time[event, pmt] = _times(rng, primaries, array, event, pmt, electrons)
+    return charge, time
+
+
+def triggered(charge: np.ndarray, time: np.ndarray, threshold: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the events with so many PMTs in 150 ns, and when (ns) they are that many."""
+    busy = np.flatnonzero((charge > 0).sum(1) >= threshold)
+    time = np.sort(np.where(charge[busy] > 0, time[busy], np.inf), 1)
+    last, first = time[:, threshold - 1 :], time[:, : time.shape[1] - threshold + 1]
+    enough = np.isfinite(last)
+    enough[enough] = last[enough] - first[enough] <= TRIGGER_WINDOW
+    found = enough.any(1)
+    return busy[found], last[found, enough[found].argmax(1)]
+
+
+def read_out(rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, when: np.ndarray, noise: float) -> Hits:
+    """What lies in the window around the trigger, which is at `TRIGGER_TIME`, and noise of so many kHz per PMT."""
+    time = time - when[:, None].astype(np.float32) + np.float32(TRIGGER_TIME)
+    inside = (charge > LEAST_CHARGE) & (time > -BEFORE) & (time < WINDOW - BEFORE)
+    noise_charge, noise_time = np.zeros((2, *charge.shape), np.float32)
+    event, pmt = np.nonzero(rng.random(charge.shape, np.float32) < -np.expm1(-noise * 1e-6 * WINDOW))
+    noise_charge[event, pmt] = np.maximum(_smeared(rng, np.ones(len(event))), LEAST_CHARGE)
+    noise_time[event, pmt] = rng.uniform(-BEFORE, WINDOW - BEFORE, len(event))
+    return Hits(np.where(inside, charge, 0), time, noise_charge, noise_time)
+
+
+def front_delay(distance: np.ndarray) -> np.ndarray:
+    """How much later (ns) than a plane the front of the shower is at a distance (m) from the axis."""
+    return CURVATURE * distance
+
+
+def _particles(primaries: Primaries, cascades: Cascades, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Particles that give light [n, cascades, tanks], and the p.e. of one in an outer PMT."""
+    area = PARTICLES * TANK_AREA * np.cos(primaries.zenith).astype(np.float32)[:, None, None]
+    return density(cascades, distance) * area, LIGHT / (1.0 + distance / LIGHT_RADIUS)
+
+
+def _tank_light(
+    rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray
+) -> np.ndarray:
+    """Photoelectrons that an outer PMT of each tank expects [n, 300]: what particles give varies, and so do tanks."""
+    particles, light = _particles(primaries, cascades, distances(primaries, cascades, array))
+    expected = particles.sum(1)
+    mean = (particles * light).sum(1) / np.maximum(expected, 1e-9)
+    count = rng.poisson(expected)
+    seen, lit = np.zeros(count.shape), count > 0
+    seen[lit] = rng.standard_gamma(SPECTRUM * count[lit]) * mean[lit] / SPECTRUM
+    if primaries.name == "proton":
+        away = axis_distance(primaries.towards, array.tank_position[:, :2] - primaries.core[:, None])
+        muons = rng.poisson(muon_density(primaries, away) * TANK_AREA)
+        where = muons > 0
+        seen[where] += MUON_LIGHT * muons[where] * rng.lognormal(0.0, MUON_SPREAD, where.sum())
+    return seen
+
+
+def _smeared(rng: np.random.Generator, electrons: np.ndarray) -> np.ndarray:
+    return np.maximum(electrons + SINGLE_PE * np.sqrt(electrons) * rng.standard_normal(len(electrons)), 0.0)
+
+
+def _times(
+    rng: np.random.Generator,
+    primaries: Primaries,
+    array: TankArray,
+    event: np.ndarray,
+    pmt: np.ndarray,
+    electrons: np.ndarray,
+) -> np.ndarray:
+    """When hits [hits] begin: plane, curvature, and the first of so many photoelectrons in a front that is thick."""
+    relative, towards = array.position[pmt, :2] - primaries.core[event], primaries.towards[event]
+    along = (relative * towards).sum(1)
+    distance = np.sqrt(np.maximum((relative**2).sum(1) - along**2, 0.0))
+    thickness = THICKNESS * (1.0 + distance / THICKNESS_RADIUS) ** THICKNESS_POWER / np.sqrt(electrons)
+    late = thickness * rng.standard_exponential(len(event)) + JITTER * rng.standard_normal(len(event))
+    return -along / LIGHT_SPEED + front_delay(distance) + late
