@@ -16,6 +16,7 @@ from airshower.detectors.hawc.xcdf_block import Columns, Ragged
 from airshower.errors import UserError
 
 PRIMARIES = ("gamma", "proton")
+DISC = np.array([90.0, 260.0])  # m, middle of the cores: the published mean of reconstructed ones is there, not the array's
 SLAB = 2048  # showers that are thrown at once; few trigger
 MOST_THROWN = 1_000_000  # showers without a trigger, after which the configuration is taken to be wrong
 
@@ -71,7 +72,7 @@ def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, show
     zenith = np.arcsin(np.sqrt(rng.random(showers)) * np.sin(np.radians(config.zenith_max)))
     azimuth, around = rng.uniform(-np.pi, np.pi, (2, showers))
     distance = config.radius * np.sqrt(rng.random(showers))
-    core = hawc_array().centre + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    core = DISC + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
     return Primaries(primary, energy, zenith, azimuth, core)
 
 
@@ -82,7 +83,7 @@ def _slab(rng: np.random.Generator, config: SimulationConfig, primary: str, arra
     rows = promising(primaries, cascades, array, config.threshold)
     primaries, cascades = primaries[rows], cascades[rows]
     charge, time = observe(rng, primaries, cascades, array)
-    rows, when = triggered(charge, time, config.threshold)
+    rows, when = triggered(rng, charge, time, config.threshold, config.noise)
     hits = read_out(rng, charge[rows], time[rows], when, config.noise)
     return _columns(primaries[rows], hits, array)
 

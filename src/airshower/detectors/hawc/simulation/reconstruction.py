@@ -5,16 +5,30 @@ light, as HAWC does it (Abeysekara et al. 2017, ApJ 843, 39).
 """
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from airshower.detectors.hawc.array import TankArray
-from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, horizontal
-from airshower.detectors.hawc.simulation.tanks import LIGHT_SPEED, TRIGGER_TIME, TRIGGER_WINDOW, Hits, front_delay
+from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, horizontal, relative
+from airshower.detectors.hawc.simulation.tanks import (
+    CURVATURE,
+    JITTER,
+    LEAST_CHARGE,
+    LIGHT_SPEED,
+    TRIGGER_TIME,
+    TRIGGER_WINDOW,
+    Hits,
+    front_thickness,
+)
 
-CORE_RADIUS, TAIL = 10.0, 5e-5  # m and per m2: the core and the tail of the fitted lateral distribution
-CORE_STEPS, LONGEST_STEP, FARTHEST = 10, 40.0, 300.0  # m per step, m from the middle of the array
-NEAR_PLANE = 50.0, 100.0  # ns before and after the plane: hits of the shower
+AGE, ROOT = 1.0, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
+NEAREST = 5.0  # m
+GRID, CORE_STEPS = 15.0, 4  # m between places where the core is looked for first; steps from there
+LONGEST_STEP, FARTHEST = 20.0, 300.0  # m per step, m from the middle of the array
+PLANE_STEPS = 3
+NEAR_PLANE = 50.0, 100.0  # ns before and after the plane: hits it is fitted to
+OF_EVENT = 200.0, 300.0  # ns likewise: hits that count
 EXCLUDED = 40.0  # m around the core that CxPE40 leaves out
 RING = 10.0  # m, rings of PINC
 LOG_SPREAD = 0.5  # of log10 of the charge around that of its ring
@@ -40,83 +54,109 @@ def reconstruct(hits: Hits, array: TankArray) -> Reconstructed:
     shower = hits.charge > 0
     charge = np.where(shower, hits.charge, hits.noise_charge)
     time = np.where(shower, hits.time, hits.noise_time)
-    weight = np.minimum(charge, 100.0) * (np.abs(time - TRIGGER_TIME) < 4.0 * TRIGGER_WINDOW)
-    light = (charge * (weight > 0)).reshape(len(charge), -1, 4).sum(2)
-    core = light @ array.tank_position[:, :2] / np.maximum(light.sum(1), 1e-9)[:, None]
-    towards = np.zeros((len(charge), 2))
-    start = fit_plane(charge, time, weight * (np.abs(time - TRIGGER_TIME) < TRIGGER_WINDOW), core, towards, array)
-    core = fit_core(light, core, start.towards, array)
-    plane = start
-    for _ in range(3):
-        plane = fit_plane(charge, time, weight * plane.near, core, plane.towards, array)
-    kept = plane.near & (weight > 0)
-    return _parameters(np.where(kept, charge, 0.0), core, plane, array)
+    used = (charge > 0) & (np.abs(time - TRIGGER_TIME) < TRIGGER_WINDOW)
+    middle = (charge * used) @ array.position[:, :2] / np.maximum((charge * used).sum(1), 1e-9)[:, None]
+    plane = fit_plane(charge, time, used, middle, np.zeros((len(charge), 2)), array)
+    core = fit_core(_tanks(charge * plane.near), plane.towards, array)
+    for _ in range(PLANE_STEPS):
+        plane = fit_plane(charge, time, plane.near, core, plane.towards, array)
+    of_event = (plane.late > -OF_EVENT[0]) & (plane.late < OF_EVENT[1])
+    return _parameters(np.where(of_event, charge, 0.0), core, plane, array)
 
 
 @dataclass(frozen=True)
 class Plane:
-    """`towards` [n, 2], horizontal part of the unit vector to where it comes from; `near` bool [n, 1200], hits that
-    are not far from it; `failed` bool [n]."""
+    """`towards` [n, 2], horizontal part of the unit vector to where it comes from; `late` [n, 1200], ns that hits are
+    behind it; `near` bool [n, 1200], hits that are not far from it; `failed` bool [n]."""
 
     towards: np.ndarray
+    late: np.ndarray
     near: np.ndarray
     failed: np.ndarray
 
 
 def fit_plane(
-    charge: np.ndarray, time: np.ndarray, weight: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray
+    charge: np.ndarray, time: np.ndarray, used: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray
 ) -> Plane:
-    """The plane through the times of hits, corrected for the front's curvature about the core."""
-    relative = array.position[:, :2] - core[:, None]
-    flat = (time - front_delay(axis_distance(towards, relative))) * (charge > 0)
-    design = np.concatenate([np.ones((*charge.shape, 1)), -relative / LIGHT_SPEED], 2)
+    """The plane through the times of the hits in use (bool [n, 1200]), corrected for the front's curvature about the
+    core and for its thickness."""
+    x, y = relative(array.position[:, :2], core)
+    distance, hit = axis_distance(towards, x, y), charge > 0
+    thickness = front_thickness(distance, np.maximum(charge, LEAST_CHARGE))
+    weight = used / (thickness**2 + JITTER**2)
+    flat = (time - CURVATURE * distance - thickness) * hit
+    design = np.stack([np.ones_like(x), -x / np.float32(LIGHT_SPEED), -y / np.float32(LIGHT_SPEED)], 2)
     weighted = np.swapaxes(design * weight[..., None], 1, 2)
-    normal = weighted @ design + 1e-3 * np.eye(3)
-    found = np.linalg.solve(normal, weighted @ flat[..., None])
+    found = np.linalg.solve(weighted @ design + 1e-6 * np.eye(3), weighted @ flat[..., None])
     late = flat - (design @ found)[..., 0]
     towards = found[:, 1:, 0]
-    length = np.hypot(*towards.T)
-    failed = length >= 1.0
-    towards = np.where(failed[:, None], 0.0, towards)
-    near = (late > -NEAR_PLANE[0]) & (late < NEAR_PLANE[1]) & (charge > 0)
-    return Plane(towards, near, failed)
+    failed = np.hypot(*towards.T) >= 1.0
+    near = (late > -NEAR_PLANE[0]) & (late < NEAR_PLANE[1]) & hit
+    return Plane(np.where(failed[:, None], 0.0, towards), late, near, failed)
 
 
-def fit_core(light: np.ndarray, start: np.ndarray, towards: np.ndarray, array: TankArray) -> np.ndarray:
-    """Where [n, 2] a lateral distribution fits the roots of the tanks' light [n, 300] best, which all vary alike; steps
-    of Gauss and Newton, the height of the distribution is the best one at each."""
-    places, root = array.tank_position[:, :2], np.sqrt(light)
-    core = start.copy()
+def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.ndarray:
+    """Where [n, 2] a lateral distribution fits the roots of the tanks' light [n, 300] best, which all vary alike: the
+    best of a grid of places, for vertical showers, then steps of Gauss and Newton; the height is the best at each."""
+    root = light**ROOT
+    places, shapes = _grid(array)
+    core = places[(root @ shapes.T).argmax(1)]
     for _ in range(CORE_STEPS):
-        relative = places - core[:, None]
-        along = np.einsum("nti,ni->nt", relative, towards)
-        distance = np.sqrt(np.maximum((relative**2).sum(2) - along**2, 1.0))
-        shape, slope = _lateral_root(distance)
-        height = ((root * shape).sum(1) / (shape**2).sum(1))[:, None]
-        change = (height * slope / distance)[..., None] * (along[..., None] * towards[:, None] - relative)
-        normal = np.swapaxes(change, 1, 2) @ change
-        gradient = (change * (root - height * shape)[..., None]).sum(1)
-        damped = normal + np.eye(2) * (0.01 * np.trace(normal, axis1=1, axis2=2) + 1e-6)[:, None, None]
-        step = np.linalg.solve(damped, gradient[..., None])[..., 0]
-        core += step * np.minimum(1.0, LONGEST_STEP / np.maximum(np.hypot(*step.T), 1e-9))[:, None]
-        away = core - array.centre
-        core = array.centre + away * np.minimum(1.0, FARTHEST / np.maximum(np.hypot(*away.T), 1e-9))[:, None]
+        off, x, y = _lateral(root, core, towards, array)
+        xx, yy, xy = ((one * other).sum(1) for one, other in ((x, x), (y, y), (x, y)))
+        xx, yy = 1.01 * xx + 1e-6, 1.01 * yy + 1e-6
+        down, right = (off * x).sum(1), (off * y).sum(1)
+        step = np.stack([yy * down - xy * right, xx * right - xy * down], 1) / (xx * yy - xy**2)[:, None]
+        core = array.centre + limited(core + limited(step, LONGEST_STEP) - array.centre, FARTHEST)
     return core
 
 
+def limited(vectors: np.ndarray, most: float) -> np.ndarray:
+    """Vectors [n, 2], none longer than this."""
+    return vectors * np.minimum(1.0, most / np.maximum(np.hypot(*vectors.T), 1e-9))[:, None]
+
+
+def _tanks(charge: np.ndarray) -> np.ndarray:
+    return charge.reshape(len(charge), -1, 4).sum(2)
+
+
+@cache
+def _grid(array: TankArray) -> tuple[np.ndarray, np.ndarray]:
+    """Places [places, 2] around the middle of the array, and what tanks see from there, of norm 1 [places, 300]."""
+    step = np.arange(-FARTHEST, FARTHEST + 1.0, GRID)
+    x, y = (axis.ravel() for axis in np.meshgrid(step, step))
+    inside = np.hypot(x, y) <= FARTHEST
+    places = array.centre + np.stack([x, y], 1)[inside]
+    shapes = _lateral_root(np.hypot(*relative(array.tank_position[:, :2], places)))[0]
+    return places, (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float32)
+
+
+def _lateral(
+    root: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What is left of the roots with a core for each event, and how the fitted ones change with its x and y [n, 300]
+    each."""
+    x, y = relative(array.tank_position[:, :2], core)
+    east, north = towards.T.astype(np.float32)[..., None]
+    along = x * east + y * north
+    distance = np.sqrt(np.maximum(x * x + y * y - along * along, 1.0))
+    shape, slope = _lateral_root(distance)
+    height = ((root * shape).sum(1) / (shape * shape).sum(1))[:, None]
+    steep = height * slope / distance
+    return root - height * shape, steep * (along * east - x), steep * (along * north - y)
+
+
 def _lateral_root(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The root of a normal distribution with a tail (m^-1), and its slope."""
-    core = np.exp(-0.5 * (distance / CORE_RADIUS) ** 2) / (2.0 * np.pi * CORE_RADIUS**2)
-    x = 0.5 + distance / MOLIERE
-    tail = TAIL * x**-3
-    root = np.sqrt(core + tail)
-    return root, -0.5 * (core * distance / CORE_RADIUS**2 + 3.0 * tail / x / MOLIERE) / root
+    """`ROOT` of the light at a distance from the axis, of any height, and its slope."""
+    x = np.maximum(distance, NEAREST) / np.float32(MOLIERE)
+    root = (x ** (AGE - 3.0) * (1.0 + x) ** (AGE - 4.5)) ** ROOT
+    return root, root * ROOT * ((AGE - 3.0) / x + (AGE - 4.5) / (1.0 + x)) / MOLIERE
 
 
 def _parameters(charge: np.ndarray, core: np.ndarray, plane: Plane, array: TankArray) -> Reconstructed:
     zenith = np.where(plane.failed, FAILED, np.arcsin(np.minimum(np.hypot(*plane.towards.T), 1.0)))
     azimuth = np.where(plane.failed, 0.0, np.arctan2(*plane.towards.T[::-1]))
-    distance = axis_distance(horizontal(zenith, azimuth), array.position[:, :2] - core[:, None])
+    distance = axis_distance(horizontal(zenith, azimuth), *relative(array.position[:, :2], core))
     hit = charge > 0
     return Reconstructed(
         zenith=zenith,

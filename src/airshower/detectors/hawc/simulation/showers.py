@@ -8,8 +8,6 @@ from math import lgamma
 
 import numpy as np
 
-from airshower.detectors.hawc.array import TankArray
-
 GROUND = 637.0  # vertical depth at 4100 m above sea level
 RADIATION_LENGTH, CRITICAL_ENERGY = 37.15, 0.0857
 FIRST_INTERACTION = {"gamma": 47.0, "proton": 85.0}  # mean depth; 9/7 of a radiation length, the proton's in air
@@ -62,14 +60,20 @@ def horizontal(zenith: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
     return np.sin(zenith)[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)], 1)
 
 
-def axis_distance(towards: np.ndarray, relative: np.ndarray) -> np.ndarray:
-    """From places on the ground [n, ..., 2], relative to the core, to the axis [n, ...] in m."""
-    along = np.einsum("n...i,ni->n...", relative, towards)
-    return np.sqrt(np.maximum((relative**2).sum(-1) - along**2, 0.0))
+def axis_distance(towards: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """From places on the ground `x`, `y` [n, ...], relative to the core, to the axis [n, ...] in m."""
+    east, north = (component.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype) for component in towards.T)
+    return np.sqrt(np.maximum(x * x + y * y - (x * east + y * north) ** 2, 0.0))
+
+
+def relative(places: np.ndarray, feet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """From feet [n, ..., 2] to places [places, 2]: x and y, float32 [n, ..., places]."""
+    (x, y), (from_x, from_y) = places.T.astype(np.float32), np.moveaxis(feet, -1, 0).astype(np.float32)
+    return x - from_x[..., None], y - from_y[..., None]
 
 
 def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
-    """A cascade for each gamma; those of a proton share its energy at random, each begins after its first interaction."""
+    """A cascade for each gamma; those of a proton share its energy at random and begin after its first interaction."""
     count = len(primaries)
     depth = GROUND / np.cos(primaries.zenith)[:, None]
     start = rng.exponential(FIRST_INTERACTION[primaries.name], (count, 1))
@@ -94,7 +98,7 @@ def density(cascades: Cascades, distance: np.ndarray) -> np.ndarray:
     s = cascades.age
     log_norm = np.vectorize(lgamma)(4.5 - s) - np.vectorize(lgamma)(s) - np.vectorize(lgamma)(4.5 - 2.0 * s)
     scale = np.log(cascades.size / (2.0 * np.pi * MOLIERE**2)) + log_norm
-    x = np.maximum(distance, NEAREST).astype(np.float32) / np.float32(MOLIERE)
+    x = np.maximum(distance, np.float32(NEAREST)) / np.float32(MOLIERE)
     s, scale = s.astype(np.float32)[..., None], scale.astype(np.float32)[..., None]
     return np.exp(scale + (s - 2.0) * np.log(x) + (s - 4.5) * np.log1p(x))
 
@@ -105,7 +109,6 @@ def muon_density(primaries: Primaries, distance: np.ndarray) -> np.ndarray:
     return count / (2.0 * np.pi * MUON_RADIUS**2) * np.exp(-distance / MUON_RADIUS)
 
 
-def distances(primaries: Primaries, cascades: Cascades, array: TankArray, tanks: slice = slice(None)) -> np.ndarray:
-    """From tanks to the axes of cascades, [n, cascades, tanks]."""
-    feet = primaries.core[:, None, :] + cascades.offset
-    return axis_distance(primaries.towards, array.tank_position[tanks, :2] - feet[:, :, None])
+def distances(primaries: Primaries, cascades: Cascades, places: np.ndarray) -> np.ndarray:
+    """From places [places, 2] to the axes of cascades, float32 [n, cascades, places]."""
+    return axis_distance(primaries.towards, *relative(places, primaries.core[:, None] + cascades.offset))

@@ -12,6 +12,7 @@ from airshower.detectors.hawc.simulation.showers import (
     density,
     distances,
     muon_density,
+    relative,
 )
 
 LIGHT_SPEED = 0.299792458  # m/ns
@@ -28,6 +29,7 @@ THICKNESS, THICKNESS_RADIUS, THICKNESS_POWER = 2.6, 30.0, 1.5  # ns and m (Linsl
 JITTER = 1.2  # ns
 BEFORE, WINDOW = 500.0, 1500.0  # ns that are read out, from before the trigger on
 TRIGGER_WINDOW, TRIGGER_TIME = 150.0, 100.0  # ns
+LEAST_HITS = 10  # of the shower, with however much noise
 COARSE = slice(None, None, 6)  # tanks that tell whether a shower may trigger
 
 
@@ -44,9 +46,10 @@ class Hits:
 
 def promising(primaries: Primaries, cascades: Cascades, array: TankArray, threshold: int) -> np.ndarray:
     """Rows of the showers that light some tanks: all that may trigger but a few in a thousand."""
-    expected = _particles(primaries, cascades, distances(primaries, cascades, array, COARSE))[0].sum(1)
+    places = array.tank_position[COARSE, :2]
+    expected = _particles(primaries, cascades, distances(primaries, cascades, places))[0].sum(1)
     if primaries.name == "proton":
-        away = axis_distance(primaries.towards, array.tank_position[COARSE, :2] - primaries.core[:, None])
+        away = axis_distance(primaries.towards, *relative(places, primaries.core))
         expected += muon_density(primaries, away) * TANK_AREA
     lit = 4.0 * COARSE.step * -np.expm1(-2.0 * expected).sum(1)
     return np.flatnonzero(lit > 0.5 * threshold)
@@ -69,12 +72,17 @@ def observe(
     return charge, time
 
 
-def triggered(charge: np.ndarray, time: np.ndarray, threshold: int) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the events with so many PMTs in 150 ns, and when (ns) they are that many."""
-    busy = np.flatnonzero((charge > 0).sum(1) >= threshold)
-    time = np.sort(np.where(charge[busy] > 0, time[busy], np.inf), 1)
-    last, first = time[:, threshold - 1 :], time[:, : time.shape[1] - threshold + 1]
-    enough = np.isfinite(last)
+def triggered(
+    rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, threshold: int, noise: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the events with so many PMTs in 150 ns, some of them by noise (kHz per PMT), and when (ns) they are."""
+    by_noise = rng.poisson(noise * 1e-6 * TRIGGER_WINDOW * charge.shape[1], len(charge))
+    needed = np.maximum(threshold - by_noise, LEAST_HITS)
+    busy = np.flatnonzero((charge > 0).sum(1) >= needed)
+    first = np.sort(np.where(charge[busy] > 0, time[busy], np.inf), 1)
+    place = np.arange(first.shape[1]) + needed[busy][:, None] - 1
+    last = np.take_along_axis(first, np.minimum(place, first.shape[1] - 1), 1)
+    enough = np.isfinite(last) & (place < first.shape[1])
     enough[enough] = last[enough] - first[enough] <= TRIGGER_WINDOW
     found = enough.any(1)
     return busy[found], last[found, enough[found].argmax(1)]
@@ -91,9 +99,10 @@ def read_out(rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, whe
     return Hits(np.where(inside, charge, 0), time, noise_charge, noise_time)
 
 
-def front_delay(distance: np.ndarray) -> np.ndarray:
-    """How much later (ns) than a plane the front of the shower is at a distance (m) from the axis."""
-    return CURVATURE * distance
+def front_thickness(distance: np.ndarray, charge: np.ndarray) -> np.ndarray:
+    """Mean time (ns) from the front of the shower to the first of so many photoelectrons, at a distance from the axis;
+    also how much that varies."""
+    return THICKNESS * (1.0 + distance / THICKNESS_RADIUS) ** THICKNESS_POWER / np.sqrt(charge)
 
 
 def _particles(primaries: Primaries, cascades: Cascades, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,14 +115,14 @@ def _tank_light(
     rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray
 ) -> np.ndarray:
     """Photoelectrons that an outer PMT of each tank expects [n, 300]: what particles give varies, and so do tanks."""
-    particles, light = _particles(primaries, cascades, distances(primaries, cascades, array))
+    particles, light = _particles(primaries, cascades, distances(primaries, cascades, array.tank_position[:, :2]))
     expected = particles.sum(1)
     mean = (particles * light).sum(1) / np.maximum(expected, 1e-9)
     count = rng.poisson(expected)
     seen, lit = np.zeros(count.shape), count > 0
     seen[lit] = rng.standard_gamma(SPECTRUM * count[lit]) * mean[lit] / SPECTRUM
     if primaries.name == "proton":
-        away = axis_distance(primaries.towards, array.tank_position[:, :2] - primaries.core[:, None])
+        away = axis_distance(primaries.towards, *relative(array.tank_position[:, :2], primaries.core))
         muons = rng.poisson(muon_density(primaries, away) * TANK_AREA)
         where = muons > 0
         seen[where] += MUON_LIGHT * muons[where] * rng.lognormal(0.0, MUON_SPREAD, where.sum())
@@ -133,9 +142,7 @@ def _times(
     electrons: np.ndarray,
 ) -> np.ndarray:
     """When hits [hits] begin: plane, curvature, and the first of so many photoelectrons in a front that is thick."""
-    relative, towards = array.position[pmt, :2] - primaries.core[event], primaries.towards[event]
-    along = (relative * towards).sum(1)
-    distance = np.sqrt(np.maximum((relative**2).sum(1) - along**2, 0.0))
-    thickness = THICKNESS * (1.0 + distance / THICKNESS_RADIUS) ** THICKNESS_POWER / np.sqrt(electrons)
-    late = thickness * rng.standard_exponential(len(event)) + JITTER * rng.standard_normal(len(event))
-    return -along / LIGHT_SPEED + front_delay(distance) + late
+    off, towards = array.position[pmt, :2] - primaries.core[event], primaries.towards[event]
+    along, distance = (off * towards).sum(1), axis_distance(towards, *off.T)
+    late = front_thickness(distance, electrons) * rng.standard_exponential(len(event))
+    return -along / LIGHT_SPEED + CURVATURE * distance + late + JITTER * rng.standard_normal(len(event))
