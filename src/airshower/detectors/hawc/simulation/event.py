@@ -16,7 +16,6 @@ from airshower.detectors.hawc.xcdf_block import Columns, Ragged
 from airshower.errors import UserError
 
 PRIMARIES = ("gamma", "proton")
-DISC = np.array([90.0, 260.0])  # m, middle of the cores: the published mean of reconstructed ones is there, not the array's
 SLAB = 2048  # showers that are thrown at once; few trigger
 MOST_THROWN = 1_000_000  # showers without a trigger, after which the configuration is taken to be wrong
 
@@ -26,13 +25,13 @@ class SimulationConfig:
     """What a user would turn. Energies are in TeV, angles in degrees, lengths in metres."""
 
     energy_min: float = number(0.1, low=0.05)
-    energy_max: float = number(100.0, low=0.05)
-    gamma_index: float = number(-2.0, low=-5.0, high=0.0)
+    energy_max: float = number(120.0, low=0.05)
+    gamma_index: float = number(-1.85, low=-5.0, high=0.0)
     proton_index: float = number(-2.0, low=-5.0, high=0.0)
     zenith_max: float = number(60.0, above=0.0, high=70.0)
-    radius: float = number(400.0, above=0.0)
+    radius: float = number(600.0, above=0.0)
     noise: float = number(25.0, low=0.0, high=200.0)
-    threshold: int = number(28, low=5, high=1000)
+    threshold: int = number(25, low=5, high=1000)
 
 
 def simulate_events(config: SimulationConfig, primary: str, seed: int, events: int) -> Iterator[Columns]:
@@ -60,8 +59,8 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
 
 
 def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, showers: int) -> Primaries:
-    """Primaries with energies from a power law, from a solid angle as a horizontal area sees it, cores from a disc
-    around the array."""
+    """Primaries with energies from a power law; as many from a solid angle as the square of the cosine of its zenith
+    angle says; cores from a disc around the array."""
     power = 1.0 + (config.gamma_index if primary == "gamma" else config.proton_index)
     low, high = 1000.0 * config.energy_min, 1000.0 * config.energy_max
     part = rng.random(showers)
@@ -69,10 +68,11 @@ def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, show
         energy = low * (high / low) ** part
     else:
         energy = (low**power + part * (high**power - low**power)) ** (1.0 / power)
-    zenith = np.arcsin(np.sqrt(rng.random(showers)) * np.sin(np.radians(config.zenith_max)))
+    lowest = np.cos(np.radians(config.zenith_max)) ** 3
+    zenith = np.arccos(np.cbrt(1.0 - rng.random(showers) * (1.0 - lowest)))
     azimuth, around = rng.uniform(-np.pi, np.pi, (2, showers))
     distance = config.radius * np.sqrt(rng.random(showers))
-    core = DISC + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    core = hawc_array().centre + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
     return Primaries(primary, energy, zenith, azimuth, core)
 
 

@@ -22,13 +22,13 @@ from airshower.detectors.hawc.simulation.tanks import (
     front_thickness,
 )
 
-AGE, ROOT = 1.0, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
+AGE, ROOT = 0.8, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
 NEAREST = 5.0  # m
 GRID, CORE_STEPS = 15.0, 4  # m between places where the core is looked for first; steps from there
-LONGEST_STEP, FARTHEST = 20.0, 300.0  # m per step, m from the middle of the array
+LONGEST_STEP, FARTHEST = 20.0, 450.0  # m per step, m from the middle of the array
 PLANE_STEPS = 3
-NEAR_PLANE = 50.0, 100.0  # ns before and after the plane: hits it is fitted to
-OF_EVENT = 200.0, 300.0  # ns likewise: hits that count
+NEAR_PLANE = 50.0, 120.0  # ns before and after the plane: hits it is fitted to
+OF_EVENT = 300.0, 400.0  # ns likewise: hits that count
 EXCLUDED = 40.0  # m around the core that CxPE40 leaves out
 RING = 10.0  # m, rings of PINC
 LOG_SPREAD = 0.5  # of log10 of the charge around that of its ring

@@ -17,7 +17,7 @@ EM_FRACTION = 0.5  # of a proton's energy that goes to electrons and photons
 MUONS, MUON_POWER = 20.0, 0.9  # of a proton of 1 TeV, and how they rise with energy
 MUON_RADIUS = 110.0  # of their lateral distribution, m
 NEAREST = 1.5  # m, below which tanks see the mean over themselves
-EARLY, LATE = 0.3, 1.8  # ages between which the lateral distribution holds
+EARLY, LATE = 0.7, 1.8  # ages between which the lateral distribution holds
 
 
 @dataclass(frozen=True)
