@@ -22,7 +22,7 @@ from airshower.detectors.hawc.simulation.tanks import (
     front_thickness,
 )
 
-AGE, ROOT = 0.8, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
+AGE, ROOT = 0.5, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
 NEAREST = 5.0  # m
 GRID, CORE_STEPS = 15.0, 4  # m between places where the core is looked for first; steps from there
 LONGEST_STEP, FARTHEST = 20.0, 450.0  # m per step, m from the middle of the array

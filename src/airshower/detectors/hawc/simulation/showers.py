@@ -12,12 +12,14 @@ GROUND = 637.0  # vertical depth at 4100 m above sea level
 RADIATION_LENGTH, CRITICAL_ENERGY = 37.15, 0.0857
 FIRST_INTERACTION = {"gamma": 47.0, "proton": 85.0}  # mean depth; 9/7 of a radiation length, the proton's in air
 MOLIERE = 124.21
-SUBCORES, SPREAD = 6, 25.0  # of a proton's shower; rms distance of a cascade from its axis, m
-EM_FRACTION = 0.5  # of a proton's energy that goes to electrons and photons
+SUBCORES, SPREAD = 6, 35.0  # of a proton's shower; rms distance of a cascade from its axis, m
+EM_FRACTION = 0.35  # of a proton's energy that goes to electrons and photons
 MUONS, MUON_POWER = 20.0, 0.9  # of a proton of 1 TeV, and how they rise with energy
 MUON_RADIUS = 110.0  # of their lateral distribution, m
 NEAREST = 1.5  # m, below which tanks see the mean over themselves
 EARLY, LATE = 0.7, 1.8  # ages between which the lateral distribution holds
+AGES = np.linspace(EARLY, LATE, 200)  # where the norm of the lateral distribution is known
+LOG_NORMS = np.array([lgamma(4.5 - s) - lgamma(s) - lgamma(4.5 - 2.0 * s) for s in AGES])
 
 
 @dataclass(frozen=True)
@@ -96,8 +98,7 @@ def greisen(energy: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def density(cascades: Cascades, distance: np.ndarray) -> np.ndarray:
     """Electrons per m2 [n, cascades, places] at these distances from each axis (Nishimura, Kamata and Greisen)."""
     s = cascades.age
-    log_norm = np.vectorize(lgamma)(4.5 - s) - np.vectorize(lgamma)(s) - np.vectorize(lgamma)(4.5 - 2.0 * s)
-    scale = np.log(cascades.size / (2.0 * np.pi * MOLIERE**2)) + log_norm
+    scale = np.log(cascades.size / (2.0 * np.pi * MOLIERE**2)) + np.interp(s, AGES, LOG_NORMS)
     x = np.maximum(distance, np.float32(NEAREST)) / np.float32(MOLIERE)
     s, scale = s.astype(np.float32)[..., None], scale.astype(np.float32)[..., None]
     return np.exp(scale + (s - 2.0) * np.log(x) + (s - 4.5) * np.log1p(x))

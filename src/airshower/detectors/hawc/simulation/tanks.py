@@ -17,8 +17,8 @@ from airshower.detectors.hawc.simulation.showers import (
 
 LIGHT_SPEED = 0.299792458  # m/ns
 TANK_AREA = 41.8  # m2
-PARTICLES = 6.5  # photons and electrons that give light in a tank, per electron of the shower
-LIGHT, LIGHT_RADIUS = 48.0, 3.0  # p.e. of one in an outer PMT at the axis; m in which it falls to half
+PARTICLES = 2.8  # photons and electrons that give light in a tank, per electron of the shower
+LIGHT, LIGHT_RADIUS = 22.0, 4.0  # p.e. of one in an outer PMT at the axis; m in which it falls to half
 SPECTRUM = 0.5  # shape of the gamma distribution of their light
 CENTRAL_GAIN = 2.0  # the central PMT is larger and sees more
 MUON_LIGHT, MUON_SPREAD = 30.0, 0.5  # p.e. of a muon in an outer PMT, rms of its logarithm
