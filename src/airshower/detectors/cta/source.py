@@ -1,6 +1,5 @@
 """Images of Cherenkov telescopes as a source of entries: files of simulations, of observations, or of both."""
 
-import glob
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from airshower.config.fields import choice, number
 from airshower.data.cuts import Cut, check_names, parse_cuts
 from airshower.data.showers import ShowerBatch, Showers, TelescopeImages
 from airshower.data.source import Selection, Splits, ThrownShowers
+from airshower.data.splits import matching_files, split_by_shower
 from airshower.detectors.cta.dl2_writer import ShowerPredictionWriter
 from airshower.detectors.cta.image_file import TRUTH, ImageFile
 from airshower.detectors.cta.open_file import open_file
@@ -55,7 +55,7 @@ class IactImages:
     def __init__(self, config: IactConfig, file: str | Sequence[str]):
         self.config, self.classes = config, class_ids(config.classes)
         cuts = parse_cuts(config.cuts)
-        self.files = [open_file(path) for path in _paths(config.data_directory, file)]
+        self.files = [open_file(path) for path in matching_files(config.data_directory, file)]
         self.simulated = self._any_simulated()
         array, rows = merge_subarrays([(file.path, file.subarray) for file in self.files])
         allowed = chosen_telescopes(array, config.telescopes, config.telescope_types)
@@ -258,7 +258,9 @@ class Iact:
     def open(self) -> Splits:
         """Opens the files, selects, and splits by shower. Raises `UserError` if a split would be empty."""
         source = IactImages(self.config, self.config.file)
-        train, validation, test = self._split(source)
+        config = self.config
+        fraction = 0.0 if config.aux_file else config.validation_fraction
+        train, validation, test = split_by_shower(source, source.showers, fraction, config.test_fraction, self.seed)
         whole = test if self.config.test_fraction else Selection(source, np.arange(len(source)))
         if self.config.aux_file:
             aux = IactImages(self.config, self.config.aux_file)
@@ -266,21 +268,6 @@ class Iact:
             validation = Selection(aux, np.arange(len(aux)))
         train = Selection(source, self._resampled(source, train.entries))
         return Splits(train, validation if len(validation.entries) else None, whole)
-
-    def _split(self, source: IactImages) -> list[Selection]:
-        """Train, validation and test: the entries of a shower are all in one of them."""
-        validation = 0.0 if self.config.aux_file else self.config.validation_fraction
-        shower = np.unique(source.showers, return_inverse=True)[1]
-        count = int(shower.max()) + 1
-        held = [int(np.ceil(count * fraction)) for fraction in (validation, self.config.test_fraction)]
-        if sum(held) >= count:
-            raise UserError(
-                f"data.validation_fraction={validation}, data.test_fraction={self.config.test_fraction}: leave none of "
-                f"{count} showers to train on"
-            )
-        place = np.random.default_rng(self.seed).permutation(count)[shower]
-        edges = [sum(held), count], [0, held[0]], [held[0], sum(held)]
-        return [Selection(source, np.flatnonzero((low <= place) & (place < high))) for low, high in edges]
 
     def _resampled(self, source: IactImages, entries: np.ndarray) -> np.ndarray:
         """The entries to train on, of each class that is there as many as of the smallest or of the largest one if so
@@ -307,17 +294,3 @@ def _check_aux(source: IactImages, aux: IactImages) -> None:
     if len(shared):
         raise UserError(f"data.aux_file: {len(shared)} of its showers are also in data.file; validate on others")
     merge_subarrays([(file.path, file.subarray) for file in (*source.files, *aux.files)])
-
-
-def _paths(directory: str, files: str | Sequence[str]) -> list[Path]:
-    """The files that a path, a pattern or a list of them names, each once."""
-    found: dict[Path, None] = {}
-    for file in [files] if isinstance(files, str) else files:
-        pattern = str(Path(directory).expanduser() / Path(str(file)).expanduser())
-        matching = sorted(glob.glob(pattern)) if glob.has_magic(pattern) and not Path(pattern).exists() else [pattern]
-        if not matching:
-            raise DataError(f"{pattern}: no file matches")
-        found |= dict.fromkeys(map(Path, matching))
-    if not found:
-        raise UserError("data.file: is empty")
-    return list(found)

@@ -4,23 +4,26 @@
 (angles in rad, core in m, charges in p.e.), `SimEvent.*` the truth of simulations (energy in GeV, angles in degrees).
 """
 
+import math
+
 from airshower.detectors.hawc.xcdf_format import Field, FieldType
 
-HITS = "event.nHit"
+HIT_NUMBERS = "event.nHit"
 GRID_ID, CHARGE, TIME = "event.hit.gridId", "event.hit.charge", "event.hit.time"
 POSITION = "event.hit.xPMT", "event.hit.yPMT", "event.hit.zPMT"
 ENERGY, THETA, PHI = "SimEvent.energyTrue", "SimEvent.thetaTrue", "SimEvent.phiTrue"
 ZENITH, AZIMUTH = "rec.zenithAngle", "rec.azimuthAngle"
+FAILED_ZENITH = math.pi  # of events whose direction was not found
 
 UNSIGNED, _, FLOAT = FieldType
 EVENT_FIELDS = (
-    Field(HITS, UNSIGNED),
+    Field(HIT_NUMBERS, UNSIGNED),
     Field("rec.nHit", UNSIGNED),
     Field("rec.nTankHit", UNSIGNED),
-    Field(GRID_ID, UNSIGNED, 1, HITS),
-    Field(CHARGE, FLOAT, 0.01, HITS),
-    Field(TIME, FLOAT, 0.1, HITS),
-    *(Field(name, FLOAT, 0.01, HITS) for name in POSITION),
+    Field(GRID_ID, UNSIGNED, 1, HIT_NUMBERS),
+    Field(CHARGE, FLOAT, 0.01, HIT_NUMBERS),
+    Field(TIME, FLOAT, 0.1, HIT_NUMBERS),
+    *(Field(name, FLOAT, 0.01, HIT_NUMBERS) for name in POSITION),
     Field("rec.logNPE", FLOAT, 0.01),
     Field(ZENITH, FLOAT, 0.0001),
     Field(AZIMUTH, FLOAT, 0.0001),

@@ -10,12 +10,13 @@ from functools import cache
 import numpy as np
 
 from airshower.detectors.hawc.array import TankArray
+from airshower.detectors.hawc.event_fields import FAILED_ZENITH
+from airshower.detectors.hawc.images import LIGHT_SPEED
 from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, horizontal, relative
 from airshower.detectors.hawc.simulation.tanks import (
     CURVATURE,
     JITTER,
     LEAST_CHARGE,
-    LIGHT_SPEED,
     TRIGGER_TIME,
     TRIGGER_WINDOW,
     Hits,
@@ -32,7 +33,6 @@ OF_EVENT = 300.0, 400.0  # ns likewise: hits that count
 EXCLUDED = 40.0  # m around the core that CxPE40 leaves out
 RING = 10.0  # m, rings of PINC
 LOG_SPREAD = 0.5  # of log10 of the charge around that of its ring
-FAILED = np.pi  # zenith angle of events that no plane fits
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def _lateral_root(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _parameters(charge: np.ndarray, core: np.ndarray, plane: Plane, array: TankArray) -> Reconstructed:
-    zenith = np.where(plane.failed, FAILED, np.arcsin(np.minimum(np.hypot(*plane.towards.T), 1.0)))
+    zenith = np.where(plane.failed, FAILED_ZENITH, np.arcsin(np.minimum(np.hypot(*plane.towards.T), 1.0)))
     azimuth = np.where(plane.failed, 0.0, np.arctan2(*plane.towards.T[::-1]))
     distance = axis_distance(horizontal(zenith, azimuth), *relative(array.position[:, :2], core))
     hit = charge > 0

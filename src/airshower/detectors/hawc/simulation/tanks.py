@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airshower.detectors.hawc.array import TankArray
+from airshower.detectors.hawc.images import LIGHT_SPEED
 from airshower.detectors.hawc.simulation.showers import (
     Cascades,
     Primaries,
@@ -15,7 +16,6 @@ from airshower.detectors.hawc.simulation.showers import (
     relative,
 )
 
-LIGHT_SPEED = 0.299792458  # m/ns
 TANK_AREA = 41.8  # m2
 PARTICLES = 2.8  # photons and electrons that give light in a tank, per electron of the shower
 LIGHT, LIGHT_RADIUS = 22.0, 4.0  # p.e. of one in an outer PMT at the axis; m in which it falls to half
@@ -30,7 +30,7 @@ JITTER = 1.2  # ns
 BEFORE, WINDOW = 500.0, 1500.0  # ns that are read out, from before the trigger on
 TRIGGER_WINDOW, TRIGGER_TIME = 150.0, 100.0  # ns
 LEAST_HITS = 10  # of the shower, with however much noise
-COARSE = slice(None, None, 6)  # tanks that tell whether a shower may trigger
+COARSE = slice(None, None, 10)  # tanks that tell whether a shower may trigger
 
 
 @dataclass(frozen=True)
@@ -111,9 +111,7 @@ def _particles(primaries: Primaries, cascades: Cascades, distance: np.ndarray) -
     return density(cascades, distance) * area, LIGHT / (1.0 + distance / LIGHT_RADIUS)
 
 
-def _tank_light(
-    rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray
-) -> np.ndarray:
+def _tank_light(rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray) -> np.ndarray:
     """Photoelectrons that an outer PMT of each tank expects [n, 300]: what particles give varies, and so do tanks."""
     particles, light = _particles(primaries, cascades, distances(primaries, cascades, array.tank_position[:, :2]))
     expected = particles.sum(1)
