@@ -21,7 +21,7 @@ BLOCK_EVENTS = 100  # small ones: a block is what is read at once for any of its
 
 
 class SimulatedHawc:
-    """`data=hawc_simulated`: gammas and protons made on first use; inference and iotest run over those for validation."""
+    """`data=hawc_simulated`: events made on first use; inference and iotest run over those of the validation file."""
 
     kind = HawcEvents.kind
 

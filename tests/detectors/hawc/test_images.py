@@ -1,0 +1,114 @@
+"""From hits to images and back."""
+
+import numpy as np
+import pytest
+
+from airshower.data.tanks import Quantity, TankHits, TankSpec
+from airshower.detectors.hawc.array import PMTS, hawc_array
+from airshower.detectors.hawc.images import LIGHT_SPEED, behind_plane, one_hit_each
+from airshower.detectors.hawc.quantities import QUANTITIES, chosen, image_channels
+from airshower.errors import UserError
+
+NAMES = ["charge", "time"]
+
+
+def spec(names: list[str]) -> TankSpec:
+    array = hawc_array()
+    channels = image_channels(names, 1e4, -100.0, 200.0)
+    return TankSpec(channels, "plane", (), (), array.position, array.cell, array.pmt, ("gamma",))
+
+
+def hits(*rows: tuple[int, int, float, float]) -> TankHits:
+    event, grid_id, charge, time = zip(*rows, strict=True)
+    return TankHits(np.array(event), np.array(grid_id), np.array(charge), np.array(time))
+
+
+@pytest.mark.parametrize(("keep", "charge"), [("first", 2.0), ("largest", 9.0), ("last", 1.0)])
+def test_one_of_several_hits(keep: str, charge: float) -> None:
+    several = hits((1, 7, 9.0, 5.0), (0, 7, 4.0, 9.0), (1, 7, 1.0, 8.0), (1, 7, 2.0, -3.0), (1, 9, 3.0, 0.0))
+    kept = one_hit_each(several, keep)
+    assert kept.event.tolist() == [0, 1, 1]
+    assert kept.grid_id.tolist() == [7, 7, 9]
+    assert kept.charge.tolist() == [4.0, charge, 3.0]
+
+
+def test_plane_time_takes_the_direction_out() -> None:
+    """Two planes from other directions, at other times; late light stays late."""
+    position, rng = hawc_array().position, np.random.default_rng(0)
+    towards = np.array([[0.3, -0.5], [0.0, 0.8]])
+    grid_id, event = np.tile(np.arange(1, PMTS + 1, 7), 2), np.repeat([0, 1], 172)
+    late = rng.exponential(3.0, len(event)) * (rng.random(len(event)) < 0.4)
+    time = np.array([50.0, -20.0])[event] - (position[grid_id - 1, :2] * towards[event]).sum(1) / LIGHT_SPEED + late
+    behind = behind_plane(TankHits(event, grid_id, np.ones(len(event)), time), towards, position)
+    for own in (event == 0, event == 1):
+        np.testing.assert_allclose(behind[own], late[own], atol=1e-9)
+
+
+def test_plane_passes_when_half_of_the_charge_has_come() -> None:
+    charge, time = [1.0, 1.0, 8.0, 1.0], [-9.0, 3.0, 10.0, 700.0]
+    some = hits(*((0, 1, q, t) for q, t in zip(charge, time, strict=True)))
+    behind = behind_plane(some, np.zeros((2, 2)), hawc_array().position)
+    np.testing.assert_allclose(behind, [-19.0, -7.0, 0.0, 690.0])
+
+
+@pytest.mark.parametrize("names", [NAMES[:1], NAMES])
+def test_images_come_back_in_photoelectrons_and_nanoseconds(names: list[str]) -> None:
+    rng, count = np.random.default_rng(1), 40
+    grid_id = np.concatenate([rng.permutation(PMTS)[:count] + 1 for _ in range(3)])
+    event = np.repeat([0, 1, 3], count)
+    charge, time = 10 ** rng.uniform(-0.9, 3.9, 3 * count), rng.uniform(-100.0, 200.0, 3 * count)
+    own = spec(names)
+    images = own.images(TankHits(event, grid_id, charge, time), 4)
+    assert images.shape == (4, len(names), 40, 40)
+    assert images.dtype == np.float32
+    assert images.min() == 0.0
+    assert images.max() <= 1.0
+    assert not images[2].any()
+    assert not images[:, :, own.dead].any()
+    found = own.hits(images)
+    order, same = np.lexsort((grid_id, event)), np.lexsort((found.grid_id, found.event))
+    assert found.event[same].tolist() == event[order].tolist()
+    assert found.grid_id[same].tolist() == grid_id[order].tolist()
+    np.testing.assert_allclose(found.charge[same], charge[order], rtol=1e-5)
+    if len(names) == 2:
+        np.testing.assert_allclose(found.time[same], time[order], atol=1e-3)
+    else:
+        assert found.time is None
+
+
+def test_hits_of_generated_images_are_on_pmts() -> None:
+    own = spec(NAMES)
+    assert len(own.hits(np.full((2, 2, 40, 40), 0.5, np.float32)).event) == 2 * PMTS
+    assert len(own.hits(np.full((2, 2, 40, 40), -0.1, np.float32)).event) == 0
+
+
+def test_charge_ends_at_both_ends() -> None:
+    images = spec(NAMES[:1]).images(hits((0, 1, 0.1, 0.0), (0, 2, 1e4, 0.0), (0, 3, 1e6, 0.0)), 1)
+    row, column = hawc_array().cell[:3].T
+    np.testing.assert_allclose(images[0, 0, row, column], [0.0, 1.0, 1.0], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", QUANTITIES)
+def test_quantities_come_back_in_their_units(name: str) -> None:
+    quantity = QUANTITIES[name]
+    values = {"deg": [0.5, 179.0, 359.0], "rad": [-3.1, 0.1, 3.1]}.get(quantity.unit, [0.2, 30.0, 500.0])
+    np.testing.assert_allclose(quantity.physical(quantity.scaled(np.array(values))), values, rtol=1e-4, atol=1e-4)
+
+
+def test_angles_turn_around() -> None:
+    quantity = Quantity("angle", "rad", 0.0, 2.0, period=2 * np.pi)
+    np.testing.assert_allclose(quantity.physical(np.array([1.75, -1.75])), [3.5 - 2 * np.pi, 2 * np.pi - 3.5])
+
+
+@pytest.mark.parametrize("names", [["time"], ["time", "charge"], ["charge", "charge"], ["light"]])
+def test_other_channels_are_refused(names: list[str]) -> None:
+    with pytest.raises(UserError, match=r"data\.channels"):
+        image_channels(names, 1e4, 0.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"), [(["rec.nHits"], "there is no rec.nHits"), (["rec.nHit"] * 2, "rec.nHit twice")]
+)
+def test_other_quantities_are_refused(names: list[str], message: str) -> None:
+    with pytest.raises(UserError, match=f"data.parameters: .*{message}"):
+        chosen(names, "data.parameters")

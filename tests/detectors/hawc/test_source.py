@@ -1,0 +1,233 @@
+"""Events of XCDF files as entries: simulated files, the sample files, and what is said of wrong ones."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from airshower.data.source import Splits
+from airshower.detectors.hawc.array import hawc_array
+from airshower.detectors.hawc.event_fields import EVENT_FIELDS
+from airshower.detectors.hawc.simulated import SimulatedHawc
+from airshower.detectors.hawc.source import Hawc, HawcEvents
+from airshower.detectors.hawc.xcdf_block import Columns, Ragged
+from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.detectors.hawc.xcdf_writer import XcdfWriter
+from airshower.errors import DataError, UserError
+
+EVENTS, HELD_OUT = 40, 12
+
+
+@pytest.fixture(scope="module")
+def simulated() -> SimulatedHawc:
+    return SimulatedHawc(SimulatedHawc.Config(events=EVENTS, validation_events=HELD_OUT, proton_fraction=0.25), 0)
+
+
+@pytest.fixture(scope="module")
+def files(simulated: SimulatedHawc) -> dict[str, Path]:
+    simulated.open()
+    return {primary: path for primary, (path,) in simulated.files("train", EVENTS, 2).items()}
+
+
+def opened(files: dict[str, Path], **config: object) -> Splits:
+    given = {f"{primary}s": str(path) for primary, path in files.items()}
+    return Hawc(Hawc.Config(**{"validation_fraction": 0.0} | given | config), 0).open()
+
+
+def rewritten(path: Path, made: Path, change: Callable[[Columns], None], leave_out: str = "") -> Path:
+    """The same events, changed, without some field."""
+    columns = XcdfFile(path).columns([field.name for field in EVENT_FIELDS if field.name != leave_out])
+    change(columns)
+    with XcdfWriter(made, [field for field in EVENT_FIELDS if field.name in columns]) as writer:
+        writer.append(columns)
+    return made
+
+
+def test_simulated_events_are_those_of_the_files(simulated: SimulatedHawc, files: dict[str, Path]) -> None:
+    splits = simulated.open()
+    assert [len(part.entries) for part in (splits.train, splits.validation)] == [EVENTS, HELD_OUT]
+    assert splits.whole is splits.validation
+    source = splits.train.source
+    assert source.spec.classes == ("gamma", "proton")
+    assert np.unique(source.truth(np.arange(EVENTS))["interaction"], return_counts=True)[1].tolist() == [30, 10]
+    assert splits.digest == simulated.open().digest
+    assert splits.train.source.digest != splits.validation.source.digest
+    assert len(XcdfFile(files["gamma"])) == 30
+
+
+@pytest.mark.parametrize("time", ["plane", "absolute"])
+@pytest.mark.parametrize("keep", ["largest", "first", "last"])
+def test_images_are_the_hits_of_the_file(files: dict[str, Path], time: str, keep: str) -> None:
+    """Event by event, hit by hit."""
+    source = opened(files, hits=keep, time=time, earliest=-3000.0, latest=3000.0).train.source
+    entries = np.array([35, 3, 3, 0])
+    batch = source.read(entries)
+    array = hawc_array()
+    for image, entry in zip(batch.images, entries, strict=True):
+        own, event, _ = source.event_ids[entry]
+        stored = XcdfFile(list(files.values())[own]).read([event])
+        best: dict[int, tuple[float, float, float]] = {}
+        columns = [stored[f"event.hit.{name}"].values for name in ("gridId", "charge", "time", "xPMT", "yPMT")]
+        zenith, azimuth = stored["rec.zenithAngle"][0], stored["rec.azimuthAngle"][0]
+        for grid_id, charge, at, x, y in zip(*columns, strict=True):
+            late = at + np.sin(zenith) * (x * np.cos(azimuth) + y * np.sin(azimuth)) / 0.299792458
+            rank = {"largest": charge, "first": -late, "last": late}[keep]
+            if int(grid_id) not in best or rank > best[int(grid_id)][0]:
+                best[int(grid_id)] = rank, charge, late if time == "plane" else at
+        found = source.spec.hits(image[None])
+        assert sorted(found.grid_id) == sorted(best)
+        np.testing.assert_allclose(found.charge, [best[i][1] for i in found.grid_id], rtol=1e-4)
+        offset = found.time - [best[i][2] for i in found.grid_id]
+        np.testing.assert_allclose(offset, offset[0] if time == "plane" else 0.0, atol=0.01)
+        assert not image[:, array.dead].any()
+
+
+def test_plane_times_are_near_zero_where_absolute_ones_are_not(files: dict[str, Path]) -> None:
+    spread = {}
+    for time in ("plane", "absolute"):
+        source = opened(files, time=time, earliest=-400.0, latest=900.0).train.source
+        found = source.hits(np.flatnonzero(source.columns["rec.logNPE"] > 2.0))
+        strong = found.charge > 5.0
+        events = [found.time[strong & (found.event == event)] for event in np.unique(found.event[strong])]
+        spread[time] = np.median([np.median(np.abs(times - np.median(times))) for times in events])
+    assert spread["plane"] < 10.0
+    assert spread["absolute"] > 4.0 * spread["plane"]
+
+
+def test_parameters_and_conditions_come_back(files: dict[str, Path]) -> None:
+    source = opened(files).train.source
+    entries = np.array([5, 31, 0])
+    batch, stored = source.read(entries), source.truth(entries, None)
+    spec = source.spec
+    parts = spec.physical(batch.parameters, spec.parameters) | spec.physical(batch.conditions, spec.conditions)
+    assert len(parts) == 11
+    for name, values in parts.items():
+        np.testing.assert_allclose(values, stored[name], rtol=1e-4, atol=1e-3)
+    assert batch.primary.tolist() == [0, 1, 0]
+    assert stored["energy"].tolist() == stored["SimEvent.energyTrue"].tolist()
+
+
+def test_parameters_alone_read_no_hits(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = opened(files, channels=[], parameters=["rec.PINC"], conditions=[]).train.source
+    monkeypatch.setattr(XcdfFile, "read", None)
+    batch = source.read(np.arange(4))
+    assert batch.images.shape == (4, 0, 40, 40)
+    assert (batch.parameters.shape, batch.conditions.shape) == ((4, 1), (4, 0))
+
+
+def test_a_batch_becomes_tensors(files: dict[str, Path]) -> None:
+    batch = opened(files, channels=["charge"]).train.source.read(np.arange(3))
+    there = batch.to(torch.device("cpu"))
+    assert there.images.shape == (3, 1, 40, 40)
+    assert (there.images.dtype, there.primary.dtype) == (torch.float32, torch.int64)
+    assert batch.nbytes == 4 * (3 * 1600 + 3 * 8 + 3 * 3)
+
+
+def test_cuts_on_fields(files: dict[str, Path]) -> None:
+    source = opened(files, cuts="rec.nHit > 80 and SimEvent.energyTrue < 5000").train.source
+    assert 0 < len(source) < EVENTS
+    assert source.columns["rec.nHit"].min() > 80
+    assert source.truth(np.arange(len(source)))["energy"].max() < 5000.0
+    assert source.read(np.arange(len(source))).event_ids.tolist() == source.event_ids.tolist()
+
+
+def test_failed_fits_are_left_out(files: dict[str, Path], tmp_path: Path) -> None:
+    def fail(columns: Columns) -> None:
+        columns["rec.zenithAngle"][[2, 4]] = 3.1416
+
+    path = rewritten(files["gamma"], tmp_path / "failed.xcd", fail)
+    assert len(opened({"gamma": path}).train.source) == 28
+    assert len(opened({"gamma": path}, failed_fits=True).train.source) == 30
+    assert opened({"gamma": path}).train.source.event_ids[:4, 1].tolist() == [0, 1, 3, 5]
+
+
+def test_showers_are_not_split(files: dict[str, Path], tmp_path: Path) -> None:
+    """Ten showers that are used three times each."""
+
+    def again(columns: Columns) -> None:
+        for name in ("SimEvent.energyTrue", "SimEvent.thetaTrue", "SimEvent.phiTrue"):
+            columns[name] = np.tile(columns[name][:10], 3)
+
+    path = rewritten(files["gamma"], tmp_path / "again.xcd", again)
+    splits = opened({"gamma": path}, validation_fraction=0.2, test_fraction=0.3)
+    assert [len(part.entries) for part in (splits.train, splits.validation, splits.whole)] == [15, 6, 9]
+    parts = [set((part.entries % 10).tolist()) for part in (splits.train, splits.validation, splits.whole)]
+    assert sorted(shower for part in parts for shower in part) == list(range(10))
+
+
+def test_patterns_name_several_files(simulated: SimulatedHawc, files: dict[str, Path]) -> None:
+    source = opened({"gamma": files["gamma"].with_name("*_gamma_*.xcd")}).train.source
+    assert len(source) == 30 + 9
+    both = source.read(np.array([35, 2, 10]))
+    assert both.event_ids[:, 0].tolist() == [0, 1, 1] or both.event_ids[:, 0].tolist() == [1, 0, 0]
+    for row, entry in enumerate((35, 2, 10)):
+        np.testing.assert_array_equal(both.images[row], source.read(np.array([entry])).images[0])
+
+
+def test_positions_are_those_of_the_file(files: dict[str, Path], tmp_path: Path) -> None:
+    def move(columns: Columns) -> None:
+        x = columns["event.hit.xPMT"]
+        columns["event.hit.xPMT"] = Ragged(x.values + 1.0, x.counts)
+
+    path = rewritten(files["gamma"], tmp_path / "moved.xcd", move)
+    off = opened({"gamma": path}).train.source.spec.position - hawc_array().position
+    hit = np.unique(XcdfFile(path).columns(["event.hit.gridId"])["event.hit.gridId"].values.astype(int)) - 1
+    np.testing.assert_allclose(off[hit, 0], 1.0, atol=0.01)
+    np.testing.assert_allclose(np.delete(off, hit, 0), 0.0)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"cuts": "rec.nHits > 2"}, r"no column rec.nHits .*did you mean rec.nHit\?"),
+        ({"cuts": "rec.nHit > 5000"}, "no event is left of the 40"),
+        ({"parameters": ["rec.zenith"]}, "data.parameters: there is no rec.zenith"),
+        ({"conditions": ["energy"]}, "data.conditions: there is no energy"),
+        ({"channels": ["time"]}, "data.channels"),
+        ({"latest": -200.0}, "data.latest=-200.0: must be above"),
+        ({"validation_fraction": 0.6, "test_fraction": 0.5}, "leave none of 40 showers"),
+    ],
+)
+def test_wrong_keys_are_one_line(files: dict[str, Path], config: dict, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        opened(files, **config)
+
+
+def test_no_file_at_all() -> None:
+    with pytest.raises(UserError, match=r"data.gammas, data.protons: name files"):
+        opened({"gamma": "", "proton": ""})
+    with pytest.raises(DataError, match=r"nowhere\*.xcd: no file matches"):
+        opened({"gamma": "nowhere*.xcd"})
+
+
+def test_observations_have_no_conditions(files: dict[str, Path], tmp_path: Path) -> None:
+    path = rewritten(files["gamma"], tmp_path / "observed.xcd", lambda columns: None, "SimEvent.energyTrue")
+    with pytest.raises(DataError, match=r"observed.xcd: has no field SimEvent.energyTrue"):
+        opened({"gamma": path})
+    source = opened({"gamma": path}, conditions=[], validation_fraction=0.5).train.source
+    assert "energy" not in source.truth(np.arange(3))
+
+
+def test_grid_ids_that_no_pmt_has(files: dict[str, Path], tmp_path: Path) -> None:
+    def wrong(columns: Columns) -> None:
+        columns["event.hit.gridId"].values[columns["event.hit.gridId"].counts[:7].sum()] = 1201
+
+    path = rewritten(files["gamma"], tmp_path / "wrong.xcd", wrong)
+    source = opened({"gamma": path}).train.source
+    source.read(np.arange(7))
+    with pytest.raises(DataError, match=r"wrong.xcd: event 7: event.hit.gridId is 1201, PMTs have 1 to 1200"):
+        source.read(np.arange(9))
+
+
+@pytest.mark.parametrize("name", ["hawc_like_gamma.xcd", "hawc_like_proton.xcd"])
+def test_sample_files(name: str, sample: Callable[[str], Path]) -> None:
+    source = opened({"gamma": sample(name)}, time="absolute", earliest=-500.0, latest=1000.0).train.source
+    entries = np.array([1400, 7, 600])
+    stored = XcdfFile(sample(name)).read(source.event_ids[entries, 1], ["event.hit.gridId"])["event.hit.gridId"]
+    found = source.hits(entries)
+    starts = np.cumsum(stored.counts) - stored.counts
+    for row, (start, count) in enumerate(zip(starts, stored.counts, strict=True)):
+        assert found.grid_id[found.event == row].tolist() == np.unique(stored.values[start : start + count]).tolist()
+    assert isinstance(source, HawcEvents)
