@@ -1,7 +1,9 @@
 #!/usr/bin/env python
-"""A figure that holds simulated data beside real or official ones: wire images (larcv3) or telescopes' (DL1).
+"""A figure that holds simulated data beside real or official ones: wire images (larcv3), telescopes' (DL1), or the hits
+of water tanks, for which the showers of a Geant4 file are simulated again.
 
 python scripts/against_real.py simulated.h5 real.h5... figure.png
+python scripts/against_real.py hawc_like_g4_showers.h5 figure.png
 """
 
 import sys
@@ -13,17 +15,20 @@ import matplotlib
 matplotlib.use("Agg")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 
-from comparisons import showers, wires
+from comparisons import showers, tanks, wires
 
 
 def main() -> None:
     """What the first file holds decides what is compared."""
-    if len(sys.argv) < 4:
+    if len(sys.argv) < 3:
         raise SystemExit(__doc__)
-    simulated, *real, made = map(Path, sys.argv[1:])
-    with h5py.File(simulated) as file:
-        kind = showers if "dl1" in file else wires
-    kind.figure(simulated, real).savefig(made, dpi=110)
+    first, *others, made = map(Path, sys.argv[1:])
+    with h5py.File(first) as file:
+        kind = tanks if "hit_pmt" in file else showers if "dl1" in file else wires
+    if bool(others) == (kind is tanks):
+        raise SystemExit(__doc__)
+    drawn = tanks.figure(first) if kind is tanks else kind.figure(first, others)
+    drawn.savefig(made, dpi=110)
 
 
 if __name__ == "__main__":

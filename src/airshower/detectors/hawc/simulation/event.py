@@ -25,9 +25,9 @@ class SimulationConfig:
     """What a user would turn. Energies are in TeV, angles in degrees, lengths in metres."""
 
     energy_min: float = number(0.1, low=0.05)
-    energy_max: float = number(100.0, low=0.05)
-    gamma_index: float = number(-1.9, low=-5.0, high=0.0)
-    proton_index: float = number(-2.0, low=-5.0, high=0.0)
+    energy_max: float = number(120.0, low=0.05)
+    gamma_index: float = number(-1.85, low=-5.0, high=0.0)
+    proton_index: float = number(-1.85, low=-5.0, high=0.0)
     zenith_max: float = number(60.0, above=0.0, high=70.0)
     radius: float = number(600.0, above=0.0)
     noise: float = number(25.0, low=0.0, high=200.0)

@@ -17,16 +17,17 @@ from airshower.detectors.hawc.simulation.showers import (
 )
 
 TANK_AREA = 41.8  # m2
-PARTICLES = 2.8  # photons and electrons that give light in a tank, per electron of the shower
-LIGHT, LIGHT_RADIUS = 22.0, 4.0  # p.e. of one in an outer PMT at the axis; m in which it falls to half
+PARTICLES = 3.0  # photons and electrons that give light in a tank, per electron of the shower
+LIGHT, LIGHT_RADIUS = 16.0, 6.0  # p.e. of one in an outer PMT at the axis; m in which it falls to half
 SPECTRUM = 0.5  # shape of the gamma distribution of their light
 CENTRAL_GAIN = 2.0  # the central PMT is larger and sees more
 MUON_LIGHT, MUON_SPREAD = 30.0, 0.5  # p.e. of a muon in an outer PMT, rms of its logarithm
 SINGLE_PE = 0.35  # relative rms of the charge of one photoelectron
 LEAST_CHARGE = 0.2  # p.e., below which there is no hit
-CURVATURE = 0.15  # ns/m that the front is behind its plane
-THICKNESS, THICKNESS_RADIUS, THICKNESS_POWER = 2.6, 30.0, 1.5  # ns and m (Linsley)
-JITTER = 1.2  # ns
+MOST_CHARGE = 1000.0  # p.e. that much light tends to: the PMTs' signals saturate
+CURVATURE = 0.10  # ns/m that the front is behind its plane
+THICKNESS, THICKNESS_RADIUS, THICKNESS_POWER = 4.0, 30.0, 1.2  # ns and m (Linsley)
+JITTER = 2.0  # ns
 BEFORE, WINDOW = 500.0, 1500.0  # ns that are read out, from before the trigger on
 TRIGGER_WINDOW, TRIGGER_TIME = 150.0, 100.0  # ns
 LEAST_HITS = 10  # of the shower, with however much noise
@@ -128,7 +129,8 @@ def _tank_light(rng: np.random.Generator, primaries: Primaries, cascades: Cascad
 
 
 def _smeared(rng: np.random.Generator, electrons: np.ndarray) -> np.ndarray:
-    return np.maximum(electrons + SINGLE_PE * np.sqrt(electrons) * rng.standard_normal(len(electrons)), 0.0)
+    charge = electrons + SINGLE_PE * np.sqrt(electrons) * rng.standard_normal(len(electrons))
+    return MOST_CHARGE * -np.expm1(-np.maximum(charge, 0.0) / MOST_CHARGE)
 
 
 def _times(
