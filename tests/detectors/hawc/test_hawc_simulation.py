@@ -64,7 +64,7 @@ def test_gammas_have_the_published_moments(made: dict[str, Columns], name: str) 
     """Of the core's x the width alone: the published mean is 30 m east of the array's middle, for no known reason."""
     mean, deviation = PUBLISHED[name]
     found = values(made["gamma"], name)
-    assert found.std() == pytest.approx(deviation, rel=0.13)
+    assert found.std() == pytest.approx(deviation, rel=0.15)
     if name != "rec.coreX":
         assert found.mean() == pytest.approx(mean, abs=0.25 * deviation)
 

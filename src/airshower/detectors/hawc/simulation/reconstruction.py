@@ -23,9 +23,10 @@ from airshower.detectors.hawc.simulation.tanks import (
     front_thickness,
 )
 
-AGE, ROOT = 0.5, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
+AGE, ROOT = 0.75, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
 NEAREST = 5.0  # m
-GRID, CORE_STEPS = 15.0, 4  # m between places where the core is looked for first; steps from there
+GRID = (7.0, 0.0, 110.0), (20.0, 110.0, 450.0)  # m: step, and distances from the middle, where it is looked for first
+CORE_STEPS = 4  # from there
 LONGEST_STEP, FARTHEST = 20.0, 450.0  # m per step, m from the middle of the array
 PLANE_STEPS = 3
 NEAR_PLANE = 50.0, 120.0  # ns before and after the plane: hits it is fitted to
@@ -117,18 +118,22 @@ def limited(vectors: np.ndarray, most: float) -> np.ndarray:
 
 
 def _tanks(charge: np.ndarray) -> np.ndarray:
-    return charge.reshape(len(charge), -1, 4).sum(2)
+    return charge.reshape(len(charge), charge.shape[1] // 4, 4).sum(2)
 
 
 @cache
 def _grid(array: TankArray) -> tuple[np.ndarray, np.ndarray]:
-    """Places [places, 2] around the middle of the array, and what tanks see from there, of norm 1 [places, 300]."""
-    step = np.arange(-FARTHEST, FARTHEST + 1.0, GRID)
-    x, y = (axis.ravel() for axis in np.meshgrid(step, step))
-    inside = np.hypot(x, y) <= FARTHEST
-    places = array.centre + np.stack([x, y], 1)[inside]
-    shapes = _lateral_root(np.hypot(*relative(array.tank_position[:, :2], places)))[0]
-    return places, (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float32)
+    """Places [places, 2] on the array and, farther apart, around it, and what tanks see from there, of norm 1 [places,
+    300]."""
+    places = [np.empty((0, 2))]
+    for step, low, high in GRID:
+        axis = np.arange(-high, high + step, step)
+        x, y = (axis.ravel() for axis in np.meshgrid(axis, axis))
+        inside = (np.hypot(x, y) >= low) & (np.hypot(x, y) <= high)
+        places.append(array.centre + np.stack([x, y], 1)[inside])
+    found = np.concatenate(places)
+    shapes = _lateral_root(np.hypot(*relative(array.tank_position[:, :2], found)))[0]
+    return found, (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float32)
 
 
 def _lateral(
@@ -163,7 +168,7 @@ def _parameters(charge: np.ndarray, core: np.ndarray, plane: Plane, array: TankA
         azimuth=azimuth,
         core=core,
         hits=hit.sum(1),
-        tanks=hit.reshape(len(charge), -1, 4).any(2).sum(1),
+        tanks=hit.reshape(len(charge), hit.shape[1] // 4, 4).any(2).sum(1),
         log_charge=np.log10(np.maximum(charge.sum(1), 1e-2)),
         compactness_charge=np.where(distance > EXCLUDED, charge, 0.0).max(1),
         pinc=_pinc(charge, distance),

@@ -1,4 +1,8 @@
-"""What the PMTs see: light of particles in tanks, times, noise, and the trigger."""
+"""What the PMTs see: light of particles in tanks, times, noise, and the trigger.
+
+Numbers of particles, their light and times were adjusted by hand: to the share of PMTs with a hit and the times in
+Geant4 showers (scripts/against_real.py), and to the moments of published gammas (tests), which want more light.
+"""
 
 from dataclasses import dataclass
 
@@ -46,7 +50,7 @@ class Hits:
 
 
 def promising(primaries: Primaries, cascades: Cascades, array: TankArray, threshold: int) -> np.ndarray:
-    """Rows of the showers that light some tanks: all that may trigger but a few in a thousand."""
+    """Rows of the showers that light enough of some tanks: of the others hardly any triggers."""
     places = array.tank_position[COARSE, :2]
     expected = _particles(primaries, cascades, distances(primaries, cascades, places))[0].sum(1)
     if primaries.name == "proton":
