@@ -50,7 +50,7 @@ def events(primary: str, count: int, seed: int = 1, **config: float) -> Columns:
 
 @pytest.fixture(scope="module")
 def made() -> dict[str, Columns]:
-    return {primary: events(primary, 1500) for primary in PRIMARIES}
+    return {primary: events(primary, count) for primary, count in zip(PRIMARIES, (1500, 400), strict=True)}
 
 
 def values(columns: Columns, name: str) -> np.ndarray:
