@@ -1,7 +1,7 @@
 """Direction, core and parameters of events, from what the PMTs saw alone, all events at once.
 
 The direction is that of a plane through the hits' times, the core that of a lateral distribution fitted to the tanks'
-light, as HAWC does it (Abeysekara et al. 2017, ApJ 843, 39).
+light, after the steps of HAWC's own (Abeysekara et al. 2017, ApJ 843, 39).
 """
 
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ from airshower.detectors.hawc.simulation.tanks import (
     front_thickness,
 )
 
-AGE, ROOT = 0.75, 0.5  # of the fitted lateral distribution; the power of light that varies alike everywhere
+AGE, ROOT = 0.75, 0.5  # of the fitted lateral distribution, by the published width of cores; power of the light
 NEAREST = 5.0  # m
 GRID = (7.0, 0.0, 110.0), (20.0, 110.0, 450.0)  # m: step, and distances from the middle, where it is looked for first
 CORE_STEPS = 4  # from there
