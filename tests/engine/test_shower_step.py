@@ -18,7 +18,7 @@ from airshower.tasks.reconstruction import Reconstruction
 from airshower.tasks.shower_metrics import angular_separation
 from airshower.tasks.shower_sample import Sample
 from airshower.tasks.shower_targets import RegressionConfig
-from tests.networks.test_iact import SPEC, images
+from tests.networks.iact_array import SPEC, double, images
 from tests.samples import simulated_showers
 
 DEVICE = torch.device("cpu")
@@ -49,10 +49,7 @@ class DoubleReconstruction(Reconstruction):
     """The task in float64."""
 
     def _outputs(self, module: torch.nn.Module, sample: Sample) -> dict[str, torch.Tensor]:
-        kinds = (
-            kind._replace(pixels=kind.pixels.double(), telescope=kind.telescope.double()) for kind in sample.input.kinds
-        )
-        return module(ArrayInput(tuple(kinds), sample.input.entries))
+        return module(double(sample.input))
 
 
 def make(normalization: str, ranks: Ranks, mode: str = "ddp", **task: object) -> Step:
