@@ -96,10 +96,10 @@ MST = TelescopeType(
     "MST", Optics("MST", "MST", "HYBRID", 106.26, 1, 86, 16.0, 16.445),
     Camera(builtin_camera("NectarCam"), 1.0, 60), 0.175, 0.04, 18.0, 1.0, 4.6, 1.3,
 )  # fmt: skip
-# An efficiency of 0.23 is a fit to the 129 images of the official prod4 file: those of 50 p.e. or more are as bright. The
-# night sky is by mirror area and pixels' solid angle (0.14), to which dark pixels there agree in rms to 1 %, so not by
-# efficiency, too: the camera's window leaves out the red of the night. A charge has as many samples of it as above, of
-# 4 ns each; largest_pulse and trigger_time are seen there, too.
+# The efficiency is a fit to the 129 images of the official prod4 file. The night sky in a pixel goes with the mirror's
+# area and the pixel's solid angle, and not with the efficiency, too, as dark pixels there show (their rms is right to 1
+# %): the camera's window keeps out the red of the night. A charge has as many samples of it as above, of 4 ns each.
+# What a pixel loses and when light comes are also as in that file.
 SST = TelescopeType(
     "SST", Optics("SST", "SST", "DAVIES_COTTON", 9.418, 1, 18, 5.6, 5.697),
     Camera(builtin_camera("DigiCam"), 0.25, 50), 0.23, 0.05, 83.0, 0.14, 18.4, 0.6,
