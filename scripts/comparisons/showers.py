@@ -99,6 +99,8 @@ def figure(simulated: Path, real: list[Path]) -> plt.Figure:
             values = np.concatenate([one.values[name] for one in theirs])
             _panel(axis, name, bins, mine.values[name], values, primary, place)
         _against_impact(axes[2, 2 + place], mine, theirs, primary)
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
     made.suptitle(
         f"{', '.join(np.unique(ours.type))} images of at least {LEAST:.0f} p.e., zenith angle {ours.zenith.mean():.0f} "
         f"deg, energies within a factor {LIKE_ENERGY}; triangles are medians, the last bin has what is beyond\n"
