@@ -26,7 +26,7 @@ PRESETS = sorted(conf_folder().glob("network/cta_*.yaml"))
 
 def simulated(mode: str) -> IactSpec:
     """The default array, in mono its LSTs."""
-    array = SimulationConfig().array()
+    array = SimulationConfig().build_array()
     telescopes = [item for item in array.telescopes() if mode == "stereo" or item.optics.name == "LST"]
     return IactSpec(
         mode,

@@ -33,7 +33,7 @@ def events() -> list[SimulatedEvent]:
 
 
 def write(path: Path, events: list[SimulatedEvent]) -> Path:
-    array = CONFIG.array()
+    array = CONFIG.build_array()
     cameras = [kind.camera for kind in array.kinds]
     with Dl1Writer(path, array.telescopes(), cameras, CONFIG.runs(), {"airshower_simulation": "test"}) as writer:
         for number, some in enumerate(events):
@@ -236,7 +236,7 @@ def test_parameters_of_a_line_and_of_nothing() -> None:
 def test_a_failure_leaves_nothing_and_an_old_file_as_it_was(tmp_path: Path, events: list[SimulatedEvent]) -> None:
     path = tmp_path / "simulated.dl1.h5"
     path.write_text("old")
-    array = CONFIG.array()
+    array = CONFIG.build_array()
     with pytest.raises(ZeroDivisionError):  # noqa: PT012
         with Dl1Writer(path, array.telescopes(), [kind.camera for kind in array.kinds], CONFIG.runs()) as writer:
             writer.append(1, 0, events[0].shower, events[0].images)

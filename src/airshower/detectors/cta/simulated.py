@@ -11,6 +11,7 @@ from airshower.config.fields import number, section
 from airshower.data.source import Selection, Splits
 from airshower.detectors.cta.dl1_writer import Dl1Writer
 from airshower.detectors.cta.simulation import OBS_IDS, SimulationConfig, simulate_events
+from airshower.detectors.cta.simulation.file_array import digest
 from airshower.detectors.cta.source import IactConfig, IactImages
 from airshower.runtime.folders import cache_folder
 from airshower.runtime.log import progress
@@ -51,12 +52,12 @@ class SimulatedCta:
     def file(self, name: str, events: int, seed: int) -> Path:
         """The DL1 file of these events, simulated if it is not there."""
         simulation = self.config.simulation
-        made_from = {"version": VERSION, "events": events, "seed": seed, **asdict(simulation)}
+        array = simulation.build_array()
+        made_from = {"version": VERSION, "events": events, "seed": seed, **asdict(simulation), "array": digest(array)}
         text = json.dumps(made_from, sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         path = cache_folder() / "cta_simulated" / f"{name}_{events}_{key}.dl1.h5"
         if not path.exists():
-            array = simulation.array()
             cameras = [kind.camera for kind in array.kinds]
             with Dl1Writer(
                 path, array.telescopes(), cameras, simulation.runs(), {"airshower_simulation": text}
