@@ -52,11 +52,13 @@ class DoubleReconstruction(Reconstruction):
         return module(double(sample.input))
 
 
-def make(normalization: str, ranks: Ranks, mode: str = "ddp", **task: object) -> Step:
+def make(normalization: str, ranks: Ranks, mode: str = "ddp", combine: str = "attention", **task: object) -> Step:
     """A step of the whole task in float64."""
     options = {"only_gammas": False, "x_max": RegressionConfig(), **task}
     made = DoubleReconstruction(Reconstruction.Config(**options), SPEC, CameraImages(SPEC))
-    config = IactNetworkConfig(filters=[4, 6], width=8, head_width=4, normalization=normalization)
+    config = IactNetworkConfig(
+        filters=[4, 6], blocks=[1, 1], width=8, head_width=4, normalization=normalization, combine=combine, grid=3
+    )
     network = IactNetwork(config, SPEC, made.outputs, FrameworkConfig()).double()
     return stepping(made, network, ranks, mode, "sgd")
 
@@ -151,7 +153,7 @@ def test_what_simulated_events_are_is_learned() -> None:
     torch.manual_seed(0)
     network = LinearNetwork(sample.input, task.outputs)
     step = stepping(task, network, Ranks(), "ddp", "adam")
-    for _ in range(150):
+    for _ in range(200):
         step([events], 0.005, measure=False)
     with torch.no_grad():
         found = sample.physical(task.targets, task._outputs(network, sample))
