@@ -3,7 +3,6 @@
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -133,17 +132,16 @@ def test_made_files_are_kept_by_what_the_array_is_not_by_its_path(tmp_path, tele
     assert len({first, *others}) == 3
 
 
-def test_what_is_no_array(tmp_path, file):
+def test_what_is_no_array(tmp_path, file, altered):
     with pytest.raises(DataError, match="no such file"):
         replace(GAMMAS, array=str(tmp_path / "none.h5")).build_array()
     with pytest.raises(DataError, match=r"fact.h5: is not DL1 .* data\.simulation\.array"):
         replace(GAMMAS, array=str(layouts.fact(tmp_path / "fact.h5"))).build_array()
     with pytest.raises(UserError, match="min_telescopes=6: there are 5 telescopes"):
         next(simulate_events(replace(GAMMAS, array=str(file), min_telescopes=6), 1, 1))
-    with h5py.File(file, "a") as damaged:
-        del damaged["/configuration/instrument/telescope/camera/readout_0"]
+    damaged = altered(file, lambda copy: copy.__delitem__("/configuration/instrument/telescope/camera/readout_0"))
     with pytest.raises(DataError, match="readout_0 with the SAMPFREQ"):
-        replace(GAMMAS, array=str(file), azimuth=1.0).build_array()
+        replace(GAMMAS, array=str(damaged)).build_array()
 
 
 def test_telescopes_of_the_official_file(sample):
