@@ -61,11 +61,11 @@ def read_instrument(file: Hdf5) -> tuple[list[Telescope], list[Camera]]:
     keys, rows = _camera_keys(layout), _optics_rows(file, layout).tolist()
     first = [array.camera.tolist().index(number) for number in range(len(array.cameras))]
     cameras = [Camera(geometry, *_readout(file, keys[at])) for geometry, at in zip(array.cameras, first, strict=True)]
-    names, shapes, tiles, mirrors = (
+    names, shapes, mirrors, tiles = (
         _found(file, OPTICS, *spelled)
         for spelled in (
-            ("optics_name", "name", "description"), ("reflector_shape",), ("n_mirror_tiles", "num_mirror_tiles"),
-            ("n_mirrors", "num_mirrors"),
+            ("optics_name", "name", "description"), ("reflector_shape",), ("n_mirrors", "num_mirrors"),
+            ("n_mirror_tiles", "num_mirror_tiles"),
         )
     )  # fmt: skip
     area, nominal = (file.quantity(OPTICS, name).tolist() for name in ("mirror_area", "equivalent_focal_length"))

@@ -21,7 +21,7 @@ LIKE = {"LST": LST, "MST": MST, "SST": SST}  # by the type that files give; othe
 def file_array(path: str, zenith: float, azimuth: float) -> Array:
     """The telescopes of a file at its site, or where it does not name the height, at that of CTAO North; zenith angle
     and azimuth, of where they are to point, in degrees. Raises `DataError` for what is no DL1 file."""
-    file = Hdf5(Path(path))
+    file = Hdf5(Path(path).expanduser())
     if not Dl1File.fits(file):
         raise DataError(f"{path}: is not DL1 of ctapipe or lstchain, of which data.simulation.array takes telescopes")
     with reading(path):
