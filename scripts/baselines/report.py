@@ -12,8 +12,8 @@ from airshower.tasks.shower_metrics import (
     angular_separation,
     binned,
     energy_bias,
-    energy_edges,
     energy_resolution,
+    log_edges,
 )
 
 BOOTSTRAPS = 100
@@ -85,7 +85,7 @@ def curves(energy: np.ndarray, errors: dict[str, np.ndarray]) -> list[dict[str, 
     for name, (of, statistic, label, unit) in MERITS.items():
         there = np.isfinite(errors[of])
         if there.any():
-            edges = energy_edges(energy[there])
+            edges = log_edges(energy[there])
             value, error, events = binned(energy[there], errors[of][there], edges, statistic)
             arrays = {"edges": edges, "value": value, "error": error, "events": events}
             against = {"against": "true_energy", "against_label": "true energy", "against_unit": "TeV", "log": True}
