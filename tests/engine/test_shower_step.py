@@ -129,13 +129,13 @@ class LinearNetwork(torch.nn.Module):
 
     def __init__(self, array: ArrayInput, outputs: dict[str, int]):
         super().__init__()
-        self.encoders = torch.nn.ModuleList(torch.nn.Linear(kind.pixels[0].numel(), 16) for kind in array.kinds)
+        self.encoders = torch.nn.ModuleList(torch.nn.Linear(kind.pixels[0].numel(), 64) for kind in array.kinds)
         self.names, sizes = tuple(outputs), outputs.values()
-        self.heads = torch.nn.ModuleList(torch.nn.Linear(16, size) for size in sizes)
+        self.heads = torch.nn.ModuleList(torch.nn.Linear(64, size) for size in sizes)
 
     def forward(self, array: ArrayInput) -> dict[str, torch.Tensor]:
         """As `IactNetwork`."""
-        x = torch.zeros(array.entries, 16)
+        x = torch.zeros(array.entries, 64)
         for kind, encoder in zip(array.kinds, self.encoders, strict=True):
             x = x.index_add(0, kind.event, encoder(kind.pixels.flatten(1)).tanh())
         return {name: head(x) for name, head in zip(self.names, self.heads, strict=True)}
@@ -153,8 +153,8 @@ def test_what_simulated_events_are_is_learned() -> None:
     torch.manual_seed(0)
     network = LinearNetwork(sample.input, task.outputs)
     step = stepping(task, network, Ranks(), "ddp", "adam")
-    for _ in range(200):
-        step([events], 0.005, measure=False)
+    for turn in range(200):
+        step([events], 0.003 if turn < 100 else 0.001, measure=False)
     with torch.no_grad():
         found = sample.physical(task.targets, task._outputs(network, sample))
     assert (found["type"] == truth["interaction"]).all()
