@@ -94,7 +94,9 @@ class ReconstructionReport(contextlib.ExitStack):
         only_signal = any(target.only_gammas for target in self.targets.values())
         errors = performance.event_errors(events, self.signal, only_signal)
         curves = performance.curves(events, errors, self.config.observables)
-        record: dict[str, Any] = {"events": len(events["entry"]), "metrics": metrics | performance.summary(errors)}
+        # resolutions and biases of all events, in place of those from counts
+        others = {name: value for name, value in metrics.items() if not name.endswith(("/resolution", "/bias"))}
+        record: dict[str, Any] = {"events": len(events["entry"]), "metrics": others | performance.summary(errors)}
         made = [*self._of_type(events, counters, record), *self._areas(events, record, curves)]
         if "relative_energy" in errors and (matrix := performance.migration(events, errors)):
             made.append(self._save("migration", shower_figures.migration_figure(matrix["edges"], matrix["counts"])))
