@@ -36,6 +36,7 @@ def test_gammas_against_real_events(tmp_path: Path) -> None:
 def test_energy_direction_and_core_of_one_class(tmp_path: Path) -> None:
     path = layouts.corsika(tmp_path / "a.npz")
     where = ("experiment=cta_corsika", f"data.file={path}", f"output_dir={tmp_path / 'run'}")
+    where += ("data.cuts=''", "data.multiplicity=1")  # the made-up images are faint
     for mode in ("mode=train", "mode=inference"):
         outcome = run(mode, *where, "network.normalization=none")
         assert outcome.code == 0, outcome.err
