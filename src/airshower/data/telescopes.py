@@ -96,9 +96,14 @@ class CameraImages:
         pixels = torch.stack([charge.asinh(), (time - middle) * there / TIME_UNIT], 1)
         telescope = torch.cat([self.position[images.telescope], unit_vector(images.pointing)], 1)
         clean = torch.zeros_like(charge) if images.clean is None else images.clean.float()
-        size = (charge if images.clean is None else charge * clean).sum(1)
+        size = image_size(charge, images.clean)
         frame = rising(images.pointing)
         return CameraInput(pixels, clean[:, None], images.event, images.telescope, telescope, frame, size)
+
+
+def image_size(charge: Tensor, clean: Tensor | None) -> Tensor:
+    """Of each image [images], p.e.: the charge [images, pixels] of the pixels that cleaning kept, or of all."""
+    return (charge if clean is None else charge * clean).sum(1)
 
 
 def unit_vector(direction: Tensor) -> Tensor:

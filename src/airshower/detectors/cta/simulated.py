@@ -5,10 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from airshower.config.fields import number, section
-from airshower.data.source import Selection, Splits
+from airshower.data.source import Splits
 from airshower.detectors.cta.dl1_writer import Dl1Writer
 from airshower.detectors.cta.simulation import OBS_IDS, SimulationConfig, simulate_events
 from airshower.detectors.cta.simulation.file_array import digest
@@ -39,15 +37,11 @@ class SimulatedCta:
     def open(self) -> Splits:
         """Simulates what is not in the cache yet and opens it."""
         config = self.config
-        train, validation = (
-            IactImages(config, str(self.file(name, events, seed)))
-            for name, events, seed in (
-                ("train", config.events, 2 * config.seed),
-                ("validation", config.validation_events, 2 * config.seed + 1),
-            )
-        )
-        held_out = Selection(validation, np.arange(len(validation)))
-        return Splits(Selection(train, np.arange(len(train))), held_out, held_out)
+
+        def simulate(name: str, events: int, seed: int) -> IactImages:
+            return IactImages(config, str(self.file(name, events, seed)))
+
+        return Splits.simulated(simulate, config.events, config.validation_events, config.seed)
 
     def file(self, name: str, events: int, seed: int) -> Path:
         """The DL1 file of these events, simulated if it is not there."""
