@@ -1,4 +1,4 @@
-"""A wheel installed elsewhere: it brings its yamls and the same command."""
+"""A wheel installed elsewhere: it brings its yamls, cameras and templates, and the same command."""
 
 import os
 import subprocess
@@ -11,7 +11,7 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.mark.slow
-def test_a_wheel_finds_its_conf(tmp_path: Path) -> None:
+def test_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
     pip = [sys.executable, "-m", "pip", "--quiet", "--disable-pip-version-check"]
     build = ["wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path), str(ROOT)]
     subprocess.run([*pip, *build], check=True, capture_output=True, text=True)
@@ -28,3 +28,7 @@ def test_a_wheel_finds_its_conf(tmp_path: Path) -> None:
     assert Path(where) == site / "airshower" / "conf"
     assert "n_initial_filters: 8" in config
     assert not list(site.rglob("tests"))
+    source = ROOT / "src" / "airshower"
+    needed = [path.relative_to(source) for path in source.rglob("*.*") if path.suffix != ".pyc"]
+    assert {"cameras.json", "page.html", "page.css", "page.js"} <= {path.name for path in needed}
+    assert not [path for path in needed if not (site / "airshower" / path).exists()]

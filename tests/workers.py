@@ -172,23 +172,27 @@ def shower_gradients(mode: str) -> dict[str, float]:
     """As `gradients`, of all targets of showers with a learned balance; two ranks and more see no gamma, or nothing, in
     some micro-batches. With `sync_batch` running statistics are compared, too."""
     here = connect()
-    cases = [("group", [showers.ENTRIES[:3], showers.ENTRIES[3:]]), ("sync_batch", [showers.ENTRIES])]
+    two = [showers.ENTRIES[:3], showers.ENTRIES[3:]]
+    cases = [("group", combine, two) for combine in ("attention", "set_attention", "recurrent", "vector")]
+    cases += [("group", "feature_map", two), ("sync_batch", "attention", [showers.ENTRIES])]
     differences = {}
-    for normalization, cut in cases:
+    for normalization, combine, cut in cases:
         alone = "batch" if normalization == "sync_batch" else normalization
-        expected = shower_step(alone, [showers.ENTRIES], Ranks(), mode)
+        expected = shower_step(alone, combine, [showers.ENTRIES], Ranks(), mode)
         pieces = [np.array_split(minibatch, here.size)[here.rank].tolist() for minibatch in cut]
-        for name, found in shower_step(normalization, pieces, here, mode).items():
+        for name, found in shower_step(normalization, combine, pieces, here, mode).items():
             if normalization == "sync_batch" or name != "statistics":
                 difference = (found - expected[name]).norm() / expected[name].norm()
-                differences[f"{normalization} {name}"] = float(difference)
+                differences[f"{normalization} {combine} {name}"] = float(difference)
     here.close()
     return differences
 
 
-def shower_step(normalization: str, cut: list[list[int]], here: Ranks, mode: str) -> dict[str, torch.Tensor]:
+def shower_step(
+    normalization: str, combine: str, cut: list[list[int]], here: Ranks, mode: str
+) -> dict[str, torch.Tensor]:
     torch.manual_seed(here.rank if here.size > 1 else 0)
-    step = showers.make(normalization, here, mode, balance="uncertainty", only_gammas=True)
+    step = showers.make(normalization, here, mode, combine, balance="uncertainty", only_gammas=True)
     step([showers.batch(entries) for entries in cut], 0.1, measure=False)
     *network, balance = (whole(gradient).flatten() for gradient in showers.gradients(step))
     buffers = [buffer.double().flatten() for buffer in step.phases[0].phase.module.buffers()]

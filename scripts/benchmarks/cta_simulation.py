@@ -1,7 +1,7 @@
 """Simulation of showers and of what telescopes see of them, in one process."""
 
 import argparse
-from itertools import count
+import sys
 
 from benchmarks.common import measure, timed
 
@@ -21,14 +21,14 @@ def run(arguments: argparse.Namespace) -> None:
 
 def simulate(simulation: dict, seconds: float) -> dict:
     """Events per CPU second and per second; means of images and of showers thrown."""
-    from airshower.detectors.cta.simulation import SimulationConfig, simulate_event
+    from airshower.detectors.cta.simulation import SimulationConfig, simulate_events
 
-    config, numbers = SimulationConfig(**simulation), count()
+    events = simulate_events(SimulationConfig(**simulation), 0, sys.maxsize)
     images, thrown = [], []
 
     def event() -> int:
         """One that triggers."""
-        made = simulate_event(config, 0, next(numbers))
+        made = next(events)
         images.append(len(made.images))
         thrown.append(len(made.thrown))
         return 1

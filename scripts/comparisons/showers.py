@@ -10,6 +10,7 @@ from airshower.detectors.cta.dl1_file import Dl1File
 from airshower.detectors.cta.dl1_format import PRIMARY_IDS
 
 COLOURS = {"gamma": "#4477aa", "proton": "#cc3311"}
+TYPE_COLOURS = {"LST": "#228833", "MST": "#aa3377", "SST": "#ccbb44"}
 LEAST = 50.0  # p.e. of a cleaned image
 LIKE_ENERGY, LIKE_ZENITH = 1.3, 5.0  # factor; deg
 # name in the figure -> bins
@@ -37,7 +38,7 @@ class Images:
     primary: np.ndarray
     energy: np.ndarray  # TeV
     impact: np.ndarray  # m
-    type: np.ndarray  # LST, MST
+    type: np.ndarray  # of `TYPE_COLOURS`
     zenith: np.ndarray  # deg
     event: np.ndarray
 
@@ -80,7 +81,8 @@ def figure(simulated: Path, real: list[Path]) -> plt.Figure:
     ours, official = read(simulated), [read(path) for path in real]
     made, axes = plt.subplots(3, 4, figsize=(16, 10), layout="constrained")
     about = []
-    for place, primary in enumerate(COLOURS):
+    there = np.concatenate([one.primary for one in official])
+    for place, primary in enumerate(name for name in COLOURS if PRIMARY_IDS[name] in there):
         theirs = [one.of(primary) for one in official]
         theirs = [one[np.abs(one.zenith - ours.zenith.mean()) < LIKE_ZENITH] for one in theirs]
         energies = np.unique(np.concatenate([one.energy for one in theirs]))
@@ -97,9 +99,12 @@ def figure(simulated: Path, real: list[Path]) -> plt.Figure:
             values = np.concatenate([one.values[name] for one in theirs])
             _panel(axis, name, bins, mine.values[name], values, primary, place)
         _against_impact(axes[2, 2 + place], mine, theirs, primary)
+    for axis in axes.flat:
+        axis.set_visible(axis.has_data())
     made.suptitle(
-        f"LST and NectarCam images of at least {LEAST:.0f} p.e., zenith angle {ours.zenith.mean():.0f} deg, energies "
-        f"within a factor {LIKE_ENERGY}; triangles are medians, the last bin has what is beyond\n" + "; ".join(about)
+        f"{', '.join(np.unique(ours.type))} images of at least {LEAST:.0f} p.e., zenith angle {ours.zenith.mean():.0f} "
+        f"deg, energies within a factor {LIKE_ENERGY}; triangles are medians, the last bin has what is beyond\n"
+        + "; ".join(about)
     )
     return made
 
@@ -128,7 +133,7 @@ def _panel(
 def _against_impact(axis: plt.Axes, mine: Images, theirs: list[Images], primary: str) -> None:
     """Size per energy; lines: median and the middle 68 % of what was simulated."""
     edges = np.array([0, 40, 80, 110, 140, 180, 230, 300, 400])
-    for kind, colour in (("LST", "#228833"), ("MST", "#aa3377")):
+    for kind, colour in ((kind, TYPE_COLOURS[kind]) for kind in np.unique(mine.type)):
         some = mine[mine.type == kind]
         size, inside = some.values["intensity (p.e.)"] / some.energy, np.searchsorted(edges, some.impact) - 1
         bins = [i for i in range(len(edges) - 1) if (inside == i).sum() > 4]

@@ -18,7 +18,7 @@ from airshower.tasks.reconstruction import Reconstruction
 from airshower.tasks.shower_metrics import angular_separation
 from airshower.tasks.shower_sample import Sample
 from airshower.tasks.shower_targets import RegressionConfig
-from tests.networks.test_iact import SPEC, images
+from tests.networks.iact_array import SPEC, double, images
 from tests.samples import simulated_showers
 
 DEVICE = torch.device("cpu")
@@ -49,17 +49,16 @@ class DoubleReconstruction(Reconstruction):
     """The task in float64."""
 
     def _outputs(self, module: torch.nn.Module, sample: Sample) -> dict[str, torch.Tensor]:
-        kinds = (
-            kind._replace(pixels=kind.pixels.double(), telescope=kind.telescope.double()) for kind in sample.input.kinds
-        )
-        return module(ArrayInput(tuple(kinds), sample.input.entries))
+        return module(double(sample.input))
 
 
-def make(normalization: str, ranks: Ranks, mode: str = "ddp", **task: object) -> Step:
+def make(normalization: str, ranks: Ranks, mode: str = "ddp", combine: str = "attention", **task: object) -> Step:
     """A step of the whole task in float64."""
     options = {"only_gammas": False, "x_max": RegressionConfig(), **task}
     made = DoubleReconstruction(Reconstruction.Config(**options), SPEC, CameraImages(SPEC))
-    config = IactNetworkConfig(filters=[4, 6], width=8, head_width=4, normalization=normalization)
+    config = IactNetworkConfig(
+        filters=[4, 6], blocks=[1, 1], width=8, head_width=4, normalization=normalization, combine=combine, grid=3
+    )
     network = IactNetwork(config, SPEC, made.outputs, FrameworkConfig()).double()
     return stepping(made, network, ranks, mode, "sgd")
 
@@ -130,13 +129,13 @@ class LinearNetwork(torch.nn.Module):
 
     def __init__(self, array: ArrayInput, outputs: dict[str, int]):
         super().__init__()
-        self.encoders = torch.nn.ModuleList(torch.nn.Linear(kind.pixels[0].numel(), 16) for kind in array.kinds)
+        self.encoders = torch.nn.ModuleList(torch.nn.Linear(kind.pixels[0].numel(), 64) for kind in array.kinds)
         self.names, sizes = tuple(outputs), outputs.values()
-        self.heads = torch.nn.ModuleList(torch.nn.Linear(16, size) for size in sizes)
+        self.heads = torch.nn.ModuleList(torch.nn.Linear(64, size) for size in sizes)
 
     def forward(self, array: ArrayInput) -> dict[str, torch.Tensor]:
         """As `IactNetwork`."""
-        x = torch.zeros(array.entries, 16)
+        x = torch.zeros(array.entries, 64)
         for kind, encoder in zip(array.kinds, self.encoders, strict=True):
             x = x.index_add(0, kind.event, encoder(kind.pixels.flatten(1)).tanh())
         return {name: head(x) for name, head in zip(self.names, self.heads, strict=True)}
@@ -154,8 +153,8 @@ def test_what_simulated_events_are_is_learned() -> None:
     torch.manual_seed(0)
     network = LinearNetwork(sample.input, task.outputs)
     step = stepping(task, network, Ranks(), "ddp", "adam")
-    for _ in range(150):
-        step([events], 0.005, measure=False)
+    for turn in range(200):
+        step([events], 0.003 if turn < 100 else 0.001, measure=False)
     with torch.no_grad():
         found = sample.physical(task.targets, task._outputs(network, sample))
     assert (found["type"] == truth["interaction"]).all()

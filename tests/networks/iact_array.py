@@ -6,12 +6,12 @@ from torch import Tensor
 
 from airshower.config.schema import FrameworkConfig
 from airshower.data.showers import IactSpec, TelescopeImages
-from airshower.data.telescopes import CameraImages
+from airshower.data.telescopes import ArrayInput, CameraImages, CameraInput
 from airshower.detectors.cta.camera import CameraGeometry
 from airshower.networks.iact import IactNetwork
 from airshower.networks.iact_config import IactNetworkConfig
 
-OUTPUTS = {"type": 2, "energy": 1, "direction": 2}
+OUTPUTS = {"type": 2, "energy": 1, "direction": 2, "core": 2}
 COMBINATIONS: dict[str, dict[str, object]] = {
     "attention": {"combine": "attention"},
     "set_attention": {"combine": "set_attention"},
@@ -82,6 +82,12 @@ def network(spec: IactSpec = SPEC, **config: object) -> IactNetwork:
 def run(net: IactNetwork, *cameras: TelescopeImages, entries: int, spec: IactSpec = SPEC) -> dict[str, Tensor]:
     """The outputs for the images of each of the spec's cameras."""
     return net(CameraImages(spec)(cameras, entries))
+
+
+def double(array: ArrayInput) -> ArrayInput:
+    """The same in float64."""
+    kinds = (CameraInput(*(x.double() if x.is_floating_point() else x for x in kind)) for kind in array.kinds)
+    return ArrayInput(tuple(kinds), array.entries)
 
 
 def assert_close(one: dict[str, Tensor], other: dict[str, Tensor], rows: slice = slice(None)) -> None:

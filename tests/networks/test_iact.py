@@ -174,7 +174,7 @@ def test_equal_cameras_behind_other_mirrors_see_other_angles() -> None:
     """Also where files call both by one name."""
     spec = replace(SPEC, telescope_types=("MST",) * 4 + ("SST",), focal_length=np.array([28.0, 28.02, 16.0, 16.0, 2.0]))
     assert [kind.telescopes.tolist() for kind in telescope_kinds(spec)] == [[0, 1], [2, 3], [4]]
-    wide, narrow, _ = (encoder.field for encoder in network(spec).encoders)
+    wide, narrow, _ = (encoder.angles for encoder in network(spec).encoders)
     torch.testing.assert_close(narrow, wide * 28.01 / 16)
 
 

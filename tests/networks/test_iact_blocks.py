@@ -45,7 +45,7 @@ def test_a_network_learns_a_few_events(config: dict) -> None:
     truth = torch.from_numpy(np.concatenate([10 * place, np.log(size)[:, None] - 4], 1)).float()
     net = network(spec, **{"normalization": "batch", "width": 16, "head_width": 16, "filters": [6, 8], **config})
     optimizer, losses = torch.optim.Adam(net.parameters(), lr=0.02), []
-    for _ in range(40):
+    for _ in range(60):
         outputs = net(array)
         loss = functional.mse_loss(torch.cat([outputs["direction"], outputs["energy"]], 1), truth)
         optimizer.zero_grad()

@@ -14,19 +14,19 @@ from airshower.main import conf_folder
 
 OUTPUTS = {"type": 2, "energy": 1, "direction": 2, "core": 2}
 WEIGHTS = {
-    "cta_mono_gammaphysnet": 366_315,
-    "cta_mono_resnet": 171_763,
-    "cta_stereo_alexnet": 829_167,
-    "cta_stereo_hex": 308_759,
-    "cta_stereo_mobilenet": 257_927,
-    "cta_stereo_resnet": 507_783,
+    "cta_mono_gammaphysnet": 405_217,
+    "cta_mono_resnet": 210_665,
+    "cta_stereo_alexnet": 868_499,
+    "cta_stereo_hex": 348_091,
+    "cta_stereo_mobilenet": 274_923,
+    "cta_stereo_resnet": 524_779,
 }
 PRESETS = sorted(conf_folder().glob("network/cta_*.yaml"))
 
 
 def simulated(mode: str) -> IactSpec:
     """The default array, in mono its LSTs."""
-    array = SimulationConfig().array()
+    array = SimulationConfig().build_array()
     telescopes = [item for item in array.telescopes() if mode == "stereo" or item.optics.name == "LST"]
     return IactSpec(
         mode,

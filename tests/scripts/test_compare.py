@@ -28,6 +28,7 @@ CURVE = {
     "against_label": "true energy", "against_unit": "TeV", "log": True, "edges": [0.1, 1.0, 10.0],
     "value": [0.2, None], "error": [[0.01, None], [0.02, None]], "events": [50, 1],
 }  # fmt: skip
+OTHER = CURVE | {"against": "multiplicity", "against_label": "telescopes", "against_unit": "", "log": False}
 CONFIG = """run: {{id: '{id}', iterations: 3}}
 network: {{_target_: airshower.networks.iact.IactNetwork, width: {width}}}
 task: {{_target_: airshower.tasks.{task}, weight: {weight}}}
@@ -59,7 +60,9 @@ def write_run(
         (predictions / "config.yaml").write_text(config)
         (predictions / "provenance.json").write_text(json.dumps([{"step": "3", "data": digest}]))
         metrics = {"loss": loss, "AUC": auc, "energy/bias": auc - 0.8, "core/error": None, "unheard": 1}
-        (predictions / "metrics.json").write_text(json.dumps({"events": 4, "metrics": metrics, "curves": [CURVE]}))
+        (predictions / "metrics.json").write_text(
+            json.dumps({"events": 4, "metrics": metrics, "curves": [CURVE, OTHER]})
+        )
         events = "entry,type,score_gamma,true_type\n0,gamma,0.9,gamma\n1,gamma,0.6,proton\n2,proton,0.4,gamma\n"
         (predictions / "events.csv").write_text(events)
     return folder
@@ -122,7 +125,7 @@ def test_the_table_has_a_row_a_run_and_every_metric(compared: Path) -> None:
 
 def test_the_page_holds_all_and_refers_to_nothing(compared: Path) -> None:
     page = Page((compared / "index.html").read_text())
-    assert page.tags.count("svg") == len(list((compared / "figures").iterdir())) == 4
+    assert page.tags.count("svg") == len(list((compared / "figures").iterdir())) == 5
     assert all(reference.startswith("#") for reference in page.references)
     assert not {"b", "img", "link", "iframe"} & set(page.tags), "what runs supply is text"
     assert page.texts.count(EVIL) >= 5
@@ -132,7 +135,10 @@ def test_the_page_holds_all_and_refers_to_nothing(compared: Path) -> None:
 
 def test_learning_curves_performance_and_scores_are_drawn(compared: Path) -> None:
     names = {path.name for path in (compared / "figures").iterdir()}
-    assert names == {"angular_resolution.png", "roc_gamma.png", "scores_gamma.png", "learning_loss.png"}
+    assert names == {
+        "angular_resolution_against_true_energy.png", "angular_resolution_against_telescopes.png", "roc_gamma.png",
+        "scores_gamma.png", "learning_loss.png",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.data.showers import Showers
+from airshower.data.showers import ShowerBatch, Showers
 from airshower.data.source import Selection
 from airshower.errors import DataError, UserError
 from airshower.tasks.error_counts import contained, count_errors
@@ -23,7 +23,7 @@ from airshower.tasks.shower_targets import (
     tangent_offset,
 )
 from airshower.tasks.shower_type import TypeConfig
-from tests.networks.test_iact import SPEC
+from tests.networks.iact_array import SPEC, images
 from tests.samples import simulated_showers
 
 EVENTS = 7
@@ -211,6 +211,18 @@ def test_offsets_are_towards_rising_altitude_and_azimuth() -> None:
     assert direction_at(along, pointing)[0, 1] == pytest.approx(6.28 + degree - 2 * np.pi, abs=1e-6)
     seen = seen_from(pointing, pointing + torch.tensor([[degree, 0.0]]))
     torch.testing.assert_close(seen, torch.tensor([[np.sin(degree), 0.0, np.cos(degree)]], dtype=torch.float32))
+
+
+@pytest.mark.parametrize("alt", [1.2, np.pi / 2 - 1e-7, np.pi / 2, np.pi / 2 + 1e-7])
+def test_telescopes_that_point_to_the_zenith_are_turned_by_their_azimuth(alt: float) -> None:
+    """Rounded to float32, pi / 2 is beyond the zenith."""
+    parts = (images(0, [(0, 0), (1, 0), (1, 2)]), images(1, [(1, 4)]))
+    pointing = torch.tensor([alt, 3.0])
+    parts = tuple(replace(part, pointing=pointing.expand(len(part), 2)) for part in parts)
+    made = task()._frame(ShowerBatch(parts, None, np.arange(2), np.zeros((2, 3), int))).pointing
+    torch.testing.assert_close(made, pointing.expand(2, 2), atol=2e-7, rtol=0)
+    below = torch.tensor([[alt - float(np.radians(1.0)), 3.0]]).expand(2, 2)
+    torch.testing.assert_close(tangent_offset(below, made), torch.tensor([[-1.0, 0.0]]).expand(2, 2), atol=1e-3, rtol=0)
 
 
 def target(loss: str) -> Direction:

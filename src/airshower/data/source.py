@@ -1,5 +1,6 @@
 """What every source of events offers; detectors implement it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -138,6 +139,16 @@ class Splits:
     train: Selection
     validation: Selection | None
     whole: Selection
+
+    @classmethod
+    def simulated(
+        cls, simulate: Callable[[str, int, int], Source], events: int, validation: int, seed: int
+    ) -> "Splits":
+        """Of events that `simulate` makes from a name, their number and a seed, other ones for validation, over which
+        inference and iotest run, too."""
+        train, held_out = simulate("train", events, 2 * seed), simulate("validation", validation, 2 * seed + 1)
+        judged = Selection(held_out, np.arange(len(held_out)))
+        return cls(Selection(train, np.arange(len(train))), judged, judged)
 
     @property
     def digest(self) -> str:

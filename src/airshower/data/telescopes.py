@@ -11,6 +11,9 @@ from airshower.data.showers import IactSpec, TelescopeImages
 
 TIME_UNIT = 10.0  # ns
 LENGTH_UNIT = 100.0  # m
+# The highest altitude, the float32 below pi / 2: at the zenith itself a unit vector does not know the azimuth that says
+# how a camera is turned, and beyond, where float32 rounds pi / 2 to, it is that of the other side.
+ZENITH = float(np.nextafter(np.float32(np.pi / 2), np.float32(0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,14 +96,20 @@ class CameraImages:
         pixels = torch.stack([charge.asinh(), (time - middle) * there / TIME_UNIT], 1)
         telescope = torch.cat([self.position[images.telescope], unit_vector(images.pointing)], 1)
         clean = torch.zeros_like(charge) if images.clean is None else images.clean.float()
-        size = (charge if images.clean is None else charge * clean).sum(1)
+        size = image_size(charge, images.clean)
         frame = rising(images.pointing)
         return CameraInput(pixels, clean[:, None], images.event, images.telescope, telescope, frame, size)
 
 
+def image_size(charge: Tensor, clean: Tensor | None) -> Tensor:
+    """Of each image [images], p.e.: the charge [images, pixels] of the pixels that cleaning kept, or of all."""
+    return (charge if clean is None else charge * clean).sum(1)
+
+
 def unit_vector(direction: Tensor) -> Tensor:
-    """Altitude and azimuth in rad [..., 2] -> to the north, to the east and up [..., 3]."""
+    """Altitude (up to `ZENITH`) and azimuth in rad [..., 2] -> to the north, to the east and up [..., 3]."""
     alt, az = direction.unbind(-1)
+    alt = alt.clamp_max(ZENITH)
     return torch.stack([alt.cos() * az.cos(), alt.cos() * az.sin(), alt.sin()], -1)
 
 

@@ -32,6 +32,7 @@ class ParallelModule:
 
     def __init__(self, module: nn.Module, ranks: Ranks, mode: str):
         self.own, self.ranks, self.reduced_at = module, ranks, 0.0
+        self.learned = frozenset(module.state_dict())  # other buffers are constants
         self.module: nn.Module = module
         if ranks.size == 1:
             return
@@ -55,7 +56,8 @@ class ParallelModule:
 
     def average_buffers(self, events: int) -> None:
         """Make running statistics the mean over ranks, weighted by the events that each saw. Collective."""
-        buffers = [buffer for buffer in self.own.buffers() if buffer.is_floating_point()]
+        named = self.own.named_buffers()
+        buffers = [buffer for name, buffer in named if name in self.learned and buffer.is_floating_point()]
         if self.ranks.size == 1 or not buffers:
             return
         flat = torch.cat([buffer.flatten() for buffer in buffers])

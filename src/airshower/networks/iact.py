@@ -79,10 +79,10 @@ class CameraEncoder(nn.Module):
         self.to_image = ToImage(camera_mapping(config.mapping, grid).averaging())
         self.hexagonal, self.channels = grid.hexagonal and config.mapping == "axial", 1 + config.time
         field_of_view = torch.from_numpy(field_angles(camera, focal_length)).float()
-        self.register_buffer("field", field_of_view if config.coordinates else field_of_view[:0], persistent=False)
-        self.layers = CameraLayers(config, self.channels, len(self.field), self.hexagonal)
-        self.read = GridPool(config.grid) if config.combine == "feature_map" else Readout(config)
         self.register_buffer("angles", self.to_image(field_of_view[None]).values[0], persistent=False)
+        self.coordinates = len(self.angles) if config.coordinates else 0
+        self.layers = CameraLayers(config, self.channels, self.coordinates, self.hexagonal)
+        self.read = GridPool(config.grid) if config.combine == "feature_map" else Readout(config)
         self.axes = ImageAxes(self.channels, config.axes, self.hexagonal) if config.axes else None
 
     def forward(self, kind: CameraInput) -> tuple[Tensor | CameraMap, Axes | None]:
@@ -91,7 +91,8 @@ class CameraEncoder(nn.Module):
         axes = None
         if self.axes is not None:
             axes = self.axes(image, self.to_image(kind.clean).values, self.angles, kind.size)
-        return self.read(self.layers(image, self.to_image(self.field[None])), kind.telescope), axes
+        constant = CameraMap(self.angles[None, : self.coordinates], image.mask)
+        return self.read(self.layers(image, constant), kind.telescope), axes
 
 
 class Readout(nn.Module):

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from airshower.data.showers import ShowerBatch, Showers
 from airshower.data.source import ShowerSource
+from airshower.data.telescopes import image_size
 from airshower.tasks import shower_performance as performance
 from airshower.tasks.shower_sample import Sample
 from airshower.tasks.shower_targets import Target, seen_from, separation, tangent_offset
@@ -60,7 +61,7 @@ class ReconstructionReport(contextlib.ExitStack):
         """Predictions and, with the prefix true_, the truth; TeV, rad, m and p.e., `true_offset` in deg."""
         ids = dict(zip(("obs_id", "event_id", "tel_id"), batch.event_ids.T, strict=True))
         event = torch.cat([images.event for images in sample.images])
-        charge = torch.cat([_charge(images) for images in sample.images])
+        charge = torch.cat([image_size(images.charge.nan_to_num(), images.clean) for images in sample.images])
         seen = {
             "multiplicity": torch.bincount(event, minlength=len(batch)),
             "intensity": charge.new_zeros(len(batch)).index_add(0, event, charge),
@@ -94,7 +95,9 @@ class ReconstructionReport(contextlib.ExitStack):
         only_signal = any(target.only_gammas for target in self.targets.values())
         errors = performance.event_errors(events, self.signal, only_signal)
         curves = performance.curves(events, errors, self.config.observables)
-        record: dict[str, Any] = {"events": len(events["entry"]), "metrics": metrics | performance.summary(errors)}
+        # resolutions and biases of all events, in place of those from counts
+        others = {name: value for name, value in metrics.items() if not name.endswith(("/resolution", "/bias"))}
+        record: dict[str, Any] = {"events": len(events["entry"]), "metrics": others | performance.summary(errors)}
         made = [*self._of_type(events, counters, record), *self._areas(events, record, curves)]
         if "relative_energy" in errors and (matrix := performance.migration(events, errors)):
             made.append(self._save("migration", shower_figures.migration_figure(matrix["edges"], matrix["counts"])))
@@ -192,9 +195,3 @@ class ReconstructionReport(contextlib.ExitStack):
 
     def _save(self, name: str, figure: figures.Figure) -> Path:
         return figures.save(figure, self.folder / "figures" / f"{name}.png")
-
-
-def _charge(images: Any) -> Tensor:
-    """Of each image, p.e. [images]: of the pixels that cleaning kept, or of all."""
-    charge = images.charge.nan_to_num()
-    return (charge if images.clean is None else charge * images.clean).sum(1)

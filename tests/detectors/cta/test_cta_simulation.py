@@ -55,12 +55,13 @@ def along_the_axis(energy: float, core: float = 0.0, name: str = "gamma", shower
 
 
 def one_telescope(kind=LST) -> Array:
-    return Array((kind,), np.zeros(1, int), np.array([[0.0, 0.0, ALTITUDE]]), ZENITH_20, np.pi)
+    position = np.array([[0.0, 0.0, ALTITUDE]])
+    return Array((kind,), np.zeros(1, int), np.ones(1, int), position, np.zeros(2), ALTITUDE, ZENITH_20, np.pi)
 
 
 def parameters(config: SimulationConfig, images) -> list[dict[str, float]]:
     """Of each image, with its true size and impact distance; images that cleaning leaves empty are left out."""
-    array = config.array()
+    array = config.build_array()
     found = []
     for image in images:
         kind = array.kinds[array.kind[image.telescope]]
@@ -177,7 +178,7 @@ def test_image_axes_point_to_the_source(gammas):
 
 def test_images_lie_where_the_core_is_seen():
     """An image lies off the source, towards the core: the shower's light comes from above the core."""
-    config, array = POINT_SOURCE, POINT_SOURCE.array()
+    config, array = POINT_SOURCE, POINT_SOURCE.build_array()
     for some in simulate_events(config, 2, 6):
         for image in some.images:
             if image.impact_distance < 80.0 or image.true_image.sum() < 200:
@@ -306,7 +307,7 @@ def test_triggers(gammas, protons):
 
 def test_dark_pixels_are_like_those_of_the_official_files():
     # LST and MST of the prod6 files: rms 1.20-1.27 p.e., 5 % -1.63, 95 % 2.24-2.35
-    dark = dark_charges(0.24)
+    dark = dark_charges(0.24 * LST.integration)
     assert abs(dark.mean()) < 0.05
     assert 1.1 < dark.std() < 1.35
     low, high = np.quantile(dark, [0.05, 0.95])

@@ -37,7 +37,10 @@ def test_what_all_files_offer(tmp_path, layout):
     file = open_file(write(tmp_path / "a.h5") if write else layouts.corsika(tmp_path / "a.npz"))
     everything = np.flatnonzero(file.subarray.camera[file.images.telescope] == 0)
     charges, times, clean = file.read(everything)
-    assert clean is None
+    assert clean.dtype == bool
+    assert clean.shape == charges.shape
+    assert (charges[clean] >= 5).all()  # p.e., tail cuts
+    assert not clean[(charges < 10).all(1)].any()
     assert charges.dtype == times.dtype == np.float32
     assert charges.shape == times.shape == (len(everything), len(file.subarray.cameras[0]))
     backwards = file.read(everything[::-1])

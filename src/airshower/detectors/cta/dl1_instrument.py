@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from airshower.detectors.cta.camera import CameraGeometry
+from airshower.detectors.cta.dl1_format import Camera, Optics, Telescope
 from airshower.detectors.cta.dl1_hdf5 import Hdf5
 from airshower.detectors.cta.subarray import Subarray, distinct_cameras
 from airshower.errors import DataError
@@ -12,6 +13,8 @@ from airshower.errors import DataError
 LAYOUT = "/configuration/instrument/subarray/layout"
 OPTICS = "/configuration/instrument/telescope/optics"
 GEOMETRY = "/configuration/instrument/telescope/camera/geometry_"
+READOUT = "/configuration/instrument/telescope/camera/readout_"
+WINDOW = 60.0  # ns, of the readout, where older files do not say how long it is
 RUNS = ("/configuration/simulation/run", "/simulation/run_config")  # ctapipe, lstchain
 
 
@@ -27,19 +30,18 @@ class SimulatedRun:
     view_cone: float
     showers: int
     reuse: int
+    altitude: float = np.nan  # m above sea level, of the site
 
 
 def read_subarray(file: Hdf5) -> Subarray:
     """The telescopes. Raises `DataError` if there are none or a camera is missing."""
     layout = file.columns(LAYOUT, list(file.dtype(LAYOUT).names))
-    columns = layout.dtype.names
     if not len(layout):
         raise DataError(f"{file.path}: {LAYOUT} has no telescopes")
-    # older tables name their cameras and optics instead of numbering them
-    keys = layout["camera_index" if "camera_index" in columns else "camera_name"]
-    geometries = {key: _camera(file, _text(key)) for key in dict.fromkeys(keys.tolist())}
+    keys = _camera_keys(layout)
+    geometries = {key: _camera(file, key) for key in dict.fromkeys(keys)}
     types = tuple(map(_text, layout["type"]))
-    cameras, camera = distinct_cameras(types, [geometries[key] for key in keys.tolist()])
+    cameras, camera = distinct_cameras(types, [geometries[key] for key in keys])
     return Subarray(
         ids=layout["tel_id"].astype(np.int64),
         types=types,
@@ -50,6 +52,34 @@ def read_subarray(file: Hdf5) -> Subarray:
         camera=camera,
         cameras=cameras,
     )
+
+
+def read_instrument(file: Hdf5) -> tuple[list[Telescope], list[Camera]]:
+    """The telescopes with all that the file says of their optics, and the cameras that they count. A camera is read out
+    as that of its first telescope. Raises `DataError` as `read_subarray`, and if it is not said how."""
+    array, layout = read_subarray(file), file.columns(LAYOUT, list(file.dtype(LAYOUT).names))
+    keys, rows = _camera_keys(layout), _optics_rows(file, layout).tolist()
+    first = [array.camera.tolist().index(number) for number in range(len(array.cameras))]
+    cameras = [Camera(geometry, *_readout(file, keys[at])) for geometry, at in zip(array.cameras, first, strict=True)]
+    names, shapes, mirrors, tiles = (
+        _found(file, OPTICS, *spelled)
+        for spelled in (
+            ("optics_name", "name", "description"), ("reflector_shape",), ("n_mirrors", "num_mirrors"),
+            ("n_mirror_tiles", "num_mirror_tiles"),
+        )
+    )  # fmt: skip
+    area, nominal = (file.quantity(OPTICS, name).tolist() for name in ("mirror_area", "equivalent_focal_length"))
+    telescopes = []
+    for row, at in enumerate(rows):
+        shape = "UNKNOWN" if shapes is None else _text(shapes[at])
+        count = [1 if found is None else int(found[at]) for found in (mirrors, tiles)]
+        optics = Optics(
+            _text(names[at]), array.types[row], shape, area[at], *count, nominal[at], float(array.focal_length[row])
+        )
+        telescopes.append(
+            Telescope(int(array.ids[row]), array.names[row], tuple(array.position[row]), optics, int(array.camera[row]))
+        )
+    return telescopes, cameras
 
 
 def read_runs(file: Hdf5) -> list[SimulatedRun]:
@@ -72,11 +102,32 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
         np.degrees(column("max_viewcone_radius")).tolist(),
         column("n_showers", "num_showers", unset=0),
         column("shower_reuse", unset=1),
+        column("prod_site_alt"),
     )
     return [
-        SimulatedRun(int(obs_id), (low, high), index, radius, cone, int(showers), int(reuse))
-        for obs_id, low, high, index, radius, cone, showers, reuse in zip(*columns, strict=True)
+        SimulatedRun(int(obs_id), (low, high), index, radius, cone, int(showers), int(reuse), altitude)
+        for obs_id, low, high, index, radius, cone, showers, reuse, altitude in zip(*columns, strict=True)
     ]
+
+
+def _camera_keys(layout: np.ndarray) -> list[str]:
+    """Of each telescope; older tables name their cameras and optics instead of numbering them."""
+    return list(map(_text, layout["camera_index" if "camera_index" in layout.dtype.names else "camera_name"].tolist()))
+
+
+def _readout(file: Hdf5, key: str) -> tuple[float, int]:
+    """A camera's sampling rate in GHz and number of samples."""
+    path = READOUT + key
+    rate = file.attribute(path, "SAMPFREQ") if path in file else None
+    if not rate:
+        raise DataError(f"{file.path}: has no {path} with the SAMPFREQ of a camera that its layout names")
+    return float(rate), int(file.attribute(path, "NSAMPLES") or round(WINDOW * rate))
+
+
+def _found(file: Hdf5, table: str, *names: str) -> np.ndarray | None:
+    """The first of these columns that a table has."""
+    name = next((name for name in names if name in file.dtype(table).names), None)
+    return None if name is None else file.columns(table, [name])[name]
 
 
 def _camera(file: Hdf5, key: str) -> CameraGeometry:

@@ -88,10 +88,11 @@ class ImageFile(Protocol):
 
 
 class PlainFile(ABC):
-    """An `ImageFile` that stores no image parameters: they are computed when a cut asks for one, from pixels that
-    ctapipe's default tail cuts keep. Peak times may be NaN, where a pixel has none."""
+    """An `ImageFile` that stores neither cleaned pixels nor image parameters: pixels are those that ctapipe's default
+    tail cuts keep, parameters are computed of them when a cut asks for one. Peak times may be NaN, where a pixel has
+    none."""
 
-    has_clean = False
+    has_clean = True
 
     def __init__(
         self,
@@ -124,19 +125,19 @@ class PlainFile(ABC):
         """See `ImageFile`."""
         return {name: self._parameters[name] for name in names}
 
-    def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, None]:
+    def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `ImageFile`."""
         images = np.asarray(images, np.int64)
         camera = self.subarray.camera[self.images.telescope[images]]
-        pixels = len(self.subarray.cameras[camera[0] if len(camera) else 0])
-        charge, time = np.empty((2, len(images), pixels), np.float32)
+        pixels = self._pixels[camera[0] if len(camera) else 0]
+        charge, time = np.empty((2, len(images), len(pixels.geometry)), np.float32)
         for table in np.unique(self.images.table[images]):
             at = np.flatnonzero(self.images.table[images] == table)
             rows, again = np.unique(self.images.row[images[at]], return_inverse=True)
             charge[at], time[at] = (values[again] for values in self._stored(int(table), rows))
         for image in images[~np.isfinite(charge).all(1)][:1]:
             raise DataError(f"{self.where(image)}: the charge of a pixel is not a finite number")
-        return charge, time, None
+        return charge, time, clean(pixels, charge)
 
     def where(self, image: int) -> str:
         """See `ImageFile`."""
@@ -154,6 +155,11 @@ class PlainFile(ABC):
         return digest.hexdigest()
 
     @cached_property
+    def _pixels(self) -> list[SkyPixels]:
+        """Of each camera, for cleaning, which needs no focal length."""
+        return [SkyPixels(camera, 1.0) for camera in self.subarray.cameras]
+
+    @cached_property
     def _parameters(self) -> dict[str, np.ndarray]:
         found = {name: np.full(len(self.images), np.nan) for name in self.parameter_names}
         camera = self.subarray.camera[self.images.telescope]
@@ -167,8 +173,7 @@ class PlainFile(ABC):
 
     def _parametrised(self, images: np.ndarray, camera: int, focal_length: float) -> dict[str, np.ndarray]:
         pixels = SkyPixels(self.subarray.cameras[camera], focal_length)
-        charge, time, _ = self.read(images)
-        return image_parameters(pixels, charge, time, clean(pixels, charge))
+        return image_parameters(pixels, *self.read(images))
 
 
 def where(file: ImageFile, image: int) -> str:

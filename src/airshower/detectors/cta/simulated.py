@@ -5,12 +5,11 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from airshower.config.fields import number, section
-from airshower.data.source import Selection, Splits
+from airshower.data.source import Splits
 from airshower.detectors.cta.dl1_writer import Dl1Writer
 from airshower.detectors.cta.simulation import OBS_IDS, SimulationConfig, simulate_events
+from airshower.detectors.cta.simulation.file_array import digest
 from airshower.detectors.cta.source import IactConfig, IactImages
 from airshower.runtime.folders import cache_folder
 from airshower.runtime.log import progress
@@ -38,25 +37,21 @@ class SimulatedCta:
     def open(self) -> Splits:
         """Simulates what is not in the cache yet and opens it."""
         config = self.config
-        train, validation = (
-            IactImages(config, str(self.file(name, events, seed)))
-            for name, events, seed in (
-                ("train", config.events, 2 * config.seed),
-                ("validation", config.validation_events, 2 * config.seed + 1),
-            )
-        )
-        held_out = Selection(validation, np.arange(len(validation)))
-        return Splits(Selection(train, np.arange(len(train))), held_out, held_out)
+
+        def simulate(name: str, events: int, seed: int) -> IactImages:
+            return IactImages(config, str(self.file(name, events, seed)))
+
+        return Splits.simulated(simulate, config.events, config.validation_events, config.seed)
 
     def file(self, name: str, events: int, seed: int) -> Path:
         """The DL1 file of these events, simulated if it is not there."""
         simulation = self.config.simulation
-        made_from = {"version": VERSION, "events": events, "seed": seed, **asdict(simulation)}
+        array = simulation.build_array()
+        made_from = {"version": VERSION, "events": events, "seed": seed, **asdict(simulation), "array": digest(array)}
         text = json.dumps(made_from, sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
         path = cache_folder() / "cta_simulated" / f"{name}_{events}_{key}.dl1.h5"
         if not path.exists():
-            array = simulation.array()
             cameras = [kind.camera for kind in array.kinds]
             with Dl1Writer(
                 path, array.telescopes(), cameras, simulation.runs(), {"airshower_simulation": text}

@@ -77,9 +77,7 @@ class IactImages:
     def read(self, entries: np.ndarray) -> ShowerBatch:
         """The images of these entries, in this order. Raises `DataError` naming file, telescope and event."""
         entries = np.asarray(entries, np.int64)
-        counts = self._counts[entries]
-        batch_row = np.repeat(np.arange(len(entries)), counts)
-        images = np.repeat(self._first[entries] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        batch_row, images = self._images_of(entries)
         camera = self.spec.camera[self._telescope[images]]
         parts = tuple(
             self._camera_images(kind, images[camera == kind], batch_row[camera == kind])
@@ -103,9 +101,7 @@ class IactImages:
 
     def images_of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """The images of entries: rows among `entries`, of `files`, and of that file's index, int64 [images] each."""
-        counts = self._counts[entries]
-        row = np.repeat(np.arange(len(entries)), counts)
-        images = np.repeat(self._first[entries] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        row, images = self._images_of(entries)
         return row, self._file[images], self._image[images]
 
     def thrown(self) -> list[ThrownShowers]:
@@ -150,6 +146,12 @@ class IactImages:
         if file.truth is not None or not self.simulated:
             return file.truth or {}
         return {name: np.full(len(file.events), np.nan) for name in TRUTH}
+
+    def _images_of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows among `entries` and of the index of selected images, int64 [images] each."""
+        counts = self._counts[entries]
+        row = np.repeat(np.arange(len(entries)), counts)
+        return row, np.repeat(self._first[entries] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
 
     def _selected(self, file: ImageFile, telescope: np.ndarray, cuts: list[Cut]) -> np.ndarray:
         """Rows of a file's image index that pass all cuts."""

@@ -5,10 +5,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from airshower.config.fields import number, section
-from airshower.data.source import Selection, Splits
+from airshower.data.source import Splits
 from airshower.detectors.hawc.event_fields import EVENT_FIELDS
 from airshower.detectors.hawc.simulation import PRIMARIES, SimulationConfig, simulate_events
 from airshower.detectors.hawc.source import HawcEvents, TankConfig
@@ -41,15 +39,11 @@ class SimulatedHawc:
     def open(self) -> Splits:
         """Simulates what is not in the cache yet and opens it."""
         config = self.config
-        train, validation = (
-            HawcEvents(config, self.files(name, events, seed))
-            for name, events, seed in (
-                ("train", config.events, 2 * config.seed),
-                ("validation", config.validation_events, 2 * config.seed + 1),
-            )
-        )
-        held_out = Selection(validation, np.arange(len(validation)))
-        return Splits(Selection(train, np.arange(len(train))), held_out, held_out)
+
+        def simulate(name: str, events: int, seed: int) -> HawcEvents:
+            return HawcEvents(config, self.files(name, events, seed))
+
+        return Splits.simulated(simulate, config.events, config.validation_events, config.seed)
 
     def files(self, name: str, events: int, seed: int) -> dict[str, list[Path]]:
         """The XCDF files of so many events, by primary; with protons asked for there is at least one of each."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from airshower.config.fields import number, section
-from airshower.data.source import Selection, Splits
+from airshower.data.source import Splits
 from airshower.detectors.lartpc.larcv_format import UNSET_PARTICLE
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.simulation import SimulatedEvent, SimulationConfig, simulate_event
@@ -40,15 +40,11 @@ class SimulatedLartpc:
     def open(self) -> Splits:
         """Simulates what is not in the cache yet and opens it."""
         config = self.config
-        train, validation = (
-            WireImages(config, str(self.file(name, events, seed)), self._pixel_size())
-            for name, events, seed in (
-                ("train", config.events, 2 * config.seed),
-                ("validation", config.validation_events, 2 * config.seed + 1),
-            )
-        )
-        held_out = Selection(validation, np.arange(len(validation)))
-        return Splits(Selection(train, np.arange(len(train))), held_out, held_out)
+
+        def simulate(name: str, events: int, seed: int) -> WireImages:
+            return WireImages(config, str(self.file(name, events, seed)), self._pixel_size())
+
+        return Splits.simulated(simulate, config.events, config.validation_events, config.seed)
 
     def file(self, name: str, events: int, seed: int) -> Path:
         """The larcv3 file of these events, simulated if it is not there."""

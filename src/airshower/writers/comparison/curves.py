@@ -78,8 +78,8 @@ def drawings(runs: Sequence[Run], metrics: Sequence[str]) -> Iterator[tuple[str,
     for index, run in enumerate(runs):
         for curve in run.inference.curves if run.inference else ():
             curves.setdefault((curve.name, curve.unit, curve.against_label), {})[index] = curve
-    for (name, *_), shared in curves.items():
-        yield "performance", name, lambda shared=shared: performance_figure(names, shared)
+    for (name, _, against), shared in curves.items():
+        yield "performance", f"{name} against {against}", lambda shared=shared: performance_figure(names, shared)
     signals: dict[str, dict[int, Scores]] = {}
     for index, run in enumerate(runs):
         if run.inference and run.inference.scores:

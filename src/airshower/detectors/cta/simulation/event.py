@@ -9,12 +9,13 @@ import numpy as np
 from airshower.config.fields import number
 from airshower.detectors.cta.dl1_format import PRIMARY_IDS, TelescopeImage, ThrownRun, TrueShower
 from airshower.detectors.cta.simulation import atmosphere
+from airshower.detectors.cta.simulation.file_array import file_array
 from airshower.detectors.cta.simulation.hadrons import simulate_protons
 from airshower.detectors.cta.simulation.light import cascade_light, photo_electrons
 from airshower.detectors.cta.simulation.muons import muon_light
 from airshower.detectors.cta.simulation.readout import record
 from airshower.detectors.cta.simulation.showers import Primaries, Showers, shower_maximum, simulate_gammas
-from airshower.detectors.cta.simulation.telescopes import ALTITUDE, Array, build_array, frame
+from airshower.detectors.cta.simulation.telescopes import Array, frame, standard_array
 from airshower.errors import UserError
 
 OBS_IDS = {"gamma": 1, "proton": 2}  # observation blocks of files that hold both
@@ -40,6 +41,7 @@ class SimulationConfig:
     proton_cone: float = number(2.0, low=0.0, high=10.0)
     zenith: float = number(20.0, low=0.0, high=60.0)
     azimuth: float = number(180.0, low=0.0, high=360.0)
+    array: str = ""
     lsts: int = number(4, low=0, high=4)
     msts: int = number(8, low=0, high=50)
     ring: float = number(170.0, above=0.0)
@@ -47,9 +49,11 @@ class SimulationConfig:
     threshold: float = number(28.0, above=0.0)
     min_telescopes: int = number(2, low=1)
 
-    def array(self) -> Array:
+    def build_array(self) -> Array:
         """The telescopes."""
-        return build_array(self.lsts, self.msts, self.ring, self.zenith, self.azimuth)
+        if self.array:
+            return file_array(self.array, self.zenith, self.azimuth)
+        return standard_array(self.lsts, self.msts, self.ring, self.zenith, self.azimuth)
 
     def runs(self) -> dict[int, ThrownRun]:
         """What is thrown, by the `OBS_IDS` of the primaries."""
@@ -59,13 +63,12 @@ class SimulationConfig:
         """How "gamma" or "proton" are thrown."""
         pointing = 90.0 - self.zenith, self.azimuth
         factor, source = self.proton_energy_factor, (pointing[0] + self.gamma_offset, pointing[1])
+        site = self.build_array().altitude
         if name == "gamma":
             energies = self.energy_min, self.energy_max
-            return ThrownRun(pointing, source, self.gamma_cone, energies, self.gamma_index, self.gamma_radius, ALTITUDE)
+            return ThrownRun(pointing, source, self.gamma_cone, energies, self.gamma_index, self.gamma_radius, site)
         energies = factor * self.energy_min, factor * self.energy_max
-        return ThrownRun(
-            pointing, pointing, self.proton_cone, energies, self.proton_index, self.proton_radius, ALTITUDE
-        )
+        return ThrownRun(pointing, pointing, self.proton_cone, energies, self.proton_index, self.proton_radius, site)
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,9 @@ def simulate_events(config: SimulationConfig, seed: int, events: int) -> Iterato
     """
     if config.energy_max <= config.energy_min:
         raise UserError(f"energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
-    if config.lsts + config.msts < config.min_telescopes:
-        raise UserError(f"min_telescopes={config.min_telescopes}: there are {config.lsts + config.msts} telescopes")
+    telescopes = len(config.build_array().ids)
+    if telescopes < config.min_telescopes:
+        raise UserError(f"min_telescopes={config.min_telescopes}: there are {telescopes} telescopes")
     streams = {name: _stream(config, seed, name) for name in OBS_IDS}
     rng = np.random.default_rng(seed)
     for _ in range(events):
@@ -96,14 +100,14 @@ def simulate_events(config: SimulationConfig, seed: int, events: int) -> Iterato
 
 def _stream(config: SimulationConfig, seed: int, name: str) -> Iterator[SimulatedEvent]:
     """All events of one kind, made in slabs of thrown showers, each with random numbers of its own."""
-    array = config.array()
+    array = config.build_array()
     before = np.zeros((0, 2))  # thrown, but not told with an event
     for slab in count():
         rng = np.random.default_rng([seed, OBS_IDS[name], slab])
         primaries = throw(rng, config, name, SLAB)
         showers = simulate_protons(rng, primaries) if name == "proton" else simulate_gammas(rng, primaries)
         x_max = shower_maximum(showers.subshowers, SLAB)
-        thrown, told = np.stack([primaries.energy / 1000.0, np.hypot(*primaries.core.T)], 1), 0
+        thrown, told = np.stack([primaries.energy / 1000.0, np.hypot(*(primaries.core - array.middle).T)], 1), 0
         for shower, images in observe(rng, config, array, primaries, showers).items():
             truth = _truth(primaries, showers, x_max, shower)
             yield SimulatedEvent(name, truth, images, np.concatenate([before, thrown[told : shower + 1]]))
@@ -114,7 +118,7 @@ def _stream(config: SimulationConfig, seed: int, name: str) -> Iterator[Simulate
 
 
 def throw(rng: np.random.Generator, config: SimulationConfig, name: str, showers: int) -> Primaries:
-    """Primaries with energies from a power law, directions from a cone and cores from a disc."""
+    """Primaries with energies from a power law, directions from a cone and cores from a disc around the array."""
     run = config.run(name)
     energy = power_law(rng.random(showers), *run.energy_range, run.spectral_index)
     # uniform in solid angle
@@ -123,7 +127,7 @@ def throw(rng: np.random.Generator, config: SimulationConfig, name: str, showers
     inside = np.stack([np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), np.cos(tilt)], 1)
     north, west, up = (inside @ frame(*np.radians(run.source))).T
     distance = run.scatter_radius * np.sqrt(rng.random(showers))
-    core = np.stack([distance * np.cos(around), distance * np.sin(around)], 1)
+    core = config.build_array().middle + np.stack([distance * np.cos(around), distance * np.sin(around)], 1)
     return Primaries(name, 1000.0 * energy, np.arcsin(up), np.arctan2(-west, north) % (2.0 * np.pi), core, run.altitude)
 
 

@@ -8,13 +8,9 @@ import numpy as np
 from airshower.detectors.cta.simulation.light import Light
 from airshower.detectors.cta.simulation.telescopes import TelescopeType
 
-INTEGRATION = 4.6  # ns of night sky in a pixel's charge
-# rms of the charge of one photo-electron and of the electronics in p.e.: with those 4.6 ns and 0.24 p.e./ns the
+# rms of the charge of one photo-electron and of the electronics in p.e.: with 4.6 ns of 0.24 p.e./ns of an LST the
 # charges of dark pixels have the rms and the quantiles of those in the official prod6 files (a fit)
 SINGLE, ELECTRONICS = 0.4, 0.45
-# p.e.: a charge is that of the largest pulse in the window less what this is without light. Thus a pixel loses a bit of
-# its light, and half of it if it is faint, as in the official files (a fit).
-LARGEST_PULSE = 1.3
 # ns, rms of the peak time of one photo-electron, with the delays of electrons in the shower: a fit to the deviations of
 # peak times from a line in the official files' gammas
 JITTER = 1.3
@@ -35,10 +31,9 @@ class Recorded:
 
 
 @lru_cache(maxsize=4)
-def dark_charges(night_sky: float) -> np.ndarray:
-    """Charges of pixels without Cherenkov light in p.e., f4 [65536] to draw from; night sky in p.e. per ns."""
+def dark_charges(mean: float) -> np.ndarray:
+    """Charges of pixels without Cherenkov light in p.e., f4 [65536] to draw from; `mean` p.e. are of the night sky."""
     rng = np.random.default_rng(0)
-    mean = night_sky * INTEGRATION
     photons = rng.poisson(mean, NOISE_VALUES)
     charge = photons + SINGLE * np.sqrt(photons) * rng.standard_normal(NOISE_VALUES)
     return _digitised(charge - mean + ELECTRONICS * rng.standard_normal(NOISE_VALUES), CHARGE_STEP)
@@ -58,10 +53,10 @@ def record(
     """
     shape = len(images), len(camera.geometry)
     cell, number, arrival = _fill(rng, camera, light, images)
-    dark = dark_charges(night_sky)
+    dark = dark_charges(night_sky * camera.night_sky * camera.integration)
     charge = dark[rng.integers(0, NOISE_VALUES, shape, np.uint16)]
     signal = number + SINGLE * np.sqrt(number) * rng.standard_normal(len(number))
-    signal += dark[rng.integers(0, NOISE_VALUES, len(number), np.uint16)] - LARGEST_PULSE
+    signal += dark[rng.integers(0, NOISE_VALUES, len(number), np.uint16)] - camera.largest_pulse
     largest = signal > charge.ravel()[cell]
     charge.ravel()[cell[largest]] = _digitised(signal[largest], CHARGE_STEP)
     n_trigger = _trigger(camera, charge, threshold)

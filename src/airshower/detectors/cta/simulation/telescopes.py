@@ -17,36 +17,34 @@ PIXEL_STEPS = 10  # cells of the look-up table per pixel pitch
 
 @dataclass(frozen=True)
 class TelescopeType:
-    """What telescopes of one kind have in common. Mirrors, focal lengths and readouts are those of the prod6 files."""
+    """What telescopes of one kind have in common."""
 
     name: str
     optics: Optics
-    camera_name: str
+    camera: Camera
     efficiency: float  # p.e. per photon of 300 to 600 nm on the mirror; adjusted to the official files' images
     spot: float  # deg, rms of each coordinate of the image of a star
-    sampling_rate: float  # GHz
-    samples: int
     trigger_time: float  # ns from the start of the readout window to the middle of the light
+    night_sky: float  # p.e. per ns in a pixel, of those in an LST's
+    integration: float  # ns of night sky in a pixel's charge
+    # p.e.: a charge is that of the largest pulse in the window less what this is without light. Thus a pixel loses a
+    # bit of its light, and half of it if it is faint, as in the official files (a fit).
+    largest_pulse: float
 
-    @cached_property
+    @property
     def geometry(self) -> CameraGeometry:
         """The pixels of the camera."""
-        return builtin_camera(self.camera_name)
-
-    @cached_property
-    def camera(self) -> Camera:
-        """The camera as files describe it."""
-        return Camera(self.geometry, self.sampling_rate, self.samples)
+        return self.camera.geometry
 
     @cached_property
     def neighbours(self) -> np.ndarray:
-        """int64 [pixels, 6], -1 where there is none."""
+        """int64 [pixels, 6], of square pixels [pixels, 4], -1 where there is none."""
         return neighbours(lattice(self.geometry))
 
     @cached_property
     def window(self) -> float:
         """ns of the readout."""
-        return self.samples / self.sampling_rate
+        return self.camera.n_samples / self.camera.sampling_rate
 
     @cached_property
     def field(self) -> float:
@@ -60,12 +58,13 @@ class TelescopeType:
         step = geometry.pitch / PIXEL_STEPS
         half = float(max(np.abs(geometry.x).max(), np.abs(geometry.y).max())) + geometry.pitch
         size = int(2.0 * half / step) + 1
-        pixel, nearest = np.full((size, size), -1, np.int16), np.full((size, size), 0.6 * geometry.pitch)
+        reach = 0.6 if geometry.shape == "hexagon" else 0.72  # of the pitch, from a pixel's centre to its corners
+        pixel, nearest = np.full((size, size), -1, np.int16), np.full((size, size), reach * geometry.pitch)
         place = np.stack([geometry.x, geometry.y]) + half
         corner = np.floor(place / step).astype(np.int64)
-        reach = np.arange(-(PIXEL_STEPS * 2) // 3, PIXEL_STEPS * 2 // 3 + 1)
-        for i in reach:
-            for j in reach:  # cells of all pixels at one offset are distinct
+        offsets = np.arange(-PIXEL_STEPS * 3 // 4, PIXEL_STEPS * 3 // 4 + 1)
+        for i in offsets:
+            for j in offsets:  # cells of all pixels at one offset are distinct
                 row, column = corner + [[i], [j]]
                 distance = np.hypot((row + 0.5) * step - place[0], (column + 0.5) * step - place[1])
                 closer = distance < nearest[row, column]
@@ -88,12 +87,23 @@ class TelescopeType:
         return table[row, column]
 
 
+# mirrors, focal lengths and readouts are those of the official files: prod6 for LST and MST, prod4 for SST
 LST = TelescopeType(
-    "LST", Optics("LST", "LST", "PARABOLIC", 386.97, 1, 198, 28.0, 29.237), "LSTCam", 0.175, 0.03, 1.024, 40, 10.0
-)
+    "LST", Optics("LST", "LST", "PARABOLIC", 386.97, 1, 198, 28.0, 29.237),
+    Camera(builtin_camera("LSTCam"), 1.024, 40), 0.175, 0.03, 10.0, 1.0, 4.6, 1.3,
+)  # fmt: skip
 MST = TelescopeType(
-    "MST", Optics("MST", "MST", "HYBRID", 106.26, 1, 86, 16.0, 16.445), "NectarCam", 0.175, 0.04, 1.0, 60, 18.0
-)
+    "MST", Optics("MST", "MST", "HYBRID", 106.26, 1, 86, 16.0, 16.445),
+    Camera(builtin_camera("NectarCam"), 1.0, 60), 0.175, 0.04, 18.0, 1.0, 4.6, 1.3,
+)  # fmt: skip
+# The efficiency is a fit to the 129 images of the official prod4 file. The night sky in a pixel goes with the mirror's
+# area and the pixel's solid angle, and not with the efficiency, too, as dark pixels there show (their rms is right to 1
+# %): the camera's window keeps out the red of the night. A charge has as many samples of it as above, of 4 ns each.
+# What a pixel loses and when light comes are also as in that file.
+SST = TelescopeType(
+    "SST", Optics("SST", "SST", "DAVIES_COTTON", 9.418, 1, 18, 5.6, 5.697),
+    Camera(builtin_camera("DigiCam"), 0.25, 50), 0.23, 0.05, 83.0, 0.14, 18.4, 0.6,
+)  # fmt: skip
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +112,10 @@ class Array:
 
     kinds: tuple[TelescopeType, ...]
     kind: np.ndarray  # int64 [telescopes], of `kinds`
+    ids: np.ndarray  # int64 [telescopes], ascending
     position: np.ndarray  # f8 [telescopes, 3] m: x north, y west, z above sea level
+    middle: np.ndarray  # f8 [2] m: x and y around which showers fall
+    altitude: float  # m above sea level, of the site: where cores are, and from where files count heights
     alt: float  # rad
     az: float  # rad
 
@@ -127,10 +140,10 @@ class Array:
         return np.cos(np.array([kind.field for kind in self.kinds]) + np.radians(1.0))[self.kind]
 
     def telescopes(self) -> list[Telescope]:
-        """As files describe them; identities count from 1, heights from that of the site."""
+        """As files describe them."""
         return [
-            Telescope(i + 1, self.kinds[k].name, tuple(p - [0.0, 0.0, ALTITUDE]), self.kinds[k].optics, int(k))
-            for i, (k, p) in enumerate(zip(self.kind, self.position, strict=True))
+            Telescope(int(i), self.kinds[k].name, tuple(p - [0.0, 0.0, self.altitude]), self.kinds[k].optics, int(k))
+            for i, k, p in zip(self.ids, self.kind, self.position, strict=True)
         ]
 
 
@@ -146,7 +159,7 @@ def frame(alt: float, az: float) -> np.ndarray:
 
 
 @cache
-def build_array(lsts: int, msts: int, ring: float, zenith: float, azimuth: float) -> Array:
+def standard_array(lsts: int, msts: int, ring: float, zenith: float, azimuth: float) -> Array:
     """LSTs in the middle and MSTs on a ring of `ring` m around them; zenith angle and azimuth in degrees."""
     angle = MST_FIRST + 2.0 * np.pi * np.arange(msts) / max(msts, 1)
     across = np.concatenate(
@@ -155,4 +168,5 @@ def build_array(lsts: int, msts: int, ring: float, zenith: float, azimuth: float
     position = np.column_stack([across, np.full(lsts + msts, ALTITUDE)])
     kinds = tuple(kind for kind, number in ((LST, lsts), (MST, msts)) if number)
     kind = np.repeat(np.arange(len(kinds)), [number for number in (lsts, msts) if number])
-    return Array(kinds, kind, position, np.radians(90.0 - zenith), np.radians(azimuth))
+    ids = np.arange(1, lsts + msts + 1)
+    return Array(kinds, kind, ids, position, np.zeros(2), ALTITUDE, np.radians(90.0 - zenith), np.radians(azimuth))
