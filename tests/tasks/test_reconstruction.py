@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from airshower.data.showers import ShowerBatch, Showers
 from airshower.data.source import Selection
@@ -264,15 +265,18 @@ def test_what_is_trained_on_balances_the_classes_and_must_have_truth() -> None:
     made = Reconstruction(
         Reconstruction.Config(type=TypeConfig(1.0, "balanced"), x_max=RegressionConfig()), train.source.spec, None
     )
-    made.fit(Selection(train.source, np.flatnonzero(gammas)[:2].tolist() + np.flatnonzero(~gammas)[:1].tolist()))
+    made.fit(
+        Selection(train.source, np.flatnonzero(gammas)[:2].tolist() + np.flatnonzero(~gammas)[:1].tolist()),
+        nn.Identity(),
+    )
     assert made.targets["type"].class_weights == pytest.approx([3 / 4, 3 / 2])
     with pytest.raises(DataError, match=r"task.type.weight: .* all 2 entries to train on are proton"):
-        made.fit(Selection(train.source, np.flatnonzero(~gammas)[:2]))
+        made.fit(Selection(train.source, np.flatnonzero(~gammas)[:2]), nn.Identity())
     train.source._truth["x_max"][gammas] = np.nan  # entries are events, in this file in their order
     with pytest.raises(DataError, match=r"task.x_max.weight: .* no gamma .* x_max; use task.x_max.weight=0"):
-        made.fit(train)
+        made.fit(train, nn.Identity())
     made.targets["x_max"].only_gammas = False
-    made.fit(train)
+    made.fit(train, nn.Identity())
 
 
 def test_weights_of_zero_leave_targets_out() -> None:

@@ -24,7 +24,7 @@ def report(source: IactImages, folder: Path, batches: int, worst: int = 0, score
     entries, counters = np.arange(len(source)), {}
     generator = torch.Generator().manual_seed(2)
     outputs = {name: 0.2 * torch.randn(len(source), size, generator=generator) for name, size in task.outputs.items()}
-    made = task.report(source, folder, {"step": "1"}, scores)
+    made = task.report(Splits(*[Selection(source, entries)] * 3), folder, {"step": "1"}, scores)
     with made:
         for part in np.array_split(entries, batches):
             batch = source.read(part).to(torch.device("cpu"))

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Quantity:
     """A number as files have it, in `unit`, and as a network sees it: less `middle` and by `width`, of its natural
-    logarithm where it is `logarithmic`, with `floor` added before. Angles repeat after `period` (0: does not)."""
+    logarithm where it is `logarithmic`, with `floor` added before. Angles repeat after `period` (0: does not). Files
+    have multiples of `step` (0: any number)."""
 
     name: str
     unit: str
@@ -23,6 +24,7 @@ class Quantity:
     logarithmic: bool = False
     floor: float = 0.0
     period: float = 0.0
+    step: float = 0.0
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """What a network sees of them, float32; NaN or infinite where there is no logarithm."""

@@ -28,7 +28,7 @@ def run(job: Job) -> int:
     about = {"checkpoint": str(path), "step": str(state["step"]), "data": selection.source.digest}
     ranks.from_master(lambda: _claim(job, folder, about))
     logger.info("%d events with the weights of %s (step %d)", len(entries), path, state["step"])
-    report = task.report(selection.source, folder, about, mode.scores)
+    report = task.report(job.splits, folder, about, mode.scores)
     with report if ranks.master else contextlib.nullcontext(), progress_bar() as bar:
         line = bar.add_task("inference", total=len(entries), note="")
 

@@ -51,8 +51,8 @@ class Trainer:
         for selection in (job.splits.train, job.splits.validation):
             if selection is not None:
                 self.task.check(selection.source)
-        self.task.fit(job.splits.train)
         self.network = job.build_network(self.task.outputs)
+        self.task.fit(job.splits.train, self.network)
         if self.mode.weights_location:
             path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))
             checkpoint.load_weights(self.network, state, path)

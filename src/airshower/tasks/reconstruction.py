@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from airshower.config.fields import choice, number, section
 from airshower.data.showers import IactSpec, ShowerBatch, Showers, TelescopeImages
-from airshower.data.source import Selection, Source
+from airshower.data.source import Selection, Source, Splits
 from airshower.data.telescopes import unit_vector
 from airshower.errors import DataError, UserError
 from airshower.tasks.balance import UncertaintyBalance
@@ -95,7 +95,7 @@ class Reconstruction:
         if "interaction" not in source.truth(np.arange(0), ("interaction",)):
             raise DataError("data: training needs simulated showers, but these are observations")
 
-    def fit(self, selection: Selection) -> None:
+    def fit(self, selection: Selection, _: nn.Module) -> None:
         """See `Task.fit`. Raises `DataError` where all entries are of one class, and for a target whose truth none of
         those has that it is learned from."""
         needs = (name for target in self.targets.values() for name in target.needs)
@@ -213,10 +213,11 @@ class Reconstruction:
         images = event_images(sample.images, index)
         return shower_display(self.spec, images, directions, ": ".join([title, ", ".join(text)]))
 
-    def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> ReconstructionReport:
+    def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> ReconstructionReport:
         """See `Task.report`."""
         signal = self.spec.classes[max(self.gamma, 0)]
-        return ReconstructionReport(self.targets, signal, self.config.report, source, folder, provenance, scores)
+        source, options = splits.whole.source, self.config.report
+        return ReconstructionReport(self.targets, signal, options, source, folder, provenance, scores)
 
     def _rate_scale(self, totals: Tensor) -> float:
         images, most = totals[-2:].tolist()

@@ -13,7 +13,7 @@ from torch.nn import functional
 from airshower.config.fields import choice, section
 from airshower.data.batch import Batch
 from airshower.data.pixels import PixelMaker, Pixels
-from airshower.data.source import ImageSpec, Selection, WireSource
+from airshower.data.source import ImageSpec, Selection, Splits, WireSource
 from airshower.errors import DataError
 from airshower.tasks.event_class import EventClass, EventClassConfig
 from airshower.tasks.head import Head, missing_truth
@@ -81,7 +81,7 @@ class Segmentation:
             if head.needs[0] not in source.truth(np.arange(0), (head.needs[0],)):
                 raise missing_truth(name, head.needs)
 
-    def fit(self, selection: Selection) -> None:
+    def fit(self, selection: Selection, _: nn.Module) -> None:
         """Nothing: classes are balanced in each step."""
 
     def prepare(self, batch: Batch) -> Sample:
@@ -177,9 +177,9 @@ class Segmentation:
                 title += f", true {names[int(sample.heads['event'][index])]}"
         return event_display(image, label, predicted, self.spec.classes, title, vertices)
 
-    def report(self, source: WireSource, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
+    def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
         """See `Task.report`."""
-        return SegmentationReport(source, self.heads, folder, provenance, scores)
+        return SegmentationReport(splits.whole.source, self.heads, folder, provenance, scores)
 
     def _known(self, sample: Sample) -> list[tuple[str, Head]]:
         """The heads whose truth is there."""

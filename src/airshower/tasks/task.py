@@ -10,7 +10,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from airshower.data.batch import EventBatch
-from airshower.data.source import Selection, Source
+from airshower.data.source import Selection, Source, Splits
 from airshower.tasks.balance import UncertaintyBalance
 from airshower.tasks.loss_terms import LossTerms
 from airshower.writers.figures import Figure
@@ -22,7 +22,10 @@ class Phase:
     terms, outputs) that it minimises. The function is given the module as all ranks train it.
 
     `balance` makes of these terms those that are minimised; what it learns is whole on each rank and no part of the
-    module. `rate_scale` gives from the step's totals what the learning rate is multiplied by.
+    module. `rate_scale` gives from the step's totals what the learning rate is multiplied by. The phase has its turn in
+    each `every`-th step. `betas` are Adam's where they are not the usual ones. With `average` above 0, validation and
+    predictions use a mean of the module's weights over the steps, in which older ones fade by this factor a step
+    (Polyak & Juditsky 1992).
     """
 
     name: str
@@ -30,6 +33,9 @@ class Phase:
     loss: Callable[[nn.Module, Any, Tensor], tuple[LossTerms, Any]]
     balance: UncertaintyBalance | None = None
     rate_scale: Callable[[Tensor], float] | None = None
+    every: int = 1
+    betas: tuple[float, float] | None = None
+    average: float = 0.0
 
 
 class Task(Protocol):
@@ -53,9 +59,9 @@ class Task(Protocol):
         """Raise `DataError` where a source's files do not hold the truth that training needs. Needs no batch."""
         ...
 
-    def fit(self, selection: Selection) -> None:
-        """Take from the entries to be trained on what the loss needs to know of them all; before the first step. Raises
-        `DataError` where nothing can be learned from them."""
+    def fit(self, selection: Selection, network: nn.Module) -> None:
+        """Take from the entries to be trained on what the loss, or the network, needs to know of them all; before the
+        first step. Raises `DataError` where nothing can be learned from them."""
         ...
 
     def prepare(self, batch: EventBatch) -> Any:
@@ -98,8 +104,9 @@ class Task(Protocol):
         """A picture of event `index` of the sample and what the network makes of it."""
         ...
 
-    def report(self, source: Source, folder: Path, provenance: dict[str, str], scores: bool) -> "Report":
-        """What inference writes: predictions in the detector's format, metrics and figures, into `folder`."""
+    def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> "Report":
+        """What inference over `splits.whole` writes: predictions in the detector's format, metrics and figures, into
+        `folder`."""
         ...
 
 

@@ -16,9 +16,9 @@ from airshower.detectors.hawc.xcdf_encoder import lengths
 from airshower.detectors.hawc.xcdf_file import XcdfFile
 from airshower.detectors.hawc.xcdf_format import Alias, Field, FieldType, data_order
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
-from airshower.detectors.lartpc.larcv_writer import OutputFile
 from airshower.errors import DataError, UserError
 from airshower.runtime import folders
+from airshower.runtime.hdf5_output import OutputFile
 
 STEP = 1000  # events that are in memory at once
 CHUNK = 1 << 14
