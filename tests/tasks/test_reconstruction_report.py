@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from airshower.data.source import Selection, Splits
 from airshower.detectors.cta.source import IactConfig, IactImages
 from airshower.tasks.reconstruction import Reconstruction
 from airshower.tasks.shower_performance import ReportConfig
