@@ -83,9 +83,12 @@ def find_and_load(location: str) -> tuple[Path, dict[str, Any]]:
     return path, load(path)
 
 
-def load_weights(module: nn.Module, state: dict[str, Any], path: Path) -> None:
-    """Put a checkpoint's weights into `module`. Raises `UserError`, naming what differs, for another network's."""
-    mine, theirs = module.state_dict(), state["model"]
+def load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool = True) -> None:
+    """Put a checkpoint's weights into `module`; `averaged`: their averages over steps, where it has them. Raises
+    `UserError`, naming what differs, for another network's."""
+    mine, theirs = module.state_dict(), dict(state["model"])
+    for average in state.get("averages", []) if averaged else []:
+        theirs |= average["means"]
     missing, surplus = sorted(set(mine) - set(theirs)), sorted(set(theirs) - set(mine))
     shapes = [name for name in sorted(set(mine) & set(theirs)) if mine[name].shape != theirs[name].shape]
     if missing or surplus or shapes:

@@ -8,8 +8,12 @@ from torch import nn
 from airshower.config.schema import OptimizerConfig, ScheduleConfig
 
 
-def build_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.Optimizer:
-    """The optimizer of a module; weight decay is for convolution weights only, not for biases and normalizations."""
+def build_optimizer(
+    config: OptimizerConfig, module: nn.Module, betas: tuple[float, float] | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer of a module; weight decay is for convolution weights only, not for biases and normalizations.
+    `betas` are Adam's, where they are not the usual ones."""
+    options = {"betas": betas} if betas else {}
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},
@@ -17,9 +21,9 @@ def build_optimizer(config: OptimizerConfig, module: nn.Module) -> torch.optim.O
     ]
     match config.name:
         case "adam":
-            return torch.optim.Adam(groups, lr=config.learning_rate)
+            return torch.optim.Adam(groups, lr=config.learning_rate, **options)
         case "adamw":
-            return torch.optim.AdamW(groups, lr=config.learning_rate)
+            return torch.optim.AdamW(groups, lr=config.learning_rate, **options)
         case "rmsprop":
             return torch.optim.RMSprop(groups, lr=config.learning_rate, eps=1e-4)
         case "sgd":

@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from airshower.data.batch import EventBatch
+from airshower.engine.average import WeightAverage
 from airshower.engine.parallel import ParallelModule, whole
 from airshower.errors import TrainingError
+from airshower.runtime import seeds
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
@@ -22,11 +24,13 @@ from airshower.tasks.task import Phase, Task
 
 @dataclass
 class TrainedPhase:
-    """A phase with its optimizer, on all ranks, and that of the phase's balance, if it has one."""
+    """A phase with its optimizer, on all ranks, that of the phase's balance, if it has one, and the average of its
+    weights, if it wants one."""
 
     phase: Phase
     optimizer: torch.optim.Optimizer
     parallel: ParallelModule
+    average: WeightAverage | None = None
     balancing: torch.optim.Optimizer | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
@@ -70,15 +74,17 @@ class Step:
         self.task, self.phases, self.precision, self.ranks = task, phases, precision, ranks
         self.clip_norm, self.timers = clip_norm, timers
 
-    def __call__(self, batches: list[EventBatch], rate: float, measure: bool) -> dict[str, Tensor]:
-        """Train on this rank's micro-batches, as many as each other rank has; returns this rank's metric counters
-        (empty unless `measure`). Collective."""
+    def __call__(self, batches: list[EventBatch], rate: float, measure: bool, step: int = 0) -> dict[str, Tensor]:
+        """Train on this rank's micro-batches, as many as each other rank has, the phases that have their turn in this
+        `step`; returns this rank's metric counters (empty unless `measure`). Collective."""
         counters: dict[str, Tensor] = {}
         timers = self.timers
         # one batch is prepared once; of several, each anew when its turn comes, as a task may reuse its buffers
         self._only = self._prepare(batches[0]) if len(batches) == 1 else None
         totals = self._sum(sum(self.task.totals(sample) for sample in self._samples(batches)))
         for trained in self.phases:
+            if step % trained.phase.every:
+                continue
             for optimizer in trained.optimizers():
                 optimizer.zero_grad(set_to_none=True)
             weight = self.task.normaliser(totals)
@@ -133,10 +139,7 @@ class Step:
     @torch.no_grad()
     def _weight_of_outputs(self, phase: Phase, batches: list[EventBatch], totals: Tensor) -> Tensor:
         weight = torch.zeros(())
-        device = self.precision.device
-        cpu = device.type == "cpu"
-        drawing = {"devices": []} if cpu else {"devices": [device.index or 0], "device_type": device.type}
-        with _unchanged_buffers(phase.module), torch.random.fork_rng(**drawing):
+        with _unchanged_buffers(phase.module), seeds.set_aside(self.precision.device):
             for sample in self._samples(batches):
                 with self.timers("loss"), self.precision.autocast():
                     weight = weight + phase.loss(phase.module, sample, totals)[0].weight
@@ -159,6 +162,8 @@ class Step:
             for each in trained.optimizers():
                 scaler.step(each)
             scaler.update()
+            if trained.average:
+                trained.average.update()
 
     def _check_finite(self, loss: Tensor, batches: list[EventBatch]) -> None:
         if not torch.isfinite(loss):

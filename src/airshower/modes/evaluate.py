@@ -14,6 +14,7 @@ from airshower.data.plan import Dealer, EntryPlan
 from airshower.data.source import Source
 from airshower.engine.step import add_counters
 from airshower.modes.job import Job
+from airshower.runtime import seeds
 from airshower.tasks.task import Task
 from airshower.writers.figures import Figure
 
@@ -41,7 +42,8 @@ def evaluate(
     """Metrics over `entries`, each read once, in order, by one of the ranks; `displays` of the master's drawn, under
     `title`; `on_batch` sees (batch, sample, outputs) of each minibatch. Collective.
 
-    Leaves the network in the mode (train or eval) that it had and draws no random numbers.
+    Leaves the network in the mode (train or eval) that it had, and the random numbers where they were: what is drawn
+    here is the same in each evaluation.
     """
     plan = EntryPlan(entries, minibatch_size, "serial")
     dealer = Dealer(plan, minibatch_size, job.ranks)
@@ -49,7 +51,8 @@ def evaluate(
     result = Evaluation({}, {})
     training = network.training
     network.eval()
-    with torch.no_grad(), Feeder(source, dealer, plan.steps_per_epoch) as feeder:
+    with torch.no_grad(), seeds.set_aside(job.device), Feeder(source, dealer, plan.steps_per_epoch) as feeder:
+        torch.manual_seed(0)
         for _, batches in feeder:
             for batch in batches:
                 sample = task.prepare(batch.to(job.device))
@@ -57,7 +60,8 @@ def evaluate(
                     outputs, counters = task.evaluate(network, sample, job.ranks.sum)
                 add_counters(result.counters, counters)
                 for index, entry in enumerate(batch.entries[: max(0, displays - len(result.displays))]):
-                    result.displays.append((int(entry), task.display(sample, outputs, index, f"{title} {entry}")))
+                    if (shown := task.display(sample, outputs, index, f"{title} {entry}")) is not None:
+                        result.displays.append((int(entry), shown))
                 if on_batch:
                     on_batch(batch, sample, outputs)
     network.train(training)

@@ -1,11 +1,13 @@
 """mode=inference: a trained network over a whole file; predictions in the detector's format, metrics and figures."""
 
 import contextlib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from airshower.config import record
 from airshower.data.batch import EventBatch
+from airshower.data.source import Selection
 from airshower.engine import checkpoint
 from airshower.errors import UserError
 from airshower.modes.evaluate import evaluate
@@ -28,7 +30,8 @@ def run(job: Job) -> int:
     about = {"checkpoint": str(path), "step": str(state["step"]), "data": selection.source.digest}
     ranks.from_master(lambda: _claim(job, folder, about))
     logger.info("%d events with the weights of %s (step %d)", len(entries), path, state["step"])
-    report = task.report(job.splits, folder, about, mode.scores)
+    splits = replace(job.splits, whole=Selection(selection.source, entries))
+    report = task.report(splits, folder, about, mode.scores)
     with report if ranks.master else contextlib.nullcontext(), progress_bar() as bar:
         line = bar.add_task("inference", total=len(entries), note="")
 

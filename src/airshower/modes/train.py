@@ -1,5 +1,6 @@
 """mode=train: optimizer steps up to `run.iterations`, validation, checkpoints; resumes where the run stopped."""
 
+import contextlib
 import platform
 import time
 from typing import Any
@@ -11,6 +12,7 @@ from airshower.config import record
 from airshower.data.feeder import Feeder
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.engine import checkpoint
+from airshower.engine.average import WeightAverage
 from airshower.engine.checkpoint import CheckpointFolder
 from airshower.engine.optimizer import build_optimizer, learning_rate
 from airshower.engine.parallel import ParallelModule, load_optimizer, whole
@@ -60,6 +62,7 @@ class Trainer:
         optimizer, ranks = self.mode.optimizer, job.ranks
         self.timers = Timers(job.device, self.run.profile)
         self.phases = [self._trained(phase) for phase in self.task.phases(self.network)]
+        self.averages = [trained.average for trained in self.phases if trained.average]
         self.do_step = Step(self.task, self.phases, job.precision, ranks, optimizer.clip_norm, self.timers)
         train, size = job.splits.train, self.run.minibatch_size
         step_size = size * optimizer.gradient_accumulation
@@ -79,7 +82,7 @@ class Trainer:
         if state is not None:
             self._restore(state)
             logger.info("resuming %s at step %d of %d", job.folder, self.step, self.run.iterations)
-        parameters = sum(parameter.numel() for parameter in self.network.parameters())
+        parameters = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
         logger.info(
             "%d training events, %s parameters, %s on %s%s, output in %s", len(self.plan.entries), f"{parameters:,}",
             self.run.precision, job.device, f", {job.ranks.size} ranks" if job.ranks.size > 1 else "", job.folder,
@@ -121,7 +124,7 @@ class Trainer:
                 batches = [batch.to(job.device) for batch in batches]
             rate = learning_rate(self.mode.optimizer, self.step, self.run.iterations, self.plan.steps_per_epoch)
             measure = (self.step + 1) % self.mode.summary_iteration == 0
-            counters = self.do_step(batches, rate, measure)
+            counters = self.do_step(batches, rate, measure, self.step)
             self.step, self.plan_state = self.step + 1, dealt.state
             own_images += sum(len(batch) for batch in batches)
             speed = pace.count(dealt.events)
@@ -172,7 +175,9 @@ class Trainer:
     def _trained(self, phase: Phase) -> TrainedPhase:
         parallel = ParallelModule(phase.module, self.job.ranks, self.job.settings.framework.distributed_mode)
         self.timers.watch(phase.module)
-        return TrainedPhase(phase, build_optimizer(self.mode.optimizer, phase.module), parallel)
+        average = WeightAverage(self.network, phase.module, phase.average) if phase.average else None
+        optimizer = build_optimizer(self.mode.optimizer, phase.module, phase.betas)
+        return TrainedPhase(phase, optimizer, parallel, average)
 
     def _report(self, counters: dict[str, torch.Tensor], speed: dict[str, float]) -> None:
         counters = self.job.ranks.sum_all(counters)
@@ -203,7 +208,10 @@ class Trainer:
         sample = sample[: self.run.aux_iterations * size]
         wanted = 0 if self.mode.no_summary_images else 2
         title = f"step {self.step}, validation event"
-        result = evaluate(self.job, self.task, self.network, selection.source, sample, size, wanted, title)
+        with contextlib.ExitStack() as averaged:
+            for average in self.averages:
+                averaged.enter_context(average.used())
+            result = evaluate(self.job, self.task, self.network, selection.source, sample, size, wanted, title)
         self.last, self.validated = result, self.step
         if not self.job.ranks.master:
             return
@@ -217,7 +225,8 @@ class Trainer:
             self.scalars.write_image("validation", self.step, f"event_{number}", path)
 
     def _line(self, values: dict[str, float]) -> str:
-        return "  ".join(f"{name} {values[key]:.4g}" for key, name in self.task.headline.items())
+        named = {name: values.get(key, np.nan) for key, name in self.task.headline.items()}
+        return "  ".join(f"{name} {value:.4g}" for name, value in named.items() if np.isfinite(value))
 
     def _save(self) -> None:
         score = self.last.metrics[self.task.score] if self.last and self.validated == self.step else -np.inf
@@ -229,6 +238,7 @@ class Trainer:
             "model": whole(self.network.state_dict(), ranks.master),
             "optimizers": [whole(trained.optimizer.state_dict(), ranks.master) for trained in self.phases],
             "balances": [trained.balance_state() for trained in self.phases],
+            "averages": [average.state_dict(ranks.master) for average in self.averages],
             "scaler": self.job.precision.scaler.state_dict(),
             "plan": self.plan_state,
             "random": ranks.gather(seeds.random_state(self.job.device)),
@@ -244,7 +254,9 @@ class Trainer:
         job, ranks = self.job, self.job.ranks
         if state["data"] != job.splits.train.source.digest:
             raise UserError(f"data.file: is not the file that {job.folder} was trained on; use another run.id")
-        checkpoint.load_weights(self.network, state, job.folder)
+        checkpoint.load_weights(self.network, state, job.folder, averaged=False)
+        for average, means in zip(self.averages, state.get("averages", []), strict=True):
+            average.load_state_dict(means)
         for trained, optimizer in zip(self.phases, state["optimizers"], strict=True):
             load_optimizer(trained.optimizer, optimizer)
         for trained, balance in zip(self.phases, state.get("balances", []), strict=False):

@@ -1,26 +1,95 @@
-"""Numbers of an event as a network takes them in."""
+"""Numbers of an event as a network takes them in and gives them out."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from airshower.data.tanks import Quantity
+from airshower.data.tanks import Quantity, TankBatch, TankSpec
+
+Quantities = tuple[Quantity, ...]
 
 
-def encode(scaled: Tensor, quantities: tuple[Quantity, ...]) -> Tensor:
+def context(conditions: Tensor, given: Quantities) -> Tensor:
+    """Features of an event's scaled conditions, none where none are `given` to the network."""
+    return encode(conditions, given) if given else conditions.new_zeros(len(conditions), 0)
+
+
+def encode(scaled: Tensor, quantities: Quantities) -> Tensor:
     """Scaled values [n, quantities] as features [n, `encoded_size`]: angles as cosine and sine, so that a turn ends
     where it begins; others as they are."""
     features = []
     for column, quantity in zip(scaled.unbind(1), quantities, strict=True):
         if quantity.period:
-            angle = column * (2 * math.pi * quantity.width / quantity.period)
+            angle = column * (2 * math.pi / scaled_turn(quantity))
             features += [angle.cos(), angle.sin()]
         else:
             features.append(column)
-    return torch.stack(features, 1) if features else scaled.new_zeros(len(scaled), 0)
+    return torch.stack(features, 1)
 
 
-def encoded_size(quantities: tuple[Quantity, ...]) -> int:
+def decode(features: Tensor, quantities: Quantities) -> Tensor:
+    """The other way around; cosine and sine of an angle may have any length."""
+    columns, place = [], 0
+    for quantity in quantities:
+        if quantity.period:
+            angle = torch.atan2(features[:, place + 1], features[:, place])
+            columns.append(angle * (scaled_turn(quantity) / (2 * math.pi)))
+            place += 2
+        else:
+            columns.append(features[:, place])
+            place += 1
+    return torch.stack(columns, 1)
+
+
+def encoded_size(quantities: Quantities) -> int:
     """The number of features that `encode` makes."""
     return sum(2 if quantity.period else 1 for quantity in quantities)
+
+
+def scaled_turn(quantity: Quantity) -> float:
+    """The period of an angle in scaled units."""
+    return quantity.period / quantity.width
+
+
+class ParameterView:
+    """The parameters of events as generators learn them, from batches of this `spec`.
+
+    Files have them in steps. A density can't be learned of such values, so they are spread evenly over their steps for
+    training (Theis et al. 2016, section 3.1), and what is generated is rounded to steps.
+    """
+
+    def __init__(self, spec: TankSpec):
+        self.quantities, self.conditions = spec.parameters, spec.conditions
+
+    def recorded(self, batch: TankBatch) -> Tensor:
+        """As files have them, scaled, float32 [n, quantities]."""
+        return batch.parameters
+
+    def spread(self, scaled: Tensor) -> Tensor:
+        """Recorded values anywhere within their steps; draws from torch's random numbers."""
+        return self._each(scaled, lambda values, q: values + q.step * (torch.rand_like(values) - 0.5))
+
+    def rounded(self, scaled: Tensor) -> Tensor:
+        """Generated values in the steps of files, angles in the turn around the middle."""
+        return self._each(scaled, _rounded)
+
+    def _each(self, scaled: Tensor, change: Callable[[Tensor, Quantity], Tensor]) -> Tensor:
+        columns = []
+        for column, q in zip(scaled.double().unbind(1), self.quantities, strict=True):
+            values = column * q.width + q.middle
+            values = (change(values.exp() - q.floor, q) + q.floor).log() if q.logarithmic else change(values, q)
+            columns.append((values - q.middle) / q.width)
+        return torch.stack(columns, 1).to(scaled.dtype)
+
+
+def _rounded(values: Tensor, quantity: Quantity) -> Tensor:
+    if quantity.period:
+        low = quantity.middle - quantity.period / 2
+        values = (values - low) % quantity.period + low
+    if quantity.step:
+        values = (values / quantity.step).round() * quantity.step
+    if quantity.logarithmic:
+        values = values.clamp_min(0.0 if quantity.floor else quantity.step)
+    return values

@@ -1,6 +1,7 @@
 """Random numbers: seeded once, saved and restored exactly."""
 
 import random
+from contextlib import AbstractContextManager
 from typing import Any
 
 import numpy as np
@@ -35,3 +36,10 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
     torch.set_rng_state(state["cpu"])
     if device.type != "cpu" and "device" in state:
         torch.get_device_module(device).set_rng_state(state["device"])
+
+
+def set_aside(device: torch.device) -> AbstractContextManager:
+    """In this context random numbers may be drawn; afterwards they go on as if none had been."""
+    if device.type == "cpu":
+        return torch.random.fork_rng(devices=[])
+    return torch.random.fork_rng(devices=[device.index or 0], device_type=device.type)

@@ -100,8 +100,8 @@ class Task(Protocol):
         """Named values from summed counters."""
         ...
 
-    def display(self, sample: Any, outputs: Any, index: int, title: str) -> Figure:
-        """A picture of event `index` of the sample and what the network makes of it."""
+    def display(self, sample: Any, outputs: Any, index: int, title: str) -> "Figure | None":
+        """A picture of event `index` of the sample and what the network makes of it; None where there is none."""
         ...
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> "Report":

@@ -89,12 +89,18 @@ def event_display(
 
 
 def training_curves(train: list[dict[str, float]], validation: list[dict[str, float]], names: dict[str, str]) -> Figure:
-    """The loss, and the other columns that `names` labels, over steps; thin: training, with dots: validation."""
+    """The losses, and the other columns that `names` labels, over steps; thin: training, with dots: validation."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(12, 4.2), layout="constrained")
-    left.plot(*_column(train, "loss"), color="0.6", lw=0.8, label="training")
-    left.plot(*_column(validation, "loss"), "o-", color="k", ms=4, label="validation")
-    left.set(xlabel="optimizer step", ylabel="loss", yscale="log")
-    others = {key: name for key, name in names.items() if key != "loss"}
+    losses = [key for key in names if key.endswith("loss")]
+    for key, light, dark in zip(losses, ("0.6", "#ddaa99"), ("k", "#cc3311"), strict=False):
+        ends = {light: "training", dark: "validation"} if key == "loss" else {light: names[key], dark: None}
+        left.plot(*_column(train, key), color=light, lw=0.8, label=ends[light])
+        left.plot(*_column(validation, key), "o-", color=dark, ms=4, label=ends[dark])
+    positive = all(
+        row.get(key, 1.0) > 0 for row in train + validation for key in losses if np.isfinite(row.get(key, 1))
+    )
+    left.set(xlabel="optimizer step", ylabel="loss", yscale="log" if positive else "linear")
+    others = {key: name for key, name in names.items() if key not in losses}
     for colour, (key, name) in zip(
         ("#228833", "#4477aa", "#cc3311", "#aa3377", "#ccbb44"), others.items(), strict=False
     ):

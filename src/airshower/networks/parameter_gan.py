@@ -1,0 +1,116 @@
+"""Generators of events' parameters that learn from a critic (Goodfellow et al. 2014), after hawc-deep-learning."""
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor, nn
+
+from airshower.config.fields import choice, number
+from airshower.config.schema import FrameworkConfig
+from airshower.data.tanks import TankSpec
+from airshower.errors import UserError
+from airshower.networks.layers import perceptron
+from airshower.networks.marginals import Marginals, from_normal_scores, normal_scores
+from airshower.networks.quantities import ParameterView, Quantities, context, decode, encode, encoded_size
+
+
+@dataclass
+class ParameterGanConfig:
+    """`network.*`."""
+
+    noise: int = number(50, low=1)
+    generator: list[int] = field(default_factory=lambda: [512, 256, 256])
+    critic: list[int] = field(default_factory=lambda: [512, 256, 256])
+    conditional: bool = True
+    periodic: bool = True
+    marginals: str = choice("normal", "scaled")
+
+
+class ParameterGan(nn.Module):
+    """A `generator` (noise [n, `noise`], conditions) -> features, and a `critic` (features, conditions) -> score [n].
+
+    Features are the scaled parameters, with `marginals` normal their normal scores (see `Marginals`), so that hard
+    edges are learned from data; with `periodic` the cosine and sine of angles.
+    """
+
+    Config = ParameterGanConfig
+    reads = "tank_hits"
+    sees = ParameterView
+    channels_last = False
+
+    def __init__(self, config: ParameterGanConfig, spec: TankSpec, _: dict[str, int], framework: FrameworkConfig):
+        super().__init__()
+        check_parameters(config.conditional, spec, framework)
+        for name in ("generator", "critic"):
+            if not (sizes := getattr(config, name)) or min(sizes) < 1:
+                raise UserError(f"network.{name}={sizes}: needs numbers of units, above 0")
+        self.quantities, self.latent = spec.parameters, config.noise
+        self.given = spec.conditions if config.conditional else ()
+        self.periodic = config.periodic
+        self.marginals = Marginals(spec.parameters) if config.marginals == "normal" else None
+        size = encoded_size(spec.parameters) if config.periodic else len(spec.parameters)
+        more = encoded_size(self.given)
+        angles = spec.parameters if config.periodic else ()
+        self.generator = Generator([config.noise + more, *config.generator, size], self.given, angles)
+        self.critic = Critic([size + more, *config.critic, 1], self.given)
+
+    def fit(self, parameters: Tensor) -> None:
+        """Take from scaled parameters [n, quantities] how each is distributed."""
+        if self.marginals is not None:
+            self.marginals.fit(parameters)
+
+    def features(self, parameters: Tensor) -> Tensor:
+        """What the critic sees of scaled parameters."""
+        if self.marginals is not None:
+            parameters = self._angles_apart(parameters, normal_scores(self.marginals.ranks(parameters)[0]))
+        return encode(parameters, self.quantities) if self.periodic else parameters
+
+    def parameters_of(self, features: Tensor) -> Tensor:
+        """The scaled parameters of features."""
+        values = decode(features, self.quantities) if self.periodic else features
+        if self.marginals is not None:
+            values = self._angles_apart(values, self.marginals.values(from_normal_scores(values)))
+        return values
+
+    def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        """Scaled parameters of events from uniform noise [n, `latent`] between 0 and 1 and scaled conditions."""
+        return self.parameters_of(self.generator(normal_scores(noise), conditions))
+
+    def _angles_apart(self, scaled: Tensor, others: Tensor) -> Tensor:
+        angle = torch.tensor([bool(q.period) and self.periodic for q in self.quantities], device=scaled.device)
+        return torch.where(angle, scaled, others)
+
+
+class Generator(nn.Module):
+    """Normal noise [n, `noise`] and an event's conditions -> features, those of angles of length 1."""
+
+    def __init__(self, sizes: list[int], given: Quantities, angles: Quantities):
+        super().__init__()
+        self.layers, self.given, self.angles = perceptron(sizes, slope=0.01), given, angles
+
+    def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        """See the class."""
+        features = self.layers(torch.cat([noise, context(conditions, self.given)], 1))
+        return encode(decode(features, self.angles), self.angles) if self.angles else features
+
+
+class Critic(nn.Module):
+    """Features and an event's conditions -> score [n], above for events that look like data."""
+
+    def __init__(self, sizes: list[int], given: Quantities):
+        super().__init__()
+        self.layers, self.given = perceptron(sizes), given
+
+    def forward(self, features: Tensor, conditions: Tensor) -> Tensor:
+        """See the class."""
+        return self.layers(torch.cat([features, context(conditions, self.given)], 1))[:, 0]
+
+
+def check_parameters(conditional: bool, spec: TankSpec, framework: FrameworkConfig) -> None:
+    """Raise `UserError` for what generators of parameters can't be made for."""
+    if not spec.parameters:
+        raise UserError("data.parameters=[]: there is nothing to generate; name parameters")
+    if conditional and not spec.conditions:
+        raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
+    if framework.distributed_mode == "fsdp":
+        raise UserError("framework.distributed_mode=fsdp: is not for generators; use framework.distributed_mode=ddp")

@@ -1,0 +1,161 @@
+"""What generators of events have in common: what they learn from, how they generate, and how they are judged."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from airshower.config.fields import choice, number, section
+from airshower.data.source import Selection, Source, Splits
+from airshower.data.tanks import TankBatch, TankSpec
+from airshower.networks.quantities import ParameterView
+from airshower.tasks.generated import Generated
+from airshower.tasks.generation_report import GenerationReport, GenerationReportConfig
+from airshower.writers.figures import Figure
+from airshower.writers.generation_figures import histograms_figure
+
+READ_AT_ONCE = 4096  # entries, where all are read
+LEAST = 2.0**-24  # of uniform numbers, and of what they lack to 1
+
+
+@dataclass
+class GenerateConfig:
+    """`task.generate.*`."""
+
+    events: int = number(0, low=0)
+    conditions: str = choice("data", "uniform")
+    seed: int = number(1, low=0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Events of a batch: `recorded` as files have them and `real` as they are learned, `conditions`, all as scaled for
+    networks; `entries` int64 [n]."""
+
+    recorded: Tensor
+    real: Tensor
+    conditions: Tensor
+    entries: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Which events inference generates: number i has the conditions of entry i modulo their number, or conditions drawn
+    evenly from `low` to `high` [conditions]."""
+
+    entries: np.ndarray
+    events: int
+    seed: int
+    low: Tensor | None = None
+    high: Tensor | None = None
+
+    def of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The numbers of the events that have these entries' conditions, and the place in `entries` of each."""
+        order, count = np.argsort(self.entries), len(self.entries)
+        first = order[np.searchsorted(self.entries, entries, sorter=order)]
+        times = np.maximum(0, -(-(self.events - first) // count))
+        place = np.repeat(np.arange(len(entries)), times)
+        again = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
+        return first[place] + count * again, place
+
+
+class Generation:
+    """A task that trains a network to generate events like those it reads.
+
+    The network has `latent`, how many random numbers an event takes, `generate` (uniform noise [n, latent], scaled
+    conditions) -> scaled events, and `fit` (scaled events), which is called before the first step. An event's random
+    numbers follow from its number alone, so that what is generated does not depend on how it is cut into batches.
+    """
+
+    reads = "tank_hits"
+
+    @dataclass
+    class Config:
+        """`task.*` of all such tasks."""
+
+        generate: GenerateConfig = section(GenerateConfig)
+        report: GenerationReportConfig = section(GenerationReportConfig)
+
+    def __init__(self, config: Config, spec: TankSpec, view: ParameterView):
+        self.config, self.spec, self.view = config, spec, view
+        self.outputs: dict[str, int] = {}
+        self.plan: Plan | None = None  # of an inference
+
+    def check(self, source: Source) -> None:
+        """Nothing: events are their own truth."""
+
+    def fit(self, selection: Selection, network: nn.Module) -> None:
+        """See `Task.fit`."""
+        recorded = torch.from_numpy(read_scaled(selection, self.view.recorded))
+        network.fit(self.view.spread(recorded).to(next(network.parameters()).device))
+
+    def prepare(self, batch: TankBatch) -> Sample:
+        """See `Task.prepare`."""
+        recorded = self.view.recorded(batch)
+        return Sample(recorded, self.view.spread(recorded), batch.conditions, batch.entries)
+
+    def products(self, batch: TankBatch, sample: Sample) -> dict[str, Any]:
+        """Images, parameters and conditions, in their units."""
+        found = {f"image {q.name}": batch.images[:, c] for c, q in enumerate(self.spec.channels)}
+        for quantities, scaled in ((self.spec.parameters, batch.parameters), (self.spec.conditions, batch.conditions)):
+            found |= self.spec.physical(scaled.cpu().numpy(), quantities)
+        return found
+
+    def totals(self, sample: Sample) -> Tensor:
+        """The number of events [1]."""
+        return sample.real.new_tensor([len(sample)], dtype=torch.float64)
+
+    def normaliser(self, totals: Tensor) -> Tensor:
+        """The weight of each term."""
+        return totals
+
+    def generated(self, network: nn.Module, sample: Sample) -> Generated:
+        """In inference the events of the plan that have the conditions of this sample's entries; else one for each."""
+        if self.plan is None:
+            numbers, place, seed = sample.entries, np.arange(len(sample)), 0
+        else:
+            (numbers, place), seed = self.plan.of(sample.entries), self.plan.seed
+        conditions = sample.conditions[torch.from_numpy(place).to(sample.conditions.device)]
+        drawn = event_noise(seed, numbers, network.latent + conditions.shape[1]).to(conditions)
+        noise, share = drawn.split([network.latent, conditions.shape[1]], 1)
+        if self.plan is not None and self.plan.low is not None:
+            low, high = self.plan.low.to(conditions), self.plan.high.to(conditions)
+            conditions = low + (high - low) * share
+        events = self.view.rounded(network.generate(noise, conditions).float())
+        return Generated(events, conditions, sample.entries[place])
+
+    def display(self, sample: Sample, outputs: Generated | None, index: int, title: str) -> "Figure | None":
+        """Histograms of the sample's events and of those generated; one figure a sample."""
+        if index or self.plan is not None or outputs is None:
+            return None
+        return histograms_figure(self.view.quantities, sample.recorded, outputs.parameters, title)
+
+    def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:
+        """See `Task.report`."""
+        wanted, entries = self.config.generate, splits.whole.entries
+        limits = (None, None)
+        if wanted.conditions == "uniform":
+            conditions = torch.as_tensor(read_scaled(splits.whole, lambda batch: batch.conditions))
+            limits = (conditions.amin(0), conditions.amax(0))
+        self.plan = Plan(entries, wanted.events or len(entries), wanted.seed, *limits)
+        return GenerationReport(splits, self.config.report, folder, provenance)
+
+
+def read_scaled(selection: Selection, part: Callable[[TankBatch], Any]) -> Any:
+    """A part of all entries' batches, one after the other."""
+    pieces = np.array_split(selection.entries, -(-len(selection.entries) // READ_AT_ONCE))
+    return np.concatenate([part(selection.source.read(piece)) for piece in pieces])
+
+
+def event_noise(seed: int, numbers: np.ndarray, draws: int) -> Tensor:
+    """Random numbers between 0 and 1 that belong to events of these numbers: float32 [n, draws], never 0 or 1."""
+    generators = (np.random.Generator(np.random.Philox(key=[seed, number])) for number in numbers)
+    drawn = np.array([generator.random(draws, np.float32) for generator in generators], np.float32)
+    return torch.from_numpy(drawn.reshape(len(numbers), draws)).clamp(LEAST, 1 - LEAST)
