@@ -28,6 +28,7 @@ from airshower.detectors.hawc.event_fields import (
     TIME,
     ZENITH,
 )
+from airshower.detectors.hawc.generated_file import GeneratedFile
 from airshower.detectors.hawc.images import KEEP, behind_plane, one_hit_each
 from airshower.detectors.hawc.quantities import CONDITIONS, LEAST_CHARGE, PARAMETERS, chosen, image_channels
 from airshower.detectors.hawc.xcdf_block import Ragged
@@ -125,6 +126,10 @@ class HawcEvents:
             found["energy"] = found[ENERGY]
         found["interaction"] = np.array(self.spec.classes)[self._primary[self.event_ids[entries, 0]]]
         return found if names is None else {name: found[name] for name in names if name in found}
+
+    def prediction_writer(self, path: Path, provenance: dict[str, str]) -> GeneratedFile:
+        """A writer of parameters, and conditions, of generated events."""
+        return GeneratedFile(path, (*self.spec.parameters, *self.spec.conditions), provenance)
 
     @property
     def showers(self) -> np.ndarray:
