@@ -8,6 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "airshower"
 LAYERS = ["errors", "config", "runtime", "data", "detectors", "networks", "writers", "tasks", "engine", "modes", "main"]
 DOORS = {
+    "astropy": "detectors/hawc/event_list.py",
     "larcv": "detectors/lartpc/larcv_package.py",
     "mpi4py": "runtime/mpi.py",
     "spconv": "networks/sparse_backends.py",

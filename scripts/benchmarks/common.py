@@ -4,6 +4,7 @@ The process that starts the others imports nothing large: on Linux the peak memo
 when it was started. And the peer's reader runs in a Python without airshower.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -22,6 +23,12 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parents[2]
 HALVINGS = 8  # of SBND's images, 1280 x 2048
+
+
+def add_machine(parser: argparse.ArgumentParser) -> None:
+    """What says where networks are computed."""
+    parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--device", default="cpu")
 
 
 def command(function: Callable, what: dict) -> list[str]:

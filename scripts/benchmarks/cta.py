@@ -4,9 +4,28 @@ import argparse
 import os
 import tempfile
 from importlib import import_module
+from pathlib import Path
+
+from benchmarks.common import add_machine
 
 SIMULATED = {"events": 200, "validation_events": 1, "simulation": {}}
 QUICK = {"events": 8, "validation_events": 1, "simulation": {"lsts": 2, "msts": 2, "energy_min": 0.5}}
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--parts", nargs="+", default=["reading", "convolution", "training", "simulation"])
+    parser.add_argument("--file", type=Path, nargs="+", default=[], help="DL1 files to read, beside simulated events")
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--peer-python", nargs="+", default=[])
+    parser.add_argument("--networks", nargs="+", default=[], help="to train; all of conf/network/cta_*.yaml")
+    parser.add_argument("--minibatch", type=int, default=16, help="entries in a training step")
+    parser.add_argument("--steps", type=int, default=12, help="of training")
+    parser.add_argument(
+        "--seconds", type=float, default=1.0, help="that reading, convolutions and simulation go on for"
+    )
+    parser.add_argument("--quick", action="store_true", help="see that it works")
+    add_machine(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -13,6 +13,16 @@ from pathlib import Path
 from benchmarks.common import measure, repeat_events
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--events", type=int, default=500)
+    parser.add_argument("--downsample", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--minibatch", type=int, nargs="+", default=[1, 8])
+    parser.add_argument("--peer", type=Path)
+    parser.add_argument("--peer-python", default="")
+
+
 def run(arguments: argparse.Namespace) -> None:
     """CPU milliseconds per event and events per second of every reader, and the ratio to the peer's or to larcv's."""
     with tempfile.TemporaryDirectory() as folder:

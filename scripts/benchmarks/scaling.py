@@ -12,6 +12,16 @@ from pathlib import Path
 from benchmarks.common import HALVINGS, ROOT, command, repeat_events
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--events", type=int, default=200)
+    parser.add_argument("--ranks", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--network", default="a21")
+    parser.add_argument("--downsample", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=12)
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Weak scaling: one event a rank and step, one thread a rank; efficiency is images/s over N times that of one.
 

@@ -2,10 +2,23 @@
 
 import argparse
 import itertools
+from pathlib import Path
 
-from benchmarks.common import HALVINGS, measure
+from benchmarks.common import HALVINGS, add_machine, measure
 from benchmarks.sparse_figure import draw
 from benchmarks.sparse_steps import attempt, limit_memory, read_events, time_steps, used_memory
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--networks", nargs="+", default=["uresnet", "a21"], help="dense ones; also built sparse")
+    parser.add_argument("--downsample", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--backends", nargs="+", default=["torch", "spconv"], help="torch, spconv")
+    parser.add_argument("--bottlenecks", nargs="+", default=["dense"], help="of the sparse networks: dense, sparse")
+    parser.add_argument("--limit", type=float, default=0.0, help="GiB of a process, by default most of what is free")
+    parser.add_argument("--figure", type=Path, help="PNG of the cost against sites and area, at the first --downsample")
+    add_machine(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -5,9 +5,10 @@ import itertools
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from benchmarks.common import HALVINGS, build_step, measure, network_options
+from benchmarks.common import HALVINGS, add_machine, build_step, measure, network_options
 
 if TYPE_CHECKING:
     import torch
@@ -15,6 +16,16 @@ if TYPE_CHECKING:
     from airshower.data.dense import DensePixels
 
 SIZE = (1280, 2048)  # rows and columns of SBND's images
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--networks", nargs="+", default=["uresnet", "a21"])
+    parser.add_argument("--downsample", type=int, nargs="+", default=[3, 2, 1])
+    parser.add_argument("--precision", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--variants", nargs="+", default=["channels_last"], help="channels_last, contiguous, compile")
+    parser.add_argument("--peer", type=Path)
+    add_machine(parser)
 
 
 def run(arguments: argparse.Namespace) -> None:

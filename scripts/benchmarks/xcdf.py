@@ -16,6 +16,14 @@ FIVE = ["rec.nHit", "rec.zenithAngle", "event.hit.gridId", "event.hit.charge", "
 TIMES = 5
 
 
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """What the command takes."""
+    parser.add_argument("--file", type=Path, required=True)
+    parser.add_argument("--columns", nargs="+", default=[], help="what is read beside all; by default five of HAWC's")
+    parser.add_argument("--repeat", type=int, default=1, help="so many copies of the file one after the other")
+    parser.add_argument("--minibatch", type=int, default=64, help="events at once in random access")
+
+
 def run(arguments: argparse.Namespace) -> None:
     """Print a line for each way of reading or writing."""
     with tempfile.TemporaryDirectory() as folder:

@@ -10,6 +10,7 @@ import numpy as np
 from airshower.data.batch import EventBatch
 from airshower.data.pixels import FoundPixels
 from airshower.data.showers import IactSpec
+from airshower.data.tanks import TankSpec
 
 STUDIED = ("energy", "interaction")
 """The truth that performance is studied against."""
@@ -121,6 +122,26 @@ class ShowerSource(Source, Protocol):
 
     def thrown(self) -> list[ThrownShowers]:
         """What was simulated to get these events, run by run, as far as files say."""
+        ...
+
+
+class GeneratedWriter(Protocol):
+    """Writes generated events in the detector's own format; a context manager."""
+
+    def append(self, columns: dict[str, np.ndarray]) -> None:
+        """Add events: by name, f8 [n] in their units, all parameters of the spec, or some, and conditions; the same
+        ones each time."""
+        ...
+
+
+class TankSource(Source, Protocol):
+    """Events of an array of water tanks. Their truth: `interaction`, the name of the primary's class, `energy` in GeV,
+    and all that was read of an event, by its name in files."""
+
+    spec: TankSpec
+
+    def prediction_writer(self, path: Path, provenance: dict[str, str]) -> GeneratedWriter:
+        """A writer of generated events."""
         ...
 
 

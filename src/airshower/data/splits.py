@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from airshower.data.source import Selection, Source
+from airshower.data.source import Selection, Source, Splits
 from airshower.errors import DataError, UserError
 
 
@@ -24,11 +24,10 @@ def matching_files(directory: str, files: str | Sequence[str], key: str = "data.
     return list(found)
 
 
-def split_by_shower(
-    source: Source, showers: np.ndarray, validation: float, test: float, seed: int
-) -> tuple[Selection, Selection, Selection]:
+def split_by_shower(source: Source, showers: np.ndarray, validation: float, test: float, seed: int) -> Splits:
     """Train, validation and test, so large fractions of the showers: entries of which `showers` [entries] is the same
-    are all in one of them. Raises `UserError` if nothing is left to train on."""
+    are all in one of them. Inference runs over the test, or over everything where none is held out as such. Raises
+    `UserError` if nothing is left to train on."""
     shower = np.unique(showers, return_inverse=True)[1].reshape(-1)
     count = int(shower.max()) + 1
     held = [int(np.ceil(count * fraction)) for fraction in (validation, test)]
@@ -40,4 +39,5 @@ def split_by_shower(
     place = np.random.default_rng(seed).permutation(count)[shower]
     edges = (sum(held), count), (0, held[0]), (held[0], sum(held))
     train, validated, tested = (Selection(source, np.flatnonzero((a <= place) & (place < b))) for a, b in edges)
-    return train, validated, tested
+    whole = tested if test else Selection(source, np.arange(len(source)))
+    return Splits(train, validated if len(validated.entries) else None, whole)

@@ -157,8 +157,11 @@ def test_showers_are_not_split(files: dict[str, Path], tmp_path: Path) -> None:
     assert sorted(shower for part in parts for shower in part) == list(range(10))
 
 
-def test_patterns_name_several_files(simulated: SimulatedHawc, files: dict[str, Path]) -> None:
-    source = opened({"gamma": files["gamma"].with_name("*_gamma_*.xcd")}).train.source
+def test_patterns_name_several_files(simulated: SimulatedHawc, tmp_path: Path) -> None:
+    for name, events, seed in (("train", EVENTS, 2), ("validation", HELD_OUT, 3)):
+        (path,) = simulated.files(name, events, seed)["gamma"]
+        (tmp_path / path.name).symlink_to(path)
+    source = opened({"gamma": tmp_path / "*_gamma_*.xcd"}).train.source
     assert len(source) == 30 + 9
     both = source.read(np.array([35, 2, 10]))
     assert both.event_ids[:, 0].tolist() == [0, 1, 1] or both.event_ids[:, 0].tolist() == [1, 0, 0]

@@ -262,14 +262,14 @@ class Iact:
         source = IactImages(self.config, self.config.file)
         config = self.config
         fraction = 0.0 if config.aux_file else config.validation_fraction
-        train, validation, test = split_by_shower(source, source.showers, fraction, config.test_fraction, self.seed)
-        whole = test if self.config.test_fraction else Selection(source, np.arange(len(source)))
+        splits = split_by_shower(source, source.showers, fraction, config.test_fraction, self.seed)
+        validation = splits.validation
         if self.config.aux_file:
             aux = IactImages(self.config, self.config.aux_file)
             _check_aux(source, aux)
             validation = Selection(aux, np.arange(len(aux)))
-        train = Selection(source, self._resampled(source, train.entries))
-        return Splits(train, validation if len(validation.entries) else None, whole)
+        train = Selection(source, self._resampled(source, splits.train.entries))
+        return Splits(train, validation, splits.whole)
 
     def _resampled(self, source: IactImages, entries: np.ndarray) -> np.ndarray:
         """The entries to train on, of each class that is there as many as of the smallest or of the largest one if so

@@ -4,6 +4,8 @@ The middles and widths are the means and standard deviations of the gammas of ha
 so that they are the same for all files: a network's output is in the same units whatever it was trained on.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from airshower.data.tanks import Quantity
@@ -34,14 +36,14 @@ PARAMETERS = ("rec.logNPE", "rec.nHit", "rec.nTankHit", ZENITH, AZIMUTH, "rec.co
 CONDITIONS = (ENERGY, THETA, PHI)
 
 
-def chosen(names: list[str], key: str) -> tuple[Quantity, ...]:
+def chosen(names: list[str], key: str, known: Mapping[str, Quantity] = QUANTITIES) -> tuple[Quantity, ...]:
     """The quantities of these names. Raises `UserError` naming `key` for one that there is not."""
     for name in names:
-        if name not in QUANTITIES:
-            raise UserError(f"{key}: there is no {name}; there are {', '.join(QUANTITIES)}")
+        if name not in known:
+            raise UserError(f"{key}: there is no {name}; there are {', '.join(known)}")
         if names.count(name) > 1:
             raise UserError(f"{key}: has {name} twice")
-    return tuple(QUANTITIES[name] for name in names)
+    return tuple(known[name] for name in names)
 
 
 def image_channels(names: list[str], most_charge: float, earliest: float, latest: float) -> tuple[Quantity, ...]:

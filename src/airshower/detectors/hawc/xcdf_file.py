@@ -6,6 +6,7 @@ trailer, whose header says that none was written yet, is read up to its last who
 """
 
 import difflib
+import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
@@ -64,6 +65,17 @@ class XcdfFile:
 
     def __len__(self) -> int:
         return self.blocks[-1].first + self.blocks[-1].header.events if self.blocks else 0
+
+    @property
+    def scalars(self) -> list[str]:
+        """Names of the fields that have one value in each event."""
+        return [field.name for field in self.fields if not field.parent]
+
+    @property
+    def digest(self) -> str:
+        """What tells the content from that of other files: a hash of its size and its blocks' places and headers."""
+        blocks = [(block.offset, block.header.minima.tobytes(), block.header.sizes.tobytes()) for block in self.blocks]
+        return hashlib.sha256(repr((len(self), blocks)).encode()).hexdigest()
 
     def field(self, name: str) -> Field:
         """A field by its name; `DataError` names the nearest ones where there is none."""
