@@ -18,22 +18,24 @@ DIRECTED = 9.0  # n R^2 from which angles are said to have a mean: by chance onc
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of one quantity in bins of a condition [bins]: mean and spread with their standard errors, as scaled; NaN where
-    there are too few events, or angles have no mean."""
+    """Of one quantity in bins of a condition [bins]: mean and spread with their standard errors, as scaled, NaN where
+    there are too few events; `directed` says where the mean means something, as it does not for angles all around."""
 
     quantity: Quantity
     mean: np.ndarray
     mean_error: np.ndarray
     spread: np.ndarray
     spread_error: np.ndarray
+    directed: np.ndarray
     events: np.ndarray
 
-    def band(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The mean and one spread below and above it [bins], in the quantity's unit."""
-        centre = self.quantity.physical(self.mean)
+    def band(self, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The mean and one spread below and above it [bins], in the quantity's unit; NaN where it is not `shown`."""
+        centre = np.where(shown, self.quantity.physical(self.mean), np.nan)
         if self.quantity.period:
             return centre, centre - self.quantity.width * self.spread, centre + self.quantity.width * self.spread
-        return centre, *(self.quantity.physical(self.mean + sign * self.spread) for sign in (-1, 1))
+        ends = (self.quantity.physical(self.mean + sign * self.spread) for sign in (-1, 1))
+        return centre, *ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +50,13 @@ class Closure:
     units: list[float]
 
     def mean_differences(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Of the other's means from the real ones, with errors [bins], quantity by quantity; angles the short way."""
+        """Of the other's means from the real ones, with errors [bins], quantity by quantity; angles the short way, and
+        NaN where the real ones have no mean."""
         found = []
         for real, other, unit in zip(self.real, self.other, self.units, strict=True):
             difference = other.mean - real.mean
             if turn := real.quantity.period / real.quantity.width:
-                difference = (difference + turn / 2) % turn - turn / 2
+                difference = np.where(real.directed, (difference + turn / 2) % turn - turn / 2, np.nan)
             found.append((difference / unit, np.hypot(real.mean_error, other.mean_error) / unit))
         return found
 
@@ -105,25 +108,24 @@ def _moments(table: Table, place: np.ndarray, bins: int) -> list[Moments]:
     found = []
     for quantity, column in zip(table.quantities, table.scaled.T.astype(np.float64), strict=True):
         groups = [column[place == index] for index in range(bins)]
-        few = (np.nan, np.nan, np.nan, np.nan)
+        few = (np.nan, np.nan, np.nan, np.nan, 0.0)
         numbers = np.array([_of_bin(quantity, group) if len(group) > 2 else few for group in groups])
-        found.append(Moments(quantity, *numbers.T, np.array([len(group) for group in groups])))
+        *moments, directed = numbers.T
+        found.append(Moments(quantity, *moments, directed > 0, np.array([len(group) for group in groups])))
     return found
 
 
-def _of_bin(quantity: Quantity, values: np.ndarray) -> tuple[float, float, float, float]:
-    """Mean, its error, spread, its error."""
+def _of_bin(quantity: Quantity, values: np.ndarray) -> tuple[float, float, float, float, float]:
+    """Mean, its error, spread, its error, and 1 where there is a mean."""
     if not quantity.period:
         spread = np.std(values, ddof=1)
-        return np.mean(values), spread / np.sqrt(len(values)), spread, spread / np.sqrt(2 * len(values))
+        return np.mean(values), spread / np.sqrt(len(values)), spread, spread / np.sqrt(2 * len(values)), 1.0
     length, mean, spread = _of_angles(quantity, values)
     # of the spread as if it were of a line, of the mean as of vectors (Fisher 1993)
     turn = quantity.period / (2 * np.pi * quantity.width)
     around = np.mean(np.cos(2 * (values - mean) / turn))
     error = turn * np.sqrt(max(1 - around, 0.0) / 2 / len(values)) / max(length, 1e-9)
-    if len(values) * length**2 < DIRECTED:
-        mean = error = np.nan
-    return mean, error, spread, spread / np.sqrt(2 * len(values))
+    return mean, error, spread, spread / np.sqrt(2 * len(values)), float(len(values) * length**2 > DIRECTED)
 
 
 def _of_angles(quantity: Quantity, scaled: np.ndarray) -> tuple[float, float, float]:

@@ -136,12 +136,16 @@ class GenerationReport(contextlib.ExitStack):
                 _rocs("", judgement.generated), _rocs("training events, ", floor)
             )
         for closure in judgement.generated.closures:
-            bands = ([moments.band() for moments in side] for side in (closure.real, closure.other))
+            shown = [moments.directed for moments in closure.real]
+            bands = (
+                [moments.band(there) for moments, there in zip(side, shown, strict=True)]
+                for side in (closure.real, closure.other)
+            )
             figure = drawing.closure_figure(closure.condition, closure.edges, own.quantities, *bands)
             made[f"closure_{closure.condition.name}"] = figure
         if memory := judgement.memorisation:
             ratio, share = memory.metrics().values()
-            text = f"ratio of medians {ratio:.3f}; {100 * share:.2f} % of generated events are nearer than the line"
+            text = f"ratio of medians {ratio:.3f}; {100 * share:.2f} % of generated are nearer than the line"
             made["nearest_training_events"] = drawing.nearest_figure(memory.real, memory.generated, memory.near, text)
         return [figures.save(figure, self.folder / "figures" / f"{name}.png") for name, figure in made.items()]
 

@@ -11,9 +11,8 @@ import numpy as np
 from airshower.tasks.shower_metrics import placements
 
 FRECHET_PIECES = 4  # a sample as a whole, in halves, in thirds, in quarters
-KERNEL_DEGREE = 4
 BATCHES = 10  # of the kernel distance, and groups of the jackknife
-BATCH_EVENTS = 25  # at least
+MOST_IN_BATCH = 5000
 FOLDS = 5
 
 
@@ -79,15 +78,19 @@ def frechet_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> Meas
 
 
 def kernel_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> Measured:
-    """The kernel physics distance (Kansal et al., arXiv:2211.10295) of features: the unbiased squared maximum mean
-    discrepancy (Gretton et al. 2012) with the kernel (x y / features + 1)^4, the median over disjoint batches; with the
-    error of that, from their central 68 %."""
+    """The kernel physics distance (Kansal et al., arXiv:2211.10295) of features: the squared maximum mean discrepancy
+    (Gretton et al. 2012), unbiased, with the kernel (x y / features + 1)^4. As there the median of ten random batches
+    of at most 5000 events, with half of their central 68 % as its error; batches are halves of smaller samples, which
+    differ among themselves about as much as whole samples do."""
     generator = np.random.default_rng(seed)
-    batches = max(2, min(BATCHES, min(len(real), len(other)) // BATCH_EVENTS))
-    parts = (np.array_split(generator.permutation(features), batches) for features in (real, other))
-    found = [_discrepancy(x, y) for x, y in zip(*parts, strict=True)]
+    found = []
+    for _ in range(BATCHES):
+        parts = (
+            generator.permutation(features)[: min(len(features) // 2, MOST_IN_BATCH)] for features in (real, other)
+        )
+        found.append(_discrepancy(*parts))
     low, high = np.percentile(found, [15.87, 84.13])
-    return Measured(float(np.median(found)), float(np.sqrt(np.pi / 2 / batches) * (high - low) / 2))
+    return Measured(float(np.median(found)), float(high - low) / 2)
 
 
 def classifier_scores(
@@ -142,7 +145,8 @@ def _frechet(one: np.ndarray, other: np.ndarray) -> float:
 
 def _discrepancy(one: np.ndarray, other: np.ndarray) -> float:
     def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        return (x @ y.T / x.shape[1] + 1.0) ** KERNEL_DEGREE
+        square = np.square(x @ y.T / x.shape[1] + 1.0)
+        return np.square(square, out=square)  # much faster than the fourth power
 
     def mean_of_pairs(x: np.ndarray) -> float:
         pairs = kernel(x, x)

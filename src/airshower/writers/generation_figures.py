@@ -8,7 +8,7 @@ import numpy as np
 
 from airshower.data.table import Table
 from airshower.data.tanks import Quantity
-from airshower.writers.curves import COLOURS
+from airshower.writers.curves import COLOURS, log_ticks
 from airshower.writers.figures import Figure, pyplot
 
 PANELS_A_ROW = 4
@@ -45,12 +45,11 @@ def histograms(real: Table, generated: Table) -> Figure:
             upper.set_title(f"{100 * outside:.2g} % of generated outside", fontsize=8, color=GENERATED, loc="right")
         _ratio(lower, edges, counts, heights)
         upper.set(ylabel="share of events", ylim=(0, None), xlim=(edges[0], edges[-1]))
-        upper.tick_params(labelbottom=False)
         lower.set(xlabel=titled(quantity), ylabel="generated\n/ real", ylim=(0.4, 1.6), xlim=(edges[0], edges[-1]))
-        if quantity.logarithmic:
-            upper.set_xscale("log")
-            lower.set_xscale("log")
-    _legend_above(figure, panels[0][0])
+        for axis in (upper, lower):
+            _log_axis(axis, quantity, edges)
+        upper.tick_params(labelbottom=False, which="both")
+    _legend_above(figure, panels[0])
     return figure
 
 
@@ -65,10 +64,9 @@ def cumulative(real: Table, generated: Table, values: Sequence[str]) -> Figure:
             x = np.sort(_in_range(quantity, column))
             axis.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=colour, lw=1.3, label=name)
         axis.set(xlabel=titled(quantity), ylabel="share of events below", ylim=(0, 1), xlim=(edges[0], edges[-1]))
-        if quantity.logarithmic:
-            axis.set_xscale("log")
+        _log_axis(axis, quantity, edges)
         axis.set_title(text, fontsize=9)
-    _legend_above(figure, panels[0][0])
+    _legend_above(figure, panels[0])
     return figure
 
 
@@ -76,20 +74,18 @@ def correlation_figure(names: Sequence[str], real: np.ndarray, generated: np.nda
     """Matrices of rank correlations [features, features], and their difference."""
     side = 2.6 + 0.28 * len(names)
     figure, axes = pyplot().subplots(1, 3, figsize=(3 * side, side + 0.4), sharey=True, layout="constrained")
-    apart = generated - real
-    for axis, matrix, title in zip(
-        axes, (real, generated, apart), ("real", "generated", "generated less real"), strict=True
-    ):
-        limit = 1.0 if matrix is not apart else max(0.1, float(np.abs(apart).max()))
+    titles = ("rank correlation, real", "rank correlation, generated", "generated less real")
+    limits = (1.0, 1.0, max(0.1, float(np.abs(generated - real).max())))
+    for axis, matrix, title, limit in zip(axes, (real, generated, generated - real), titles, limits, strict=True):
         shown = axis.imshow(matrix, vmin=-limit, vmax=limit, cmap="RdBu_r")
         axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
         axis.set_yticks(range(len(names)), names, fontsize=8)
-        axis.set_title(title)
+        axis.set_title(title, fontsize=10)
         if len(names) <= WRITTEN:
-            for (row, column), value in np.ndenumerate(matrix):
+            for (row, column), value in np.ndenumerate(matrix.round(2) + 0.0):  # no -0.00
                 colour = "white" if abs(value) > 0.6 * limit else "black"
                 axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
-        figure.colorbar(shown, ax=axis, shrink=0.8, label="rank correlation" if matrix is not apart else "difference")
+        figure.colorbar(shown, ax=axis, shrink=0.8)
     return figure
 
 
@@ -102,21 +98,21 @@ def closure_figure(
     low, high = edges[:-1], edges[1:]
     middle = np.sqrt(low * high) if condition.logarithmic else (low + high) / 2
     for (axis,), quantity, own, new in zip(panels, quantities, real, other, strict=True):
-        centre, below, above = (np.append(values, values[-1]) for values in own)
-        axis.fill_between(
-            edges, below, above, step="post", color="0.85", lw=0, label="real, one spread around the mean"
-        )
-        axis.step(edges, centre, where="post", color=REAL, lw=1.3)
-        lengths = np.abs(np.stack([new[0] - new[1], new[2] - new[0]]))
-        axis.errorbar(middle, new[0], lengths, fmt="o", ms=4, lw=1.2, color=GENERATED, label="generated, the same")
         axis.set(xlabel=titled(condition), ylabel=titled(quantity), xlim=(edges[0], edges[-1]))
-        if condition.logarithmic:
-            axis.set_xscale("log")
         if quantity.logarithmic:
             axis.set_yscale("log")
+        _log_axis(axis, condition, edges)
         if not np.isfinite(own[0]).any():
             axis.text(0.5, 0.5, "no preferred angle", ha="center", va="center", transform=axis.transAxes, color="0.4")
-    _legend_above(figure, panels[0][0])
+            axis.set_yticks([])
+            continue
+        axis.stairs(own[2], edges, baseline=own[1], fill=True, color="0.85", label="real: mean ± spread")
+        axis.hlines(own[0], low, high, color=REAL, lw=1.3)
+        lengths = np.abs(np.stack([new[0] - new[1], new[2] - new[0]]))
+        axis.errorbar(middle, new[0], lengths, fmt="o", ms=4, lw=1.2, color=GENERATED, label="generated: mean ± spread")
+        if quantity.logarithmic:
+            log_ticks(axis.yaxis, np.array(axis.get_ylim()))
+    _legend_above(figure, [axis for (axis,) in panels])
     return figure
 
 
@@ -140,13 +136,15 @@ def classifier_figure(found: Sequence[Roc], floors: Sequence[Roc]) -> Figure:
     right.plot([0, 1], [0, 1], color="0.7", lw=0.8, zorder=0)
     right.set(xlabel="real events taken for generated", ylabel="generated events found", xlim=(0, 1), ylim=(0, 1.01))
     right.set_aspect("equal")
-    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", fontsize=8, ncols=2)
+    columns = 2 if floors else 1
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", fontsize=8, ncols=columns)
     return figure
 
 
 def nearest_figure(real: np.ndarray, generated: np.ndarray, near: float, text: str) -> Figure:
     """Distances [n], [m] to the nearest training event, in standard deviations; a line at what is `near`."""
-    figure, axis = pyplot().subplots(figsize=(6.4, 4.4), layout="constrained")
+    figure, axis = pyplot().subplots(figsize=(6.4, 4.6))
+    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.11, top=0.86)
     least = max(min(values[values > 0].min(initial=np.inf) for values in (real, generated)), 1e-6)
     least = least if np.isfinite(least) else 1e-6
     edges = np.geomspace(least, max(real.max(), generated.max(), 2 * least) * 1.01, 51)
@@ -156,10 +154,12 @@ def nearest_figure(real: np.ndarray, generated: np.ndarray, near: float, text: s
         axis.hist(
             shown, edges, weights=weights, histtype="step", lw=1.4, color=colour, label=f"{name} ({len(values):,})"
         )
-    axis.axvline(near, color="0.5", lw=0.9, ls="--", label="1 % of real events are nearer")
+    axis.axvline(near, color="0.5", lw=0.9, ls="--", label="1 % of real are nearer")
     axis.set(xlabel="distance to the nearest training event (standard deviations)", ylabel="share of events")
-    axis.set(xscale="log", title=text)
-    axis.legend(*axis.get_legend_handles_labels(), loc="upper left")
+    axis.set_xscale("log")
+    axis.set_title(text, fontsize=9)
+    log_ticks(axis.xaxis, edges)
+    _legend_above(figure, [axis])
     return figure
 
 
@@ -207,9 +207,11 @@ def _panels(count: int, ratios: bool = False) -> tuple[Figure, list[list[Any]]]:
     """Panels of one axis each, or two of which the lower is for ratios."""
     columns, heights = min(count, PANELS_A_ROW), [3, 1] if ratios else [1]
     rows = -(-count // columns)
-    size = (3.7 * columns + 0.3, (3.9 if ratios else 3.1) * rows + 0.5)
-    figure = pyplot().figure(figsize=size, layout="constrained")
-    outer = figure.add_gridspec(rows, columns)
+    width, height = 3.9 * columns + 0.2, (4.0 if ratios else 3.3) * rows + 0.5
+    # fixed margins: laying so many axes out by itself would take matplotlib seconds
+    figure = pyplot().figure(figsize=(width, height))
+    margins = {"left": 0.7 / width, "right": 1 - 0.15 / width, "bottom": 0.55 / height, "top": 1 - 0.7 / height}
+    outer = figure.add_gridspec(rows, columns, **margins, wspace=0.3, hspace=0.27 if ratios else 0.33)
     panels = []
     for index in range(count):
         inner = outer[index // columns, index % columns].subgridspec(
@@ -219,7 +221,13 @@ def _panels(count: int, ratios: bool = False) -> tuple[Figure, list[list[Any]]]:
     return figure, panels
 
 
-def _legend_above(figure: Figure, axis: Any) -> None:
-    """One legend for all panels, above them."""
-    handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels), frameon=False)
+def _legend_above(figure: Figure, axes: Sequence[Any]) -> None:
+    """One legend for all panels, above them, of the first that has entries."""
+    handles, labels = next((found for axis in axes if (found := axis.get_legend_handles_labels())[0]), ([], []))
+    figure.legend(handles, labels, loc="upper center", ncols=max(len(labels), 1), frameon=False)
+
+
+def _log_axis(axis: Any, quantity: Quantity, edges: np.ndarray) -> None:
+    if quantity.logarithmic:
+        axis.set_xscale("log")
+        log_ticks(axis.xaxis, edges)
