@@ -140,6 +140,10 @@ class TankSource(Source, Protocol):
 
     spec: TankSpec
 
+    def scalars(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and conditions of these entries as in `TankBatch`, without reading hits."""
+        ...
+
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> GeneratedWriter:
         """A writer of generated events."""
         ...

@@ -1,11 +1,11 @@
 """Numbers of an event as a network takes them in and gives them out."""
 
 import math
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from airshower.data.source import Selection
 from airshower.data.tanks import Quantity, TankBatch, TankSpec
 
 Quantities = tuple[Quantity, ...]
@@ -56,40 +56,26 @@ def scaled_turn(quantity: Quantity) -> float:
 class ParameterView:
     """The parameters of events as generators learn them, from batches of this `spec`.
 
-    Files have them in steps. A density can't be learned of such values, so they are spread evenly over their steps for
-    training (Theis et al. 2016, section 3.1), and what is generated is rounded to steps.
+    Files have them in steps. A density can't be learned of such values, so they are spread evenly over their steps
+    (Theis et al. 2016, section 3.1).
     """
 
     def __init__(self, spec: TankSpec):
-        self.quantities, self.conditions = spec.parameters, spec.conditions
+        self.quantities = spec.parameters
 
     def recorded(self, batch: TankBatch) -> Tensor:
         """As files have them, scaled, float32 [n, quantities]."""
         return batch.parameters
 
+    def examples(self, selection: Selection) -> Tensor:
+        """Those of all entries, spread."""
+        return self.spread(torch.from_numpy(selection.source.scalars(selection.entries)[0]))
+
     def spread(self, scaled: Tensor) -> Tensor:
         """Recorded values anywhere within their steps; draws from torch's random numbers."""
-        return self._each(scaled, lambda values, q: values + q.step * (torch.rand_like(values) - 0.5))
-
-    def rounded(self, scaled: Tensor) -> Tensor:
-        """Generated values in the steps of files, angles in the turn around the middle."""
-        return self._each(scaled, _rounded)
-
-    def _each(self, scaled: Tensor, change: Callable[[Tensor, Quantity], Tensor]) -> Tensor:
         columns = []
         for column, q in zip(scaled.double().unbind(1), self.quantities, strict=True):
-            values = column * q.width + q.middle
-            values = (change(values.exp() - q.floor, q) + q.floor).log() if q.logarithmic else change(values, q)
+            values, by = column * q.width + q.middle, q.step * (torch.rand_like(column) - 0.5)
+            values = (values.exp() + by).log() if q.logarithmic else values + by
             columns.append((values - q.middle) / q.width)
         return torch.stack(columns, 1).to(scaled.dtype)
-
-
-def _rounded(values: Tensor, quantity: Quantity) -> Tensor:
-    if quantity.period:
-        low = quantity.middle - quantity.period / 2
-        values = (values - low) % quantity.period + low
-    if quantity.step:
-        values = (values / quantity.step).round() * quantity.step
-    if quantity.logarithmic:
-        values = values.clamp_min(0.0 if quantity.floor else quantity.step)
-    return values

@@ -12,12 +12,11 @@ from airshower.config.fields import choice, number
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
 from airshower.networks.quantities import ParameterView
-from airshower.tasks.generated import Generated
 from airshower.tasks.generation import Generation, Sample
-from airshower.tasks.histograms import count_values, distances
+from airshower.tasks.generation_report import Generated
+from airshower.tasks.histograms import distances
 from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.task import Phase
-
 
 HEADLINE = {"critic_loss": "critic", "generator_loss": "generator", "W1": "W1", "KS": "KS"}
 
@@ -107,10 +106,7 @@ class Adversarial(Generation):
     ) -> tuple[Generated, dict[str, Tensor]]:
         """See `Task.evaluate`."""
         generated = self.generated(network, sample)
-        return generated, {
-            "real": count_values(sample.recorded),
-            "generated": count_values(generated.parameters),
-        }
+        return generated, self.apart(sample, generated)
 
     def count(self, _: Sample, outputs: dict[str, Tensor], terms: LossTerms) -> dict[str, Tensor]:
         """The parts of the loss, which the phases gave as outputs."""

@@ -1,6 +1,5 @@
 """What generators of events have in common: what they learn from, how they generate, and how they are judged."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,14 @@ from torch import Tensor, nn
 
 from airshower.config.fields import choice, number, section
 from airshower.data.source import Selection, Source, Splits
+from airshower.data.table import Table
 from airshower.data.tanks import TankBatch, TankSpec
 from airshower.networks.quantities import ParameterView
-from airshower.tasks.generated import Generated
-from airshower.tasks.generation_report import GenerationReport, GenerationReportConfig
+from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig
+from airshower.tasks.histograms import count_values
 from airshower.writers.figures import Figure
-from airshower.writers.generation_figures import histograms_figure
+from airshower.writers.generation_figures import histograms
 
-READ_AT_ONCE = 4096  # entries, where all are read
 LEAST = 2.0**-24  # of uniform numbers, and of what they lack to 1
 
 
@@ -93,8 +92,7 @@ class Generation:
 
     def fit(self, selection: Selection, network: nn.Module) -> None:
         """See `Task.fit`."""
-        recorded = torch.from_numpy(read_scaled(selection, self.view.recorded))
-        network.fit(self.view.spread(recorded).to(next(network.parameters()).device))
+        network.fit(self.view.examples(selection).to(next(network.parameters()).device))
 
     def prepare(self, batch: TankBatch) -> Sample:
         """See `Task.prepare`."""
@@ -128,30 +126,34 @@ class Generation:
         if self.plan is not None and self.plan.low is not None:
             low, high = self.plan.low.to(conditions), self.plan.high.to(conditions)
             conditions = low + (high - low) * share
-        events = self.view.rounded(network.generate(noise, conditions).float())
-        return Generated(events, conditions, sample.entries[place])
+        return Generated(
+            network.generate(noise, conditions).float(), conditions, torch.from_numpy(sample.entries[place])
+        )
+
+    def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
+        """Counters of the sample's events and of those generated, in the steps that files have."""
+        table = Table.of_scaled(self.view.quantities, generated.parameters.cpu().numpy())
+        return {"real": count_values(sample.recorded.cpu()), "generated": count_values(torch.from_numpy(table.scaled))}
 
     def display(self, sample: Sample, outputs: Generated | None, index: int, title: str) -> "Figure | None":
         """Histograms of the sample's events and of those generated; one figure a sample."""
         if index or self.plan is not None or outputs is None:
             return None
-        return histograms_figure(self.view.quantities, sample.recorded, outputs.parameters, title)
+        tables = (
+            Table.of_scaled(self.view.quantities, scaled.cpu().numpy())
+            for scaled in (sample.recorded, outputs.parameters)
+        )
+        return histograms(*tables)
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:
         """See `Task.report`."""
         wanted, entries = self.config.generate, splits.whole.entries
         limits = (None, None)
         if wanted.conditions == "uniform":
-            conditions = torch.as_tensor(read_scaled(splits.whole, lambda batch: batch.conditions))
+            conditions = torch.from_numpy(splits.whole.source.scalars(entries)[1])
             limits = (conditions.amin(0), conditions.amax(0))
         self.plan = Plan(entries, wanted.events or len(entries), wanted.seed, *limits)
         return GenerationReport(splits, self.config.report, folder, provenance)
-
-
-def read_scaled(selection: Selection, part: Callable[[TankBatch], Any]) -> Any:
-    """A part of all entries' batches, one after the other."""
-    pieces = np.array_split(selection.entries, -(-len(selection.entries) // READ_AT_ONCE))
-    return np.concatenate([part(selection.source.read(piece)) for piece in pieces])
 
 
 def event_noise(seed: int, numbers: np.ndarray, draws: int) -> Tensor:

@@ -7,12 +7,11 @@ import torch
 from torch import Tensor, nn
 
 from airshower.config.fields import number
-from airshower.tasks.generated import Generated
 from airshower.tasks.generation import Generation, Sample
-from airshower.tasks.histograms import count_values, distances
+from airshower.tasks.generation_report import Generated
+from airshower.tasks.histograms import distances
 from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.task import Phase
-
 
 HEADLINE = {"loss": "-log p", "W1": "W1", "KS": "KS"}
 
@@ -44,11 +43,8 @@ class Likelihood(Generation):
     ) -> tuple[Generated, dict[str, Tensor]]:
         """See `Task.evaluate`."""
         generated = self.generated(network, sample)
-        return generated, {
-            **_counted(self._terms(network(sample.real, sample.conditions))),
-            "real": count_values(sample.recorded),
-            "generated": count_values(generated.parameters),
-        }
+        loss = _counted(self._terms(network(sample.real, sample.conditions)))
+        return generated, loss | self.apart(sample, generated)
 
     def count(self, _: Sample, outputs: dict[str, Tensor], terms: LossTerms) -> dict[str, Tensor]:
         """The loss, which the phase gave as output."""

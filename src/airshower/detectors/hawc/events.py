@@ -73,14 +73,19 @@ class TankEvents:
         """The events of these entries, in this order. Raises `DataError` naming file and event."""
         entries = np.asarray(entries, np.int64)
         ids = self.event_ids[entries]
+        parameters, conditions = self.scalars(entries)
         return TankBatch(
             images=self.spec.images(self.hits(entries), len(entries)),
-            parameters=self._scaled(self.spec.parameters, entries),
-            conditions=self._scaled(self.spec.conditions, entries),
+            parameters=parameters,
+            conditions=conditions,
             primary=self._primary[ids[:, 0]],
             entries=entries,
             event_ids=ids,
         )
+
+    def scalars(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Parameters and conditions as in `TankBatch`, without reading hits."""
+        return self._scaled(self.spec.parameters, entries), self._scaled(self.spec.conditions, entries)
 
     def hits(self, entries: np.ndarray) -> TankHits:
         """The hits that images are made of, at most one of a PMT; `event` is the place in `entries`."""

@@ -15,8 +15,19 @@ from airshower.writers.comparison.runs import Row, Run, data_name
 HIGHER, LOWER, ZERO = "higher", "lower", "nearer to 0"
 BETTER = {
     HIGHER: {"accuracy", "auc", "iou", "detection", "label", "negative", "efficiency", "purity"},
-    LOWER: {"loss", "error", "resolution", "distance"},
-    ZERO: {"bias"},
+    LOWER: {
+        "loss",
+        "error",
+        "resolution",
+        "distance",
+        "difference",
+        "closure",
+        "ks",
+        "kuiper",
+        "wasserstein",
+        "classifier",
+    },
+    ZERO: {"bias", "fpd", "kpd"},
 }
 """What is better, by a word of the metric's name; the first that is here counts, so negative_loss is better higher."""
 

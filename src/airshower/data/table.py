@@ -1,0 +1,49 @@
+"""Events as rows of quantities, in the units of files and as networks see them."""
+
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+
+from airshower.data.tanks import Quantity
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """`values` f8 [events, quantities] in the quantities' units; there may be none of either."""
+
+    quantities: tuple[Quantity, ...]
+    values: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @classmethod
+    def of_scaled(cls, quantities: tuple[Quantity, ...], scaled: np.ndarray) -> Self:
+        """Of what networks see [events, quantities]: multiples of the quantities' steps, as files have them, and never
+        below what they have a logarithm of."""
+        columns = [_stepped(quantity, column) for quantity, column in zip(quantities, scaled.T, strict=True)]
+        return cls(quantities, np.stack(columns, 1) if columns else np.zeros((len(scaled), 0)))
+
+    @property
+    def scaled(self) -> np.ndarray:
+        """What networks see, float32 [events, quantities]."""
+        columns = [quantity.scaled(column) for quantity, column in self.columns()]
+        return np.stack(columns, 1) if columns else np.zeros(self.values.shape, np.float32)
+
+    def columns(self) -> list[tuple[Quantity, np.ndarray]]:
+        """Each quantity with its values."""
+        return list(zip(self.quantities, self.values.T, strict=True))
+
+    def rows(self, chosen: np.ndarray) -> Self:
+        """Some of the events."""
+        return type(self)(self.quantities, self.values[chosen])
+
+
+def _stepped(quantity: Quantity, scaled: np.ndarray) -> np.ndarray:
+    values = quantity.physical(scaled)
+    if quantity.step:
+        values = quantity.step * np.round(values / quantity.step)
+        if quantity.logarithmic:
+            values = np.maximum(values, 0.0 if quantity.floor else quantity.step)
+    return values

@@ -1,0 +1,180 @@
+"""What generated events differ in from real ones, beside what other real events do: the floor of each distance."""
+
+from dataclasses import dataclass, field
+from typing import Self
+
+import numpy as np
+import torch
+
+from airshower.data.table import Table
+from airshower.networks.quantities import encode
+from airshower.runtime.log import logger
+from airshower.tasks import sample_distances as distances
+from airshower.tasks.conditional_closure import Closure, closures, deviation
+
+LEAST = 50  # events of each sample that more than distances of single quantities are measured of
+NEAR = 0.01  # the share of real events that are nearer to the training events than what is called near
+SEED = 0
+
+Scores = tuple[np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Events:
+    """A sample: what events are, and what was asked for, which may have no quantities."""
+
+    parameters: Table
+    conditions: Table
+
+    def __len__(self) -> int:
+        return len(self.parameters)
+
+    def some(self, most: int) -> Self:
+        """So many of them at most, drawn always the same way."""
+        if len(self) <= most:
+            return self
+        chosen = np.sort(np.random.default_rng(SEED).permutation(len(self))[:most])
+        return type(self)(self.parameters.rows(chosen), self.conditions.rows(chosen))
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """Of another sample from the real one: `values` and, where known, standard `errors` by metric. `correlations` are
+    those of the other sample's features; `scores` by metric are the classifiers', of real and other events."""
+
+    values: dict[str, float] = field(default_factory=dict)
+    errors: dict[str, float] = field(default_factory=dict)
+    correlations: np.ndarray | None = None
+    scores: dict[str, Scores] = field(default_factory=dict)
+    closures: list[Closure] = field(default_factory=list)
+
+    def add(self, name: str, measured: distances.Measured) -> None:
+        """A value with its error."""
+        self.values[name], self.errors[name] = measured
+
+
+@dataclass(frozen=True, eq=False)
+class Memorisation:
+    """Distances to the nearest training event, of real and of generated events."""
+
+    real: np.ndarray
+    generated: np.ndarray
+
+    @property
+    def near(self) -> float:
+        """What few real events are nearer than."""
+        return float(np.quantile(self.real, NEAR))
+
+    def metrics(self) -> dict[str, float]:
+        """Both are about 1, and `NEAR`, of a generator that does not repeat what it has seen."""
+        median = float(np.median(self.real))
+        return {
+            "memorisation/ratio_of_medians": float(np.median(self.generated)) / median if median else float("nan"),
+            "memorisation/share_near": float(np.mean(self.generated < self.near)),
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Judgement:
+    """All there is to say of generated events. `floor` is what training events differ in from the real ones; None
+    without any, as is `memorisation`."""
+
+    generated: Differences
+    floor: Differences | None
+    real_correlations: np.ndarray | None
+    memorisation: Memorisation | None
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """By name."""
+        return self.generated.values | (self.memorisation.metrics() if self.memorisation else {})
+
+
+def judge(real: Events, generated: Events, training: Events, most: int) -> Judgement:
+    """Compares generated events with real ones that were not trained on. Of each sample, `most` events at most are what
+    a classifier, the kernel distance and nearest neighbours are taken of."""
+    enough = min(len(real), len(generated)) >= LEAST
+    if not enough:
+        logger.info(
+            "%d generated and %d real events: of fewer than %d, single quantities are judged alone",
+            len(generated), len(real), LEAST,
+        )  # fmt: skip
+    if not len(training):
+        logger.info(
+            "all events that were trained on are judged, too: no floors, and no search for repeated ones; "
+            "data.test_fraction keeps some apart"
+        )
+    floor = differences(real, training.some(len(generated)), most) if len(training) else None
+    found = None
+    if enough and len(training) >= LEAST:
+        near = (_standard(real, events) for events in (real.some(most), generated.some(most), training))
+        own, new, seen = near
+        found = Memorisation(distances.nearest(own, seen), distances.nearest(new, seen))
+    correlations = distances.rank_correlations(_standard(real, real)) if enough else None
+    return Judgement(differences(real, generated, most), floor, correlations, found)
+
+
+def differences(real: Events, other: Events, most: int) -> Differences:
+    """All distances of two samples; those of single quantities alone if there are few events."""
+    found = Differences()
+    for (quantity, values), (_, others), scaled, other_scaled in zip(
+        real.parameters.columns(), other.parameters.columns(), real.parameters.scaled.T, other.parameters.scaled.T,
+        strict=True,
+    ):  # fmt: skip
+        name, period = quantity.name, quantity.period
+        kind = "Kuiper" if period else "KS"
+        found.values[f"{kind}/{name}"] = distances.kolmogorov_smirnov(values, others, period)
+        moved = distances.wasserstein(scaled, other_scaled, period / quantity.width)
+        found.values[f"Wasserstein/{name}"] = moved / deviation(quantity, scaled)
+    if min(len(real), len(other)) < LEAST:
+        return found
+    features, other_features = _standard(real, real), _standard(real, other)
+    found.add("FPD", distances.frechet_distance(features, other_features))
+    _classify(found, real, other, most)
+    found.add("KPD", distances.kernel_distance(_standard(real, real.some(most)), _standard(real, other.some(most))))
+    correlations = distances.rank_correlations(other_features)
+    apart = np.abs(correlations - distances.rank_correlations(features)).max()
+    found.values["correlation_difference"] = float(apart)
+    shut = closures(real.parameters, real.conditions, other.parameters, other.conditions)
+    if shut:
+        means = [value for closure in shut for value, _ in closure.mean_differences()]
+        spreads = [value for closure in shut for value, _ in closure.spread_differences()]
+        found.values["closure_mean"] = float(np.nanmean(np.abs(means)))
+        found.values["closure_spread"] = float(np.nanmean(np.abs(spreads)))
+    return Differences(found.values, found.errors, correlations, found.scores, shut)
+
+
+def feature_names(table: Table) -> list[str]:
+    """Of the columns of features: angles have two."""
+    return [
+        name
+        for quantity in table.quantities
+        for name in ([f"cos {quantity.name}", f"sin {quantity.name}"] if quantity.period else [quantity.name])
+    ]
+
+
+def _classify(found: Differences, real: Events, other: Events, most: int) -> None:
+    """Adds the areas under the ROC curves of classifiers without and with the conditions. Events of equal conditions
+    are in one fold: a real event would else tell of the generated one that had its conditions."""
+    count = min(len(real), len(other), most)
+    parts = real.some(count), other.some(count)
+    asked = np.concatenate([_features(part.conditions) for part in parts])
+    groups = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1) if asked.size else np.arange(2 * count)
+    inputs = [_features(part.parameters) for part in parts]
+    scores = found.scores["classifier_AUC"] = distances.classifier_scores(*inputs, groups)
+    found.add("classifier_AUC", distances.area_under_roc(*scores))
+    if asked.size:
+        inputs = [np.hstack([own, given]) for own, given in zip(inputs, np.split(asked, 2), strict=True)]
+        scores = found.scores["classifier_AUC_with_conditions"] = distances.classifier_scores(*inputs, groups)
+        found.add("classifier_AUC_with_conditions", distances.area_under_roc(*scores))
+
+
+def _features(table: Table) -> np.ndarray:
+    return encode(torch.from_numpy(table.scaled), table.quantities).double().numpy()
+
+
+def _standard(real: Events, events: Events) -> np.ndarray:
+    """Features of parameters, less the mean of the real ones and by their standard deviation."""
+    known = _features(real.parameters)
+    spread = known.std(0)
+    return (_features(events.parameters) - known.mean(0)) / np.where(spread > 0, spread, 1.0)

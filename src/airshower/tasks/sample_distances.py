@@ -1,0 +1,169 @@
+"""How far apart two samples of events are: statistics of arrays.
+
+`features` are [events, features], of real events with mean 0 and standard deviation 1. What is left to chance is drawn
+with a seed. Libraries that take long to import are imported where they are used.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from airshower.tasks.shower_metrics import placements
+
+FRECHET_PIECES = 4  # a sample as a whole, in halves, in thirds, in quarters
+BATCHES = 10  # of the kernel distance, and groups of the jackknife
+MOST_IN_BATCH = 5000
+FOLDS = 5
+
+
+class Measured(NamedTuple):
+    """A number and its standard error."""
+
+    value: float
+    error: float
+
+
+def kolmogorov_smirnov(one: np.ndarray, other: np.ndarray, period: float = 0.0) -> float:
+    """The largest difference between the cumulative distributions of two samples [n], [m]. Of angles, the largest
+    excess of each over the other, added (Kuiper 1960), which does not depend on where the turn begins."""
+    from scipy.stats import ks_2samp
+
+    if not period:
+        return float(ks_2samp(one, other, method="asymp").statistic)
+    turned, other_turned = one % period, other % period
+    sides = ("less", "greater")
+    return float(sum(ks_2samp(turned, other_turned, side, method="asymp").statistic for side in sides))
+
+
+def wasserstein(one: np.ndarray, other: np.ndarray, period: float = 0.0) -> float:
+    """The least mean distance by which values have to be moved to make one sample [n] of the other [m]. Angles are moved
+    along the circle: the difference of cumulative distributions counts from its median (Cabrelli & Molter 1995)."""
+    if not period:
+        from scipy.stats import wasserstein_distance
+
+        return float(wasserstein_distance(one, other))
+    ordered, other_ordered = np.sort(one % period), np.sort(other % period)
+    places = np.sort(np.concatenate([ordered, other_ordered]))
+    widths = np.diff(places, append=places[0] + period)
+    shares = [np.searchsorted(values, places, "right") / len(values) for values in (ordered, other_ordered)]
+    excess = shares[0] - shares[1]
+    order = np.argsort(excess)
+    median = excess[order[np.searchsorted(np.cumsum(widths[order]), period / 2).clip(max=len(order) - 1)]]
+    return float(np.sum(widths * np.abs(excess - median)))
+
+
+def rank_correlations(features: np.ndarray) -> np.ndarray:
+    """Spearman's correlation of each pair of features [features, features]; 0 where one does not vary."""
+    from scipy.stats import rankdata
+
+    ranks = rankdata(features, axis=0)
+    ranks -= ranks.mean(0)
+    norm = np.sqrt((ranks**2).sum(0))
+    return ranks.T @ ranks / np.where(norm, norm, 1.0) / np.where(norm, norm, 1.0)[:, None]
+
+
+def frechet_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> Measured:
+    """The Frechet physics distance (Kansal et al., arXiv:2211.10295) of features: the squared 2-Wasserstein distance of
+    Gaussians with their means and covariances, for infinitely many events.
+
+    The distance of finite samples is too large by terms in 1/n (Chong & Forsyth, arXiv:1911.07023): a line through the
+    means over disjoint halves, thirds, quarters, and the whole, gives the limit; the error is a jackknife's.
+    """
+    generator = np.random.default_rng(seed)
+    real, other = (generator.permutation(features) for features in (real, other))
+    left_out = [
+        _limit(real[_without(len(real), group)], other[_without(len(other), group)]) for group in range(BATCHES)
+    ]
+    return Measured(_limit(real, other), float(np.sqrt((BATCHES - 1) * np.var(left_out))))
+
+
+def kernel_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> Measured:
+    """The kernel physics distance (Kansal et al., arXiv:2211.10295) of features: the squared maximum mean discrepancy
+    (Gretton et al. 2012), unbiased, with the kernel (x y / features + 1)^4. As there the median of ten random batches
+    of at most 5000 events, with half of their central 68 % as its error; batches are halves of smaller samples, which
+    differ among themselves about as much as whole samples do."""
+    generator = np.random.default_rng(seed)
+    found = []
+    for _ in range(BATCHES):
+        parts = (
+            generator.permutation(features)[: min(len(features) // 2, MOST_IN_BATCH)] for features in (real, other)
+        )
+        found.append(_discrepancy(*parts))
+    low, high = np.percentile(found, [15.87, 84.13])
+    return Measured(float(np.median(found)), float(high - low) / 2)
+
+
+def classifier_scores(
+    real: np.ndarray, other: np.ndarray, groups: np.ndarray, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """How probable boosted trees find it that an event [n], [m] is of the other sample, each judged by trees that have
+    not seen it, nor any of its group; `groups` int64 [n + m]."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.model_selection import PredefinedSplit, cross_val_predict
+
+    label = np.repeat([0, 1], [len(real), len(other)])
+    trees, split = HistGradientBoostingClassifier(random_state=seed), PredefinedSplit(_folds(groups, label, seed))
+    found = cross_val_predict(trees, np.concatenate([real, other]), label, cv=split, method="predict_proba")[:, 1]
+    return found[: len(real)], found[len(real) :]
+
+
+def area_under_roc(real: np.ndarray, other: np.ndarray) -> Measured:
+    """The probability that an event of the other sample [m] has a higher score than one of the real [n], ties counting
+    half, with its error (DeLong et al. 1988)."""
+    of_other, of_real = placements(other, real), placements(real, other)
+    variance = np.var(of_other, ddof=1) / len(other) + np.var(of_real, ddof=1) / len(real)
+    return Measured(float(of_other.mean()), float(np.sqrt(variance)))
+
+
+def nearest(events: np.ndarray, training: np.ndarray) -> np.ndarray:
+    """The distance of each event [n] to the nearest of those trained on, in features."""
+    from scipy.spatial import KDTree
+
+    return KDTree(training).query(events)[0]
+
+
+def _without(events: int, group: int) -> np.ndarray:
+    return np.arange(events) % BATCHES != group
+
+
+def _limit(real: np.ndarray, other: np.ndarray) -> float:
+    pieces = np.arange(1, FRECHET_PIECES + 1)
+    found = []
+    for count in pieces:
+        parts = (np.array_split(features, count) for features in (real, other))
+        found.append(np.mean([_frechet(x, y) for x, y in zip(*parts, strict=True)]))
+    return float(np.polyfit(pieces, found, 1)[1])
+
+
+def _frechet(one: np.ndarray, other: np.ndarray) -> float:
+    covariances = [np.atleast_2d(np.cov(features, rowvar=False)) for features in (one, other)]
+    # a product of covariances has the eigenvalues of a positive matrix
+    common = np.sqrt(np.linalg.eigvals(covariances[0] @ covariances[1]).real.clip(0.0)).sum()
+    apart = np.sum((one.mean(0) - other.mean(0)) ** 2)
+    return float(apart + sum(np.trace(covariance) for covariance in covariances) - 2 * common)
+
+
+def _discrepancy(one: np.ndarray, other: np.ndarray) -> float:
+    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        square = np.square(x @ y.T / x.shape[1] + 1.0)
+        return np.square(square, out=square)  # much faster than the fourth power
+
+    def mean_of_pairs(x: np.ndarray) -> float:
+        pairs = kernel(x, x)
+        return (pairs.sum() - np.trace(pairs)) / (len(x) * (len(x) - 1))
+
+    return float(mean_of_pairs(one) + mean_of_pairs(other) - 2 * kernel(one, other).mean())
+
+
+def _folds(groups: np.ndarray, label: np.ndarray, seed: int) -> np.ndarray:
+    """The fold of each event: that of its group. Groups of like composition are dealt out in turn, so that all folds
+    have about the same share of both samples; single events where there are too few groups."""
+    groups = np.unique(groups, return_inverse=True)[1]
+    count = int(groups.max()) + 1
+    if count < 2 * FOLDS:
+        groups, count = np.arange(len(groups)), len(groups)
+    share = np.bincount(groups, label) / np.bincount(groups)
+    order = np.lexsort([np.random.default_rng(seed).random(count), share])
+    fold = np.empty(count, np.int64)
+    fold[order] = np.arange(count) % FOLDS
+    return fold[groups]

@@ -1,0 +1,233 @@
+"""Figures of generated events beside real ones: distributions, correlations, closure, classifiers, neighbours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from airshower.data.table import Table
+from airshower.data.tanks import Quantity
+from airshower.writers.curves import COLOURS, log_ticks
+from airshower.writers.figures import Figure, pyplot
+
+PANELS_A_ROW = 4
+MOST_BINS, BIN_EVENTS = 40, 20
+BEYOND = 0.1  # of the range of real events, that is shown on both sides of it
+REAL, GENERATED = "0.35", COLOURS[1]
+WRITTEN = 10  # matrices of as many rows have their numbers written in
+
+Band = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True, eq=False)
+class Roc:
+    """Scores of real and of other events, the name of the classifier, and its area as text."""
+
+    name: str
+    real: np.ndarray
+    other: np.ndarray
+    area: str
+
+
+def histograms(real: Table, generated: Table) -> Figure:
+    """Of each quantity the share of events in bins, and below that the ratio of both, with errors of counts."""
+    figure, panels = _panels(len(real.quantities), ratios=True)
+    for (upper, lower), (quantity, own), (_, new) in zip(panels, real.columns(), generated.columns(), strict=True):
+        edges = bin_edges(quantity, own)
+        shown = [_in_range(quantity, values) for values in (own, new)]
+        counts = [np.histogram(values, edges)[0] for values in shown]
+        heights = [count / len(values) for count, values in zip(counts, shown, strict=True)]
+        upper.stairs(heights[0], edges, fill=True, color="0.8", label=f"real ({len(own):,})")
+        upper.stairs(heights[0], edges, color=REAL, lw=0.8)
+        upper.stairs(heights[1], edges, color=GENERATED, lw=1.4, label=f"generated ({len(new):,})")
+        if outside := np.mean((shown[1] < edges[0]) | (shown[1] > edges[-1])):
+            upper.set_title(f"{100 * outside:.2g} % of generated outside", fontsize=8, color=GENERATED, loc="right")
+        _ratio(lower, edges, counts, heights)
+        upper.set(ylabel="share of events", ylim=(0, None), xlim=(edges[0], edges[-1]))
+        lower.set(xlabel=titled(quantity), ylabel="generated\n/ real", ylim=(0.4, 1.6), xlim=(edges[0], edges[-1]))
+        for axis in (upper, lower):
+            _log_axis(axis, quantity, edges)
+        upper.tick_params(labelbottom=False, which="both")
+    _legend_above(figure, panels[0])
+    return figure
+
+
+def cumulative(real: Table, generated: Table, values: Sequence[str]) -> Figure:
+    """Of each quantity the share of events below, with what `values` says of the difference."""
+    figure, panels = _panels(len(real.quantities))
+    for (axis,), (quantity, own), (_, new), text in zip(
+        panels, real.columns(), generated.columns(), values, strict=True
+    ):
+        edges = bin_edges(quantity, own)
+        for column, colour, name in ((own, REAL, "real"), (new, GENERATED, "generated")):
+            x = np.sort(_in_range(quantity, column))
+            axis.step(x, np.arange(1, len(x) + 1) / len(x), where="post", color=colour, lw=1.3, label=name)
+        axis.set(xlabel=titled(quantity), ylabel="share of events below", ylim=(0, 1), xlim=(edges[0], edges[-1]))
+        _log_axis(axis, quantity, edges)
+        axis.set_title(text, fontsize=9)
+    _legend_above(figure, panels[0])
+    return figure
+
+
+def correlation_figure(names: Sequence[str], real: np.ndarray, generated: np.ndarray) -> Figure:
+    """Matrices of rank correlations [features, features], and their difference."""
+    side = 2.6 + 0.28 * len(names)
+    figure, axes = pyplot().subplots(1, 3, figsize=(3 * side, side + 0.4), sharey=True, layout="constrained")
+    titles = ("rank correlation, real", "rank correlation, generated", "generated less real")
+    limits = (1.0, 1.0, max(0.1, float(np.abs(generated - real).max())))
+    for axis, matrix, title, limit in zip(axes, (real, generated, generated - real), titles, limits, strict=True):
+        shown = axis.imshow(matrix, vmin=-limit, vmax=limit, cmap="RdBu_r")
+        axis.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
+        axis.set_yticks(range(len(names)), names, fontsize=8)
+        axis.set_title(title, fontsize=10)
+        if len(names) <= WRITTEN:
+            for (row, column), value in np.ndenumerate(matrix.round(2) + 0.0):  # no -0.00
+                colour = "white" if abs(value) > 0.6 * limit else "black"
+                axis.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=colour)
+        figure.colorbar(shown, ax=axis, shrink=0.8)
+    return figure
+
+
+def closure_figure(
+    condition: Quantity, edges: np.ndarray, quantities: Sequence[Quantity], real: Sequence[Band], other: Sequence[Band]
+) -> Figure:
+    """Against a condition, in bins with `edges` [bins + 1], each quantity's mean, and one spread below and above it
+    [bins], of real events (band) and of generated ones (points)."""
+    figure, panels = _panels(len(quantities))
+    low, high = edges[:-1], edges[1:]
+    middle = np.sqrt(low * high) if condition.logarithmic else (low + high) / 2
+    for (axis,), quantity, own, new in zip(panels, quantities, real, other, strict=True):
+        axis.set(xlabel=titled(condition), ylabel=titled(quantity), xlim=(edges[0], edges[-1]))
+        if quantity.logarithmic:
+            axis.set_yscale("log")
+        _log_axis(axis, condition, edges)
+        if not np.isfinite(own[0]).any():
+            axis.text(0.5, 0.5, "no preferred angle", ha="center", va="center", transform=axis.transAxes, color="0.4")
+            axis.set_yticks([])
+            continue
+        axis.stairs(own[2], edges, baseline=own[1], fill=True, color="0.85", label="real: mean ± spread")
+        axis.hlines(own[0], low, high, color=REAL, lw=1.3)
+        lengths = np.abs(np.stack([new[0] - new[1], new[2] - new[0]]))
+        axis.errorbar(middle, new[0], lengths, fmt="o", ms=4, lw=1.2, color=GENERATED, label="generated: mean ± spread")
+        if quantity.logarithmic:
+            log_ticks(axis.yaxis, np.array(axis.get_ylim()))
+    _legend_above(figure, [axis for (axis,) in panels])
+    return figure
+
+
+def classifier_figure(found: Sequence[Roc], floors: Sequence[Roc]) -> Figure:
+    """The scores that the last classifier gives to real and to generated events, and the ROC curves of all; dashed,
+    those of training events against real ones."""
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    last, edges = found[-1], np.linspace(0, 1, 41)
+    for values, colour, name in ((last.real, REAL, "real"), (last.other, GENERATED, "generated")):
+        weights = np.full(len(values), 1 / len(values))
+        left.hist(
+            values, edges, weights=weights, histtype="step", lw=1.4, color=colour, label=f"{name} ({len(values):,})"
+        )
+    left.set(xlabel="score of being generated", ylabel="share of events", xlim=(0, 1), title=last.name)
+    left.legend(*left.get_legend_handles_labels())
+    for rocs, style in ((found, "-"), (floors, "--")):
+        for colour, roc in zip((COLOURS[1], COLOURS[0]), rocs, strict=False):
+            cuts = np.linspace(0, 1, 501)
+            passed = [1 - np.searchsorted(np.sort(values), cuts) / len(values) for values in (roc.real, roc.other)]
+            right.plot(*passed, style, color=colour, lw=1.3, label=f"{roc.name}: {roc.area}")
+    right.plot([0, 1], [0, 1], color="0.7", lw=0.8, zorder=0)
+    right.set(xlabel="real events taken for generated", ylabel="generated events found", xlim=(0, 1), ylim=(0, 1.01))
+    right.set_aspect("equal")
+    columns = 2 if floors else 1
+    figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", fontsize=8, ncols=columns)
+    return figure
+
+
+def nearest_figure(real: np.ndarray, generated: np.ndarray, near: float, text: str) -> Figure:
+    """Distances [n], [m] to the nearest training event, in standard deviations; a line at what is `near`."""
+    figure, axis = pyplot().subplots(figsize=(6.4, 4.6))
+    figure.subplots_adjust(left=0.11, right=0.97, bottom=0.11, top=0.86)
+    least = max(min(values[values > 0].min(initial=np.inf) for values in (real, generated)), 1e-6)
+    least = least if np.isfinite(least) else 1e-6
+    edges = np.geomspace(least, max(real.max(), generated.max(), 2 * least) * 1.01, 51)
+    for values, colour, name in ((real, REAL, "real"), (generated, GENERATED, "generated")):
+        weights = np.full(len(values), 1 / len(values))
+        shown = values.clip(least)
+        axis.hist(
+            shown, edges, weights=weights, histtype="step", lw=1.4, color=colour, label=f"{name} ({len(values):,})"
+        )
+    axis.axvline(near, color="0.5", lw=0.9, ls="--", label="1 % of real are nearer")
+    axis.set(xlabel="distance to the nearest training event (standard deviations)", ylabel="share of events")
+    axis.set_xscale("log")
+    axis.set_title(text, fontsize=9)
+    log_ticks(axis.xaxis, edges)
+    _legend_above(figure, [axis])
+    return figure
+
+
+def bin_edges(quantity: Quantity, real: np.ndarray) -> np.ndarray:
+    """Edges of bins of a histogram of real events [n] and more: equal ones as scaled, between the values that there may
+    be where these have steps; angles are shown for a turn."""
+    scaled = quantity.scaled(real).astype(np.float64)
+    low, high = float(scaled.min()), float(scaled.max())
+    margin = BEYOND * (high - low) or 0.5
+    bins = int(np.clip(len(real) / BIN_EVENTS, 8, MOST_BINS))
+    if quantity.period:
+        half = quantity.period / quantity.width / 2
+        return quantity.middle + quantity.width * np.linspace(-half, half, bins + 1)
+    edges = np.linspace(low - margin, high + margin, bins + 1) * quantity.width + quantity.middle
+    if quantity.logarithmic:
+        edges = np.exp(edges)
+    if quantity.step:
+        edges = np.unique(np.round(edges / quantity.step - 0.5) + 0.5) * quantity.step
+        edges = edges[edges > 0] if quantity.logarithmic else edges
+    return edges
+
+
+def titled(quantity: Quantity) -> str:
+    """Name and unit."""
+    return f"{quantity.name} ({quantity.unit})" if quantity.unit else quantity.name
+
+
+def _in_range(quantity: Quantity, values: np.ndarray) -> np.ndarray:
+    """As they are shown: on a logarithmic axis what is below the floor is at it."""
+    return np.maximum(values, quantity.floor) if quantity.logarithmic else values
+
+
+def _ratio(axis: Any, edges: np.ndarray, counts: Sequence[np.ndarray], heights: Sequence[np.ndarray]) -> None:
+    """Points of the second by the first, with both samples' errors of counts; where one is empty, none."""
+    both = (counts[0] > 0) & (counts[1] > 0)
+    real, generated = (height[both] for height in heights)
+    ratio = generated / real
+    error = ratio * np.sqrt(1 / counts[0][both] + 1 / counts[1][both])
+    middle = ((edges[1:] + edges[:-1]) / 2)[both]
+    axis.errorbar(middle, ratio, error, fmt=".", ms=4, lw=0.8, color=GENERATED)
+    axis.axhline(1.0, color="0.5", lw=0.8, zorder=0)
+
+
+def _panels(count: int, ratios: bool = False) -> tuple[Figure, list[list[Any]]]:
+    """Panels of one axis each, or two of which the lower is for ratios."""
+    columns, heights = min(count, PANELS_A_ROW), [3, 1] if ratios else [1]
+    rows = -(-count // columns)
+    width, height = 3.9 * columns + 0.2, (4.0 if ratios else 3.3) * rows + 0.5
+    # fixed margins: laying so many axes out by itself would take matplotlib seconds
+    figure = pyplot().figure(figsize=(width, height))
+    margins = {"left": 0.7 / width, "right": 1 - 0.15 / width, "bottom": 0.55 / height, "top": 1 - 0.7 / height}
+    outer = figure.add_gridspec(rows, columns, **margins, wspace=0.3, hspace=0.27 if ratios else 0.33)
+    panels = []
+    for index in range(count):
+        inner = outer[index // columns, index % columns].subgridspec(
+            len(heights), 1, height_ratios=heights, hspace=0.05
+        )
+        panels.append([figure.add_subplot(inner[row]) for row in range(len(heights))])
+    return figure, panels
+
+
+def _legend_above(figure: Figure, axes: Sequence[Any]) -> None:
+    """One legend for all panels, above them, of the first that has entries."""
+    handles, labels = next((found for axis in axes if (found := axis.get_legend_handles_labels())[0]), ([], []))
+    figure.legend(handles, labels, loc="upper center", ncols=max(len(labels), 1), frameon=False)
+
+
+def _log_axis(axis: Any, quantity: Quantity, edges: np.ndarray) -> None:
+    if quantity.logarithmic:
+        axis.set_xscale("log")
+        log_ticks(axis.xaxis, edges)
