@@ -30,6 +30,7 @@ from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
 from airshower.tasks.segmentation import Segmentation
 from tests.command import airshower
+from tests.engine import test_generation_step as generation
 from tests.engine import test_shower_step as showers
 from tests.engine.test_step import SPEC, DoubleTask, batch
 
@@ -166,6 +167,19 @@ def step_gradients(
     step = Step(task, phases, Precision(RunConfig(), CPU), here, 0.0, Timers(CPU, enabled=False))
     step(batches, 0.1, measure=False)
     return torch.cat([whole(p.grad).flatten() for p in network.parameters()])
+
+
+def generation_gradients() -> dict[str, float]:
+    """As `gradients`, of critics and generators, and of a flow; DDP alone."""
+    here = connect()
+    entries, differences = generation.ENTRIES, {}
+    for kind in generation.KINDS:
+        expected = generation.gradients(kind, Ranks(), [entries])
+        pieces = [np.array_split(part, here.size)[here.rank].tolist() for part in (entries[:4], entries[4:])]
+        found = generation.gradients(kind, here, pieces)
+        differences[kind] = float((found - expected).norm() / expected.norm())
+    here.close()
+    return differences
 
 
 def shower_gradients(mode: str) -> dict[str, float]:

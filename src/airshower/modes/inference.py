@@ -36,9 +36,9 @@ def run(job: Job) -> int:
         line = bar.add_task("inference", total=len(entries), note="")
 
         def add(batch: EventBatch, sample: Any, outputs: Any) -> None:
-            for part in ranks.gather(report.pack(batch, sample, outputs)):
+            for read, part in ranks.gather((len(batch), report.pack(batch, sample, outputs))):
                 report.add(part)
-                bar.advance(line, len(part))
+                bar.advance(line, read)
 
         size = job.settings.run.minibatch_size
         result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
@@ -59,5 +59,5 @@ def _log(folder: Path, metrics: dict[str, float], headline: dict[str, str], made
     for name, value in metrics.items():
         if name in headline or name.startswith("Average/"):
             logger.info("  %-34s %.5f", name, value)
-    logger.info("predictions, metrics.json and events.csv: %s", folder)
+    logger.info("predictions and metrics.json: %s", folder)
     logger.info("figures: %s", ", ".join(str(path.relative_to(folder)) for path in made))

@@ -50,7 +50,7 @@ class ParameterFlow(nn.Module):
         self.periodic = [bool(quantity.period) for quantity in spec.parameters]
         self.latent = len(spec.parameters)
         self.marginals = Marginals(spec.parameters)
-        hidden, more = [config.width] * config.layers, encoded_size(self.given)
+        hidden, more = [config.width] * config.layers, 1 + encoded_size(self.given)
         self.splines = nn.ModuleList(
             perceptron(
                 [more + PER_RANK * before, *hidden, spline_numbers(config.bins, periodic)], dropout=config.dropout
@@ -68,7 +68,7 @@ class ParameterFlow(nn.Module):
     def forward(self, parameters: Tensor, conditions: Tensor) -> Tensor:
         """See the class."""
         ranks, density = self.marginals.ranks(parameters.float())
-        known = [context(conditions, self.given)]
+        known = [conditions.new_ones(len(conditions), 1), context(conditions, self.given)]
         for rank, periodic, layers in zip(ranks.unbind(1), self.periodic, self.splines, strict=True):
             _, slope = monotone_spline(rank, layers(torch.cat(known, 1)).float(), periodic)
             density = density + slope
@@ -78,7 +78,7 @@ class ParameterFlow(nn.Module):
     def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Scaled parameters of events from uniform noise [n, `latent`] between 0 and 1 and scaled conditions."""
         ranks = []
-        known = [context(conditions, self.given)]
+        known = [conditions.new_ones(len(conditions), 1), context(conditions, self.given)]
         for uniform, periodic, layers in zip(noise.unbind(1), self.periodic, self.splines, strict=True):
             rank, _ = monotone_spline(uniform, layers(torch.cat(known, 1)).float(), periodic, inverse=True)
             ranks.append(rank)

@@ -119,7 +119,7 @@ class Adversarial(Generation):
             loss = counters.get(f"{phase}_loss")
             named[f"{phase}_loss"] = float(loss[0] / loss[1].clamp_min(1)) if loss is not None else float("nan")
         if "real" in counters:
-            named |= distances(counters["real"], counters["generated"], self.view.quantities)
+            named |= distances(counters["real"], counters["generated"])
             named["negative_W1"] = -named["W1"]
         return named
 

@@ -55,7 +55,7 @@ class Likelihood(Generation):
         loss = float(counters["loss"][0] / counters["loss"][1].clamp_min(1))
         named = {"loss": loss}
         if "real" in counters:
-            named |= distances(counters["real"], counters["generated"], self.view.quantities)
+            named |= distances(counters["real"], counters["generated"])
             named["log_likelihood"] = -loss
         return named
 

@@ -1,0 +1,203 @@
+"""Steps of generators: phases in their turn, the same gradients however a step is cut, and averages of weights."""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+
+from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
+from airshower.data.tanks import TankBatch
+from airshower.engine.average import WeightAverage
+from airshower.engine.optimizer import build_optimizer
+from airshower.engine.parallel import ParallelModule
+from airshower.engine.step import Step, TrainedPhase
+from airshower.networks.parameter_flow import ParameterFlow
+from airshower.networks.parameter_gan import ParameterGan
+from airshower.networks.quantities import ParameterView
+from airshower.runtime.device import Precision
+from airshower.runtime.ranks import Ranks
+from airshower.runtime.timers import Timers
+from airshower.tasks.adversarial import Adversarial, CriticTurn
+from airshower.tasks.generation import Generation, Sample
+from airshower.tasks.likelihood import Likelihood
+from tests.networks.test_parameters import ANGLE, CHARGE, COUNT, ENERGY, scaled, spec
+
+CPU = torch.device("cpu")
+ENTRIES = [3, 1, 4, 5, 9]
+QUANTITIES = (CHARGE, COUNT, ANGLE)
+SPEC = spec(QUANTITIES)
+EVENTS = {kind: scaled(10, *quantities) for kind, quantities in (("own", QUANTITIES), ("given", (ENERGY, ANGLE)))}
+
+
+def batch(entries: list[int]) -> TankBatch:
+    rows = np.array(entries, int)
+    images, ids = np.zeros((len(rows), 0, 4, 4), np.float32), np.zeros((len(rows), 3), int)
+    return TankBatch(images, EVENTS["own"][rows], EVENTS["given"][rows], np.zeros(len(rows), int), rows, ids).to(CPU)
+
+
+class Doubled:
+    """A task in float64, whose random numbers belong to entries."""
+
+    def prepare(self, events: TankBatch) -> Sample:
+        own, given = events.parameters.double(), events.conditions.double()
+        return Sample(own, own + 0.01 * self._drawn(events.entries, 1, own.shape[1]), given, events.entries)
+
+    def noise(self, network: torch.nn.Module, sample: Sample) -> torch.Tensor:
+        return self._drawn(sample.entries, 2, network.latent)
+
+    def shares(self, sample: Sample) -> torch.Tensor:
+        return self._drawn(sample.entries, 3, 1)[:, 0].sigmoid()
+
+    def _drawn(self, entries: np.ndarray, stream: int, count: int) -> torch.Tensor:
+        rows = [np.random.default_rng([stream, entry]).normal(size=count) for entry in entries]
+        return torch.from_numpy(np.array(rows).reshape(-1, count))
+
+
+class DoubledAdversarial(Doubled, Adversarial):
+    """See `Doubled`."""
+
+
+class DoubledLikelihood(Doubled, Likelihood):
+    """See `Doubled`."""
+
+
+def make(ranks: Ranks, kind: type[Generation], name: str = "sgd", **options: object) -> tuple[torch.nn.Module, Step]:
+    """A network and its step."""
+    if issubclass(kind, Adversarial):
+        config = ParameterGan.Config(noise=4, generator=[8], critic=[8, 8], marginals="normal")
+        network = ParameterGan(config, SPEC, {}, FrameworkConfig())
+    else:
+        network = ParameterFlow(ParameterFlow.Config(bins=4, width=8), SPEC, {}, FrameworkConfig())
+    network.fit(EVENTS["own"])
+    network = network.double() if issubclass(kind, Doubled) else network
+    task = kind(kind.Config(**options), SPEC, ParameterView(SPEC))
+    optimizer = OptimizerConfig(name=name)
+    phases = [
+        TrainedPhase(
+            phase,
+            build_optimizer(optimizer, phase.module, phase.betas),
+            ParallelModule(phase.module, ranks, "ddp"),
+            WeightAverage(network, phase.module, phase.average) if phase.average else None,
+        )
+        for phase in task.phases(network)
+    ]
+    timers = Timers(CPU, enabled=False)
+    return network, Step(task, phases, Precision(RunConfig(), CPU), ranks, 0.0, timers)
+
+
+KINDS = {
+    "wasserstein": (DoubledAdversarial, {"critic_steps": 1}),
+    "binary": (DoubledAdversarial, {"critic_steps": 1, "loss": "binary", "penalty": 0.0}),
+    "likelihood": (DoubledLikelihood, {}),
+}
+
+
+def gradients(kind: str, ranks: Ranks, pieces: list[list[int]]) -> torch.Tensor:
+    """Of all phases after one step, which moves the critic before the generator's turn."""
+    torch.manual_seed(0 if ranks.size == 1 else ranks.rank)
+    network, step = make(ranks, KINDS[kind][0], **KINDS[kind][1])
+    step([batch(piece) for piece in pieces], 0.1, measure=True)
+    return torch.cat([weight.grad.flatten() for weight in network.parameters() if weight.requires_grad])
+
+
+@pytest.mark.parametrize("cut", [(4, 1), (1, 1, 1, 1, 1), (0, 5)])
+@pytest.mark.parametrize("kind", KINDS)
+def test_accumulation_gives_the_gradient_of_the_whole_batch(kind: str, cut: tuple[int, ...]) -> None:
+    whole = gradients(kind, Ranks(), [ENTRIES])
+    pieces = [ENTRIES[end - size : end] for size, end in zip(cut, np.cumsum(cut), strict=True)]
+    assert (gradients(kind, Ranks(), pieces) - whole).norm() < 1e-12 * whole.norm()
+
+
+def weights(module: torch.nn.Module) -> torch.Tensor:
+    return torch.cat([weight.detach().flatten() for weight in module.parameters()])
+
+
+def test_phases_have_their_turns_and_move_their_own_weights() -> None:
+    torch.manual_seed(0)
+    network, step = make(Ranks(), Adversarial, critic_steps=3, critic_rate=2.0, generator_rate=0.5)
+    for number in range(7):
+        before = {name: weights(getattr(network, name)) for name in ("generator", "critic")}
+        counters = step([batch(ENTRIES)], 0.01, measure=True, step=number)
+        assert not torch.equal(weights(network.critic), before["critic"])
+        assert torch.equal(weights(network.generator), before["generator"]) == bool(number % 3)
+        assert np.isnan(step.task.metrics(counters)["generator_loss"]) == bool(number % 3)
+    assert [trained.optimizer.param_groups[0]["lr"] for trained in step.phases] == [0.02, 0.005]
+    assert all(weight.requires_grad for weight in network.critic.parameters())
+
+
+def critic_of(critic: torch.nn.Module, given: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+    return critic(features, given)
+
+
+def test_losses_are_those_of_the_papers() -> None:
+    torch.manual_seed(0)
+    for kind, options in KINDS.values():
+        network, step = make(Ranks(), kind, **options, **({"average": 0.0}))
+        sample, totals = step.task.prepare(batch(ENTRIES)), torch.tensor([5.0])
+        found = [phase.loss(phase.module, sample, totals)[0] for phase in step.task.phases(network)]
+        values = [float((terms.total / terms.weight).sum().detach()) for terms in found]
+        if kind is DoubledLikelihood:
+            assert values == pytest.approx([-float(network(sample.real, sample.conditions).mean().detach())])
+            continue
+        fake = network.generator(step.task.noise(network, sample), sample.conditions).detach()
+        real, given = network.features(sample.real), sample.conditions
+        a, b = network.critic(real, given).detach(), network.critic(fake, given).detach()
+        if options.get("loss") == "binary":
+            expected = [-(a.sigmoid().log() + (1 - b.sigmoid()).log()).mean(), -b.sigmoid().log().mean()]
+        else:
+            between = real + step.task.shares(sample)[:, None] * (fake - real)
+            slopes = torch.autograd.functional.jacobian(partial(critic_of, network.critic, given), between)
+            penalty = (slopes.diagonal(dim1=0, dim2=1).norm(dim=0) - 1).square().mean()
+            expected = [b.mean() - a.mean() + 10 * penalty, -b.mean()]
+        assert values == pytest.approx([float(value.detach()) for value in expected])
+
+
+def test_the_penalty_has_a_gradient_of_the_second_order() -> None:
+    critic = torch.nn.Bilinear(2, 2, 1, bias=False)  # of (x, conditions): its gradient is linear in the conditions
+    turn = CriticTurn(lambda x, given: critic(x, given)[:, 0], gradient=True)
+    x, given = torch.randn(6, 2), torch.randn(6, 2)
+    *_, norms = turn(x, -x, torch.rand(6), given)
+    slope = given @ critic.weight[0].T
+    torch.testing.assert_close(norms, slope.norm(dim=1))
+    (norms - 1).square().sum().backward()
+    found, critic.weight.grad = critic.weight.grad, None
+    (slope.norm(dim=1) - 1).square().sum().backward()
+    torch.testing.assert_close(found, critic.weight.grad)
+
+
+def test_averages_forget_the_start_and_lend_themselves() -> None:
+    torch.manual_seed(0)
+    network, step = make(Ranks(), Likelihood, average=0.9)
+    (average,) = (trained.average for trained in step.phases)
+    expected, moved = [mean.clone() for mean in average.means], []
+    for number in range(1, 40):
+        step([batch(ENTRIES)], 0.01, measure=False)
+        kept = min(0.9, number / (10 + number))
+        expected = [kept * old + (1 - kept) * new.detach() for old, new in zip(expected, average.weights, strict=True)]
+        moved.append(weights(network))
+    for mean, value in zip(average.means, expected, strict=True):
+        torch.testing.assert_close(mean, value, rtol=1e-4, atol=1e-6)
+    own = weights(network)
+    with average.used():
+        assert not torch.equal(weights(network), own)
+        assert float((weights(network) - own).norm()) < float((own - moved[0]).norm())
+    assert torch.equal(weights(network), own)
+    assert set(average.names) == {name for name, weight in network.named_parameters() if weight.requires_grad}
+
+
+@pytest.mark.parametrize(("kind", "metric", "drop"), [(Adversarial, "W1", 0.3), (Likelihood, "loss", 3.0)])
+def test_a_few_events_are_learned(kind: type[Generation], metric: str, drop: float) -> None:
+    torch.manual_seed(0)
+    network, step = make(Ranks(), kind, "adam", average=0.9)
+    entries = list(range(10))
+
+    def measured() -> float:
+        with torch.no_grad(), step.phases[-1].average.used():
+            _, counters = step.task.evaluate(network, step.task.prepare(batch(entries)), lambda tensor: tensor)
+        return step.task.metrics(counters)[metric]
+
+    before = measured()
+    for number in range(500):
+        step([batch(entries)], 0.005, measure=False, step=number)
+    assert measured() < before - drop

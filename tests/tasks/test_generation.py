@@ -1,0 +1,107 @@
+"""What is generated: which events, from which random numbers, and how validation measures them."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import ks_2samp, wasserstein_distance
+
+from airshower.data.source import Selection, Splits
+from airshower.errors import UserError
+from airshower.networks.quantities import ParameterView
+from airshower.runtime.ranks import Ranks
+from airshower.tasks.adversarial import Adversarial
+from airshower.tasks.generation import GenerateConfig, Plan, event_noise
+from airshower.tasks.histograms import count_values, distances
+from airshower.tasks.likelihood import Likelihood
+from tests.engine.test_generation_step import SPEC, batch, make
+
+
+def test_random_numbers_belong_to_events() -> None:
+    drawn = event_noise(3, np.array([5, 2, 5]), 4)
+    assert drawn.shape == (3, 4)
+    assert torch.equal(drawn[0], drawn[2])
+    assert torch.equal(drawn[1], event_noise(3, np.array([2]), 4)[0])
+    assert not torch.equal(drawn[1], event_noise(4, np.array([2]), 4)[0])
+    assert event_noise(3, np.arange(0), 4).shape == (0, 4)
+    many = event_noise(1, np.arange(2000), 20).flatten().sort().values
+    assert 0 < many[0] < 1e-3
+    assert 1 - 1e-3 < many[-1] < 1
+    assert ks_2samp(many, np.linspace(0, 1, 40_000)).statistic < 0.01
+
+
+@pytest.mark.parametrize("events", [1, 3, 4, 9])
+def test_a_plan_gives_each_number_to_one_entry(events: int) -> None:
+    plan = Plan(np.array([7, 2, 5, 11]), events, 1)
+    found = [plan.of(np.array(entries)) for entries in ([2, 7], [11], [5])]
+    numbers = np.concatenate([numbers for numbers, _ in found])
+    assert sorted(numbers) == list(range(events))
+    numbers, place = found[0]
+    assert all(number % 4 == [1, 0][row] for number, row in zip(numbers, place, strict=True))
+
+
+def generated(task: Likelihood, network: torch.nn.Module, entries: list[list[int]]) -> dict[tuple, np.ndarray]:
+    """All events of a sequence of batches, by entry and values of the conditions."""
+    found = {}
+    for piece in entries:
+        made = task.generated(network, task.prepare(batch(piece)))
+        rows = zip(made.entry.tolist(), made.conditions.numpy(), made.parameters.numpy(), strict=True)
+        found |= {(entry, *np.round(given, 5)): event for entry, given, event in rows}
+    return found
+
+
+@pytest.mark.parametrize("low", [None, torch.tensor([-1.0, -0.5])])
+def test_what_is_generated_does_not_depend_on_batches(low: torch.Tensor | None) -> None:
+    network, step = make(Ranks(), Likelihood)
+    task = step.task
+    task.plan = Plan(np.arange(5), 13, 4, low, None if low is None else -low)
+    with torch.no_grad():
+        whole, pieces = (generated(task, network, cut) for cut in ([[0, 1, 2, 3, 4]], [[4, 1], [3], [0, 2]]))
+    assert len(whole) == (13 if low is not None else 5)  # with the data's conditions they are equal within an entry
+    assert whole.keys() == pieces.keys()
+    if low is not None:
+        assert all((np.abs(key[1:]) <= [1.0, 0.5]).all() for key in whole)
+        for key, event in whole.items():
+            np.testing.assert_allclose(pieces[key], event, rtol=1e-5, atol=1e-5)
+
+
+def test_distances_are_scipy_s() -> None:
+    generator = torch.Generator().manual_seed(1)
+    real = torch.randn(3000, 2, generator=generator)
+    other = torch.randn(2000, 2, generator=generator) * torch.tensor([1.0, 1.5]) + torch.tensor([0.3, 0.0])
+    found = distances(count_values(real), count_values(other))
+    columns = list(zip(real.T.numpy(), other.T.numpy(), strict=True))
+    assert found["KS"] == pytest.approx(np.mean([ks_2samp(*pair).statistic for pair in columns]), abs=0.01)
+    assert found["W1"] == pytest.approx(np.mean([wasserstein_distance(*pair) for pair in columns]), abs=0.01)
+    far = count_values(torch.tensor([[100.0, torch.nan], [-100.0, 0.0]]))
+    assert far.sum() == 4
+
+
+def test_betas_are_two_shares() -> None:
+    for wrong in ([0.9], [0.5, 1.0], [-0.1, 0.9]):
+        with pytest.raises(UserError, match=r"task\.betas"):
+            Adversarial(Adversarial.Config(betas=wrong), SPEC, ParameterView(SPEC))
+
+
+class Nothing:
+    """A source of events that are not read."""
+
+    spec = SPEC
+
+    def scalars(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Conditions from 0 on."""
+        return np.zeros((len(entries), 3), np.float32), np.stack([entries, -entries], 1).astype(np.float32)
+
+    def prediction_writer(self, *_: object) -> None:
+        """None."""
+
+
+@pytest.mark.parametrize("conditions", ["data", "uniform"])
+def test_the_plan_follows_from_what_inference_runs_over(conditions: str, tmp_path: object) -> None:
+    task = Likelihood(Likelihood.Config(generate=GenerateConfig(20, conditions, 7)), SPEC, ParameterView(SPEC))
+    whole = Selection(Nothing(), np.array([2, 4, 9]))
+    task.report(Splits(whole, None, whole), tmp_path, {}, True)
+    assert (task.plan.events, task.plan.seed, list(task.plan.entries)) == (20, 7, [2, 4, 9])
+    limits = None if conditions == "data" else [[2.0, -9.0], [9.0, -2.0]]
+    assert (limits is None) == (task.plan.low is None)
+    if limits:
+        assert [task.plan.low.tolist(), task.plan.high.tolist()] == limits
