@@ -20,8 +20,8 @@ class Table:
 
     @classmethod
     def of_scaled(cls, quantities: tuple[Quantity, ...], scaled: np.ndarray) -> Self:
-        """Of what networks see [events, quantities]: multiples of the quantities' steps, as files have them, and never
-        below what they have a logarithm of."""
+        """Of what networks see [events, quantities]: multiples of the quantities' steps, as files have them. Counts are
+        not below 0, and nothing is below what it has a logarithm of."""
         columns = [_stepped(quantity, column) for quantity, column in zip(quantities, scaled.T, strict=True)]
         return cls(quantities, np.stack(columns, 1) if columns else np.zeros((len(scaled), 0)))
 
@@ -41,9 +41,10 @@ class Table:
 
 
 def _stepped(quantity: Quantity, scaled: np.ndarray) -> np.ndarray:
-    values = quantity.physical(scaled)
+    with np.errstate(over="ignore"):  # what is too large is infinite
+        values = quantity.physical(scaled)
     if quantity.step:
         values = quantity.step * np.round(values / quantity.step)
-        if quantity.logarithmic:
-            values = np.maximum(values, 0.0 if quantity.floor else quantity.step)
+        if quantity.logarithmic or quantity.step == 1.0:
+            values = np.maximum(values, quantity.step if quantity.logarithmic and not quantity.floor else 0.0)
     return values
