@@ -45,6 +45,8 @@ TINY_SHOWERS = (
     *TINY[-5:],
 )
 """The same of Cherenkov telescopes; most figures are left out."""
+TINY_TANKS = ("data.events=40", "data.validation_events=60", *TINY[-5:])
+"""The same of water tanks."""
 SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations"))) + ("data.events=7",)
 """Seven events: minibatches of two leave one, which some of several ranks have no part in."""
 SEVEN_TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")

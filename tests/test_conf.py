@@ -8,7 +8,7 @@ from omegaconf import OmegaConf
 
 from airshower.config import build, schema
 from airshower.main import conf_folder
-from tests.command import TINY, TINY_SHOWERS, airshower
+from tests.command import TINY, TINY_SHOWERS, TINY_TANKS, airshower
 
 CONF = conf_folder()
 COMPONENTS = [*CONF.glob("data/*.yaml"), *CONF.glob("network/*.yaml"), *CONF.glob("task/*.yaml")]
@@ -73,10 +73,13 @@ def test_every_key_has_a_comment(path: Path) -> None:
 
 @pytest.mark.parametrize("network", [path.stem for path in sorted(CONF.glob("network/*.yaml"))])
 def test_every_network_trains_and_predicts(network: str, tmp_path: Path) -> None:
-    showers = network.startswith("cta_")
-    where = (f"network={network}", f"output_dir={tmp_path}", *(TINY_SHOWERS if showers else TINY))
+    tiny, left = {
+        "cta": (TINY_SHOWERS, "events.csv"),
+        "hawc": (TINY_TANKS, "generated.npz"),
+    }.get(network.split("_", maxsplit=1)[0], (TINY, "predictions.h5"))
+    where = (f"network={network}", f"output_dir={tmp_path}", *tiny)
     trained = airshower("mode=train", *where, "mode.no_summary_images=true")
     assert trained.code == 0, trained.err
     predicted = airshower("mode=inference", *where, "mode.displays=0")
     assert predicted.code == 0, predicted.err
-    assert (tmp_path / "predictions" / ("events.csv" if showers else "predictions.h5")).exists()
+    assert (tmp_path / "predictions" / left).exists()

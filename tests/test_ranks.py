@@ -14,7 +14,7 @@ import pytest
 import torch
 
 from airshower.writers.scalars import read_table
-from tests.command import SEVEN, SEVEN_TRAIN, Outcome, airshower
+from tests.command import SEVEN, SEVEN_TRAIN, TINY_TANKS, Outcome, airshower
 from tests.launch import Together, finish, start_worker, together, wait_for
 from tests.samples import simulated
 from tests.workers import recorded_run
@@ -29,6 +29,8 @@ AS_ONE += ("mode.optimizer.learning_rate=1e-2", "mode.checkpoint_iteration=1", "
 INFERENCE = ("mode=inference", *SEVEN, "network.normalization=group")
 FROM_FILE = [item for item in SEVEN_TRAIN if not item.startswith(("data.events", "data.sim", "data.valid"))]
 FROM_FILE += ["data=lartpc", "run.iterations=2"]
+TANKS = ("network=hawc_param_wgan", *TINY_TANKS, "task.critic_steps=1", "mode.no_summary_images=true")
+GENERATED = ("mode=inference", *TANKS[:-1], "task.generate.events=31")
 
 
 def newest(run: Path) -> dict:
@@ -90,6 +92,16 @@ def stopped(place: Path) -> Outcome:
 
 
 @pytest.fixture(scope="module")
+def generator(place: Path) -> Path:
+    """A generator that one rank has trained, and what it generates."""
+    run = place / "generator"
+    assert airshower("mode=train", *TANKS, f"output_dir={run}").code == 0
+    generated = airshower(*GENERATED, f"mode.weights_location={run}", f"output_dir={place / 'generated_1'}")
+    assert generated.code == 0, generated.err
+    return run
+
+
+@pytest.fixture(scope="module")
 def two(place: Path, one: Path) -> Together:
     """Two ranks. A run that is refused comes after all others: ranks that do not end together could not go on."""
     fsdp, part = "framework.distributed_mode=fsdp", (*GROUP, f"output_dir={place / 'run'}")
@@ -124,7 +136,7 @@ def two(place: Path, one: Path) -> Together:
 
 
 @pytest.fixture(scope="module")
-def three(place: Path, one: Path, two: Together, stopped: Outcome) -> Together:
+def three(place: Path, one: Path, two: Together, stopped: Outcome, generator: Path) -> Together:
     """Three ranks, after two and one."""
     train = (*SEVEN_TRAIN, "run.minibatch_size=3", f"run.iterations={newest(place / 'resumed')['step'] + 4}")
     part = (*GROUP, f"output_dir={place / 'run'}")
@@ -142,6 +154,9 @@ def three(place: Path, one: Path, two: Together, stopped: Outcome) -> Together:
         epochs_5_2_1=("epochs", 5, 2, 1),
         gradients_ddp=("gradients", "ddp"),
         showers_ddp=("shower_gradients", "ddp"),
+        generators=("generation_gradients",),
+        generator=job("mode=train", *TANKS, f"output_dir={place / 'generator_3'}"),
+        generated=job(*GENERATED, f"mode.weights_location={generator}", f"output_dir={place / 'generated_3'}"),
     )
 
 
@@ -165,6 +180,22 @@ def test_gradients_of_showers_do_not_depend_on_ranks_and_cuts(two: Together, thr
         for differences in ranks.results(f"showers_{mode}"):
             assert len(differences) == 13
             assert max(differences.values()) < 1e-12, differences
+
+
+def test_gradients_of_generators_do_not_depend_on_ranks_and_cuts(three: Together) -> None:
+    """Of each phase, the critic's penalty with them."""
+    for differences in three.results("generators"):
+        assert len(differences) == 3
+        assert max(differences.values()) < 1e-12, differences
+
+
+def test_ranks_generate_what_one_generates(three: Together, place: Path) -> None:
+    for name in ("generator", "generated"):
+        assert three.run(name).code == 0, three.run(name).err
+    one, several = (np.load(place / f"generated_{size}" / "predictions" / "generated.npz") for size in (1, 3))
+    assert len(one["entry"]) == 31
+    for name in one:
+        np.testing.assert_allclose(np.sort(several[name]), np.sort(one[name]), rtol=1e-5, atol=1e-6)
 
 
 def test_every_entry_is_dealt_once_an_epoch(two: Together, three: Together) -> None:

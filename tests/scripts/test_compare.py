@@ -147,6 +147,8 @@ def test_learning_curves_performance_and_scores_are_drawn(compared: Path) -> Non
         ("loss", LOWER), ("negative_loss", HIGHER), ("AUC", HIGHER), ("accuracy", HIGHER), ("energy/error", LOWER),
         ("energy/bias", ZERO), ("energy_bias", ZERO), ("angular_resolution", LOWER), ("core_resolution", LOWER),
         ("Average/Dataset_mIoU", HIGHER), ("Average/Cosmic_IoU", HIGHER), ("Average/Non_Bkg_Accuracy", HIGHER),
+        ("KS/rec.logNPE", LOWER), ("Kuiper/rec.azimuthAngle", LOWER), ("Wasserstein/rec.nHit", LOWER), ("FPD", ZERO),
+        ("classifier_AUC_with_conditions", LOWER), ("closure_mean", LOWER), ("memorisation/ratio_of_medians", ""),
         ("Average/VertexResolution", LOWER), ("Average/VertexDetection", HIGHER), ("Average/EventLabel", HIGHER),
         ("images_per_second", ""), ("unheard", ""),
     ],

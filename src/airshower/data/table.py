@@ -20,8 +20,8 @@ class Table:
 
     @classmethod
     def of_scaled(cls, quantities: tuple[Quantity, ...], scaled: np.ndarray) -> Self:
-        """Of what networks see [events, quantities]: multiples of the quantities' steps, as files have them, and not
-        below what they have a logarithm of, nor below 0 in counts (steps of 1)."""
+        """Of what networks see [events, quantities]: multiples of the quantities' steps, as files have them. Counts are
+        not below 0, and nothing is below what it has a logarithm of."""
         columns = [_stepped(quantity, column) for quantity, column in zip(quantities, scaled.T, strict=True)]
         return cls(quantities, np.stack(columns, 1) if columns else np.zeros((len(scaled), 0)))
 
@@ -41,7 +41,8 @@ class Table:
 
 
 def _stepped(quantity: Quantity, scaled: np.ndarray) -> np.ndarray:
-    values = quantity.physical(scaled)
+    with np.errstate(over="ignore"):  # what is too large is infinite
+        values = quantity.physical(scaled)
     if quantity.step:
         values = quantity.step * np.round(values / quantity.step)
         if quantity.logarithmic or quantity.step == 1.0:

@@ -14,6 +14,7 @@ from airshower.tasks.conditional_closure import Closure, closures, deviation
 
 LEAST = 50  # events of each sample that more than distances of single quantities are measured of
 NEAR = 0.01  # the share of real events that are nearer to the training events than what is called near
+COPIES = 5.0  # standard errors below 1/2: of a classifier that saw an event's copy among those of the other sample
 SEED = 0
 
 Scores = tuple[np.ndarray, np.ndarray]
@@ -111,7 +112,11 @@ def judge(real: Events, generated: Events, training: Events, most: int) -> Judge
         own, new, seen = near
         found = Memorisation(distances.nearest(own, seen), distances.nearest(new, seen))
     correlations = distances.rank_correlations(_standard(real, real)) if enough else None
-    return Judgement(differences(real, generated, most), floor, correlations, found)
+    made = differences(real, generated, most)
+    area, error = (of.get("classifier_AUC", 0.5) for of in (made.values, made.errors))
+    if area < 0.5 - COPIES * error:
+        logger.info("the classifier is wrong more often than by chance: generated events are copies of the real ones")
+    return Judgement(made, floor, correlations, found)
 
 
 def differences(real: Events, other: Events, most: int) -> Differences:

@@ -26,27 +26,21 @@ class Measured(NamedTuple):
 def kolmogorov_smirnov(one: np.ndarray, other: np.ndarray, period: float = 0.0) -> float:
     """The largest difference between the cumulative distributions of two samples [n], [m]. Of angles, the largest
     excess of each over the other, added (Kuiper 1960), which does not depend on where the turn begins."""
-    from scipy.stats import ks_2samp
-
     if not period:
-        return float(ks_2samp(one, other, method="asymp").statistic)
-    turned, other_turned = one % period, other % period
-    sides = ("less", "greater")
-    return float(sum(ks_2samp(turned, other_turned, side, method="asymp").statistic for side in sides))
+        return float(np.abs(_excess(one, other)[1]).max())
+    excess = _excess(one % period, other % period)[1]
+    return float(max(excess.max(), 0.0) - min(excess.min(), 0.0))
 
 
 def wasserstein(one: np.ndarray, other: np.ndarray, period: float = 0.0) -> float:
-    """The least mean distance by which values have to be moved to make one sample [n] of the other [m]. Angles are moved
+    """The least mean distance by which values must be moved to make one sample [n] of the other [m]. Angles are moved
     along the circle: the difference of cumulative distributions counts from its median (Cabrelli & Molter 1995)."""
     if not period:
         from scipy.stats import wasserstein_distance
 
         return float(wasserstein_distance(one, other))
-    ordered, other_ordered = np.sort(one % period), np.sort(other % period)
-    places = np.sort(np.concatenate([ordered, other_ordered]))
+    places, excess = _excess(one % period, other % period)
     widths = np.diff(places, append=places[0] + period)
-    shares = [np.searchsorted(values, places, "right") / len(values) for values in (ordered, other_ordered)]
-    excess = shares[0] - shares[1]
     order = np.argsort(excess)
     median = excess[order[np.searchsorted(np.cumsum(widths[order]), period / 2).clip(max=len(order) - 1)]]
     return float(np.sum(widths * np.abs(excess - median)))
@@ -120,6 +114,14 @@ def nearest(events: np.ndarray, training: np.ndarray) -> np.ndarray:
     from scipy.spatial import KDTree
 
     return KDTree(training).query(events)[0]
+
+
+def _excess(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The values of both samples in order [n + m], and how much larger the share of one up to there is than of the
+    other."""
+    places = np.sort(np.concatenate([one, other]))
+    shares = [np.searchsorted(np.sort(values), places, "right") / len(values) for values in (one, other)]
+    return places, shares[0] - shares[1]
 
 
 def _without(events: int, group: int) -> np.ndarray:

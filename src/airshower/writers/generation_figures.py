@@ -36,14 +36,10 @@ def histograms(real: Table, generated: Table) -> Figure:
     for (upper, lower), (quantity, own), (_, new) in zip(panels, real.columns(), generated.columns(), strict=True):
         edges = bin_edges(quantity, own)
         shown = [_in_range(quantity, values) for values in (own, new)]
-        counts = [np.histogram(values, edges)[0] for values in shown]
-        heights = [count / len(values) for count, values in zip(counts, shown, strict=True)]
-        upper.stairs(heights[0], edges, fill=True, color="0.8", label=f"real ({len(own):,})")
-        upper.stairs(heights[0], edges, color=REAL, lw=0.8)
-        upper.stairs(heights[1], edges, color=GENERATED, lw=1.4, label=f"generated ({len(new):,})")
+        counts = _beside(upper, edges, *shown)
         if outside := np.mean((shown[1] < edges[0]) | (shown[1] > edges[-1])):
             upper.set_title(f"{100 * outside:.2g} % of generated outside", fontsize=8, color=GENERATED, loc="right")
-        _ratio(lower, edges, counts, heights)
+        _ratio(lower, edges, counts, (len(own), len(new)))
         upper.set(ylabel="share of events", ylim=(0, None), xlim=(edges[0], edges[-1]))
         lower.set(xlabel=titled(quantity), ylabel="generated\n/ real", ylim=(0.4, 1.6), xlim=(edges[0], edges[-1]))
         for axis in (upper, lower):
@@ -107,6 +103,8 @@ def closure_figure(
             axis.set_yticks([])
             continue
         axis.stairs(own[2], edges, baseline=own[1], fill=True, color="0.85", label="real: mean ± spread")
+        axis.use_sticky_edges = False  # room below the band
+        axis.set_xmargin(0.0)
         axis.hlines(own[0], low, high, color=REAL, lw=1.3)
         lengths = np.abs(np.stack([new[0] - new[1], new[2] - new[0]]))
         axis.errorbar(middle, new[0], lengths, fmt="o", ms=4, lw=1.2, color=GENERATED, label="generated: mean ± spread")
@@ -120,13 +118,8 @@ def classifier_figure(found: Sequence[Roc], floors: Sequence[Roc]) -> Figure:
     """The scores that the last classifier gives to real and to generated events, and the ROC curves of all; dashed,
     those of training events against real ones."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(11, 4.4), layout="constrained")
-    last, edges = found[-1], np.linspace(0, 1, 41)
-    for values, colour, name in ((last.real, REAL, "real"), (last.other, GENERATED, "generated")):
-        weights = np.full(len(values), 1 / len(values))
-        left.hist(
-            values, edges, weights=weights, histtype="step", lw=1.4, color=colour, label=f"{name} ({len(values):,})"
-        )
-    left.set(xlabel="score of being generated", ylabel="share of events", xlim=(0, 1), title=last.name)
+    _beside(left, np.linspace(0, 1, 41), found[-1].real, found[-1].other)
+    left.set(xlabel="score of being generated", ylabel="share of events", xlim=(0, 1), title=found[-1].name)
     left.legend(*left.get_legend_handles_labels())
     for rocs, style in ((found, "-"), (floors, "--")):
         for colour, roc in zip((COLOURS[1], COLOURS[0]), rocs, strict=False):
@@ -145,20 +138,14 @@ def nearest_figure(real: np.ndarray, generated: np.ndarray, near: float, text: s
     """Distances [n], [m] to the nearest training event, in standard deviations; a line at what is `near`."""
     figure, axis = pyplot().subplots(figsize=(6.4, 4.6))
     figure.subplots_adjust(left=0.11, right=0.97, bottom=0.11, top=0.86)
-    least = max(min(values[values > 0].min(initial=np.inf) for values in (real, generated)), 1e-6)
-    least = least if np.isfinite(least) else 1e-6
-    edges = np.geomspace(least, max(real.max(), generated.max(), 2 * least) * 1.01, 51)
-    for values, colour, name in ((real, REAL, "real"), (generated, GENERATED, "generated")):
-        weights = np.full(len(values), 1 / len(values))
-        shown = values.clip(least)
-        axis.hist(
-            shown, edges, weights=weights, histtype="step", lw=1.4, color=colour, label=f"{name} ({len(values):,})"
-        )
+    both = np.concatenate([real, generated])
+    least = both[both > 0].min(initial=max(float(both.max()), 1e-6))  # where distances of 0 are shown
+    _beside(axis, np.geomspace(least, 1.01 * max(both.max(), 2 * least), 51), real.clip(least), generated.clip(least))
     axis.axvline(near, color="0.5", lw=0.9, ls="--", label="1 % of real are nearer")
     axis.set(xlabel="distance to the nearest training event (standard deviations)", ylabel="share of events")
     axis.set_xscale("log")
     axis.set_title(text, fontsize=9)
-    log_ticks(axis.xaxis, edges)
+    log_ticks(axis.xaxis, np.array(axis.get_xlim()))
     _legend_above(figure, [axis])
     return figure
 
@@ -192,11 +179,19 @@ def _in_range(quantity: Quantity, values: np.ndarray) -> np.ndarray:
     return np.maximum(values, quantity.floor) if quantity.logarithmic else values
 
 
-def _ratio(axis: Any, edges: np.ndarray, counts: Sequence[np.ndarray], heights: Sequence[np.ndarray]) -> None:
-    """Points of the second by the first, with both samples' errors of counts; where one is empty, none."""
+def _beside(axis: Any, edges: np.ndarray, real: np.ndarray, generated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shares of real events (filled) and generated ones (a line) in bins; returns the counts."""
+    counts = np.histogram(real, edges)[0], np.histogram(generated, edges)[0]
+    axis.stairs(counts[0] / len(real), edges, fill=True, color="0.85", label=f"real ({len(real):,})")
+    axis.stairs(counts[0] / len(real), edges, color=REAL, lw=0.8)
+    axis.stairs(counts[1] / len(generated), edges, color=GENERATED, lw=1.4, label=f"generated ({len(generated):,})")
+    return counts
+
+
+def _ratio(axis: Any, edges: np.ndarray, counts: tuple[np.ndarray, np.ndarray], events: tuple[int, int]) -> None:
+    """Points of generated by real shares, with both samples' errors of counts; where one is empty, none."""
     both = (counts[0] > 0) & (counts[1] > 0)
-    real, generated = (height[both] for height in heights)
-    ratio = generated / real
+    ratio = counts[1][both] / events[1] / (counts[0][both] / events[0])
     error = ratio * np.sqrt(1 / counts[0][both] + 1 / counts[1][both])
     middle = ((edges[1:] + edges[:-1]) / 2)[both]
     axis.errorbar(middle, ratio, error, fmt=".", ms=4, lw=0.8, color=GENERATED)
@@ -207,10 +202,10 @@ def _panels(count: int, ratios: bool = False) -> tuple[Figure, list[list[Any]]]:
     """Panels of one axis each, or two of which the lower is for ratios."""
     columns, heights = min(count, PANELS_A_ROW), [3, 1] if ratios else [1]
     rows = -(-count // columns)
-    width, height = 3.9 * columns + 0.2, (4.0 if ratios else 3.3) * rows + 0.5
+    width, height = 3.9 * columns + 0.4, (4.0 if ratios else 3.3) * rows + 0.5
     # fixed margins: laying so many axes out by itself would take matplotlib seconds
     figure = pyplot().figure(figsize=(width, height))
-    margins = {"left": 0.7 / width, "right": 1 - 0.15 / width, "bottom": 0.55 / height, "top": 1 - 0.7 / height}
+    margins = {"left": 0.9 / width, "right": 1 - 0.15 / width, "bottom": 0.55 / height, "top": 1 - 0.7 / height}
     outer = figure.add_gridspec(rows, columns, **margins, wspace=0.3, hspace=0.27 if ratios else 0.33)
     panels = []
     for index in range(count):

@@ -117,6 +117,15 @@ def test_parameters_alone_read_no_hits(files: dict[str, Path], monkeypatch: pyte
     assert (batch.parameters.shape, batch.conditions.shape) == ((4, 1), (4, 0))
 
 
+def test_scalars_read_no_hits(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    source = opened(files).train.source
+    batch = source.read(np.array([7, 2]))
+    monkeypatch.setattr(XcdfFile, "read", None)
+    parameters, conditions = source.scalars(np.array([7, 2]))
+    assert (parameters == batch.parameters).all()
+    assert (conditions == batch.conditions).all()
+
+
 def test_a_batch_becomes_tensors(files: dict[str, Path]) -> None:
     batch = opened(files, channels=["charge"]).train.source.read(np.arange(3))
     there = batch.to(torch.device("cpu"))

@@ -1,0 +1,88 @@
+"""Whole runs of generators of events."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.engine import checkpoint
+from airshower.writers.scalars import read_table
+from tests.command import TINY_TANKS, Outcome, airshower
+
+LOSSES = {"hawc_param_wgan": ["critic_loss", "generator_loss"], "hawc_param_flow": ["loss"]}
+
+
+def command(mode: str, network: str, folder: Path, *more: str) -> Outcome:
+    outcome = airshower(f"mode={mode}", f"network={network}", *TINY_TANKS, f"output_dir={folder}", *more)
+    assert outcome.code == 0, outcome.err
+    return outcome
+
+
+@pytest.mark.parametrize("network", LOSSES)
+def test_a_run_resumes_bit_identically_and_generates(tmp_path: Path, network: str) -> None:
+    """With what random numbers it draws, its averages and the turns of its phases; inference leaves events in two
+    formats, metrics and figures."""
+    options = ("mode.checkpoint_iteration=3", "mode.validation_iteration=3", "mode.optimizer.schedule.name=constant")
+    options += ("mode.optimizer.gradient_accumulation=2",) + (("task.critic_steps=2",) if "gan" in network else ())
+    command("train", network, tmp_path / "whole", *options, "run.iterations=7")
+    for iterations in (3, 7):
+        command("train", network, tmp_path / "run", *options, f"run.iterations={iterations}")
+    one, other = (checkpoint.CheckpointFolder(tmp_path / run / "checkpoints").load_latest() for run in ("run", "whole"))
+    assert one["step"] == other["step"] == 7
+    assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
+    (average,), (uninterrupted,) = one["averages"], other["averages"]
+    assert average["steps"] == uninterrupted["steps"] == (4 if "gan" in network else 7)
+    assert average["means"]
+    for name, mean in average["means"].items():
+        assert torch.equal(mean, uninterrupted["means"][name])
+        assert mean.ndim < 2 or not torch.equal(mean, one["model"][name])
+    tables = [read_table(tmp_path / run / "metrics" / "train.csv") for run in ("run", "whole")]
+    for column in LOSSES[network]:
+        np.testing.assert_equal([row[column] for row in tables[0]], [row[column] for row in tables[1]])
+        assert np.isfinite([row[column] for row in tables[0]]).sum() == (4 if column == "generator_loss" else 7)
+    assert (tmp_path / "run" / "figures" / "validation_event_0.png").exists()
+    command("inference", network, tmp_path / "run", "task.generate.events=150")
+    folder = tmp_path / "run" / "predictions"
+    record, made = json.loads((folder / "metrics.json").read_text()), np.load(folder / "generated.npz")
+    assert (record["events"], record["real_events"]) == (150, 60)
+    assert {"classifier_AUC", "KS/rec.nHit", "W1"} <= record["metrics"].keys()
+    assert {"distributions", "classifier"} <= {path.stem for path in (folder / "figures").iterdir()}
+    file = XcdfFile(folder / "generated.xcd")
+    assert len(file) == 150
+    for name in ("rec.nHit", "rec.zenithAngle", "SimEvent.energyTrue"):
+        np.testing.assert_allclose(file.columns([name])[name], made[name], rtol=1e-9, atol=1e-9)
+
+
+def test_the_averaged_weights_are_those_that_generate(tmp_path: Path) -> None:
+    command("train", "hawc_param_flow", tmp_path, "mode.no_summary_images=true")
+    command("inference", "hawc_param_flow", tmp_path)
+    first = np.load(tmp_path / "predictions" / "generated.npz")["rec.nHit"]
+    path = tmp_path / "checkpoints" / "best.ckpt"
+    state = torch.load(path, weights_only=True)
+    bias = "splines.1.4.bias"
+    state["averages"][0]["means"][bias] += torch.linspace(0, 5, len(state["averages"][0]["means"][bias]))
+    torch.save(state, path)
+    command("inference", "hawc_param_flow", tmp_path, "run.overwrite=true")
+    changed = np.load(tmp_path / "predictions" / "generated.npz")["rec.nHit"]
+    assert not np.array_equal(first, changed)
+
+
+@pytest.mark.parametrize(
+    ("mistake", "says"),
+    [
+        ("data.conditions=[]", "network.conditional: this data has no conditions"),
+        ("data.parameters=[rec.nope]", "data.parameters: there is no rec.nope"),
+        ("framework.distributed_mode=fsdp", "framework.distributed_mode=fsdp"),
+        ("task.generate.conditions=some", "task.generate.conditions=some"),
+        ("data=cta_simulated", "reads tank_hits"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(tmp_path: Path, mistake: str, says: str) -> None:
+    outcome = airshower("mode=train", "network=hawc_param_flow", *TINY_TANKS, f"output_dir={tmp_path}", mistake)
+    assert outcome.code == 2
+    assert says in outcome.err
+    assert len(outcome.err.strip().splitlines()) == 1
+    assert not list(tmp_path.iterdir())
