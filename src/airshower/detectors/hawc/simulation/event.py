@@ -16,6 +16,8 @@ from airshower.detectors.hawc.xcdf_block import Columns, Ragged
 from airshower.errors import UserError
 
 PRIMARIES = ("gamma", "proton")
+CORE_POWER = 1.0
+DENSEST = np.array([90.0, 257.0])
 SLAB = 2048  # showers that are thrown at once; few trigger
 MOST_THROWN = 1_000_000  # showers without a trigger, after which the configuration is taken to be wrong
 
@@ -71,8 +73,8 @@ def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, show
     lowest = np.cos(np.radians(config.zenith_max)) ** 3
     zenith = np.arccos(np.cbrt(1.0 - rng.random(showers) * (1.0 - lowest)))
     azimuth, around = rng.uniform(-np.pi, np.pi, (2, showers))
-    distance = config.radius * np.sqrt(rng.random(showers))
-    core = hawc_array().centre + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    distance = config.radius * rng.random(showers) ** CORE_POWER
+    core = DENSEST + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
     return Primaries(primary, energy, zenith, azimuth, core)
 
 

@@ -23,7 +23,7 @@ from airshower.detectors.hawc.simulation.tanks import (
     front_thickness,
 )
 
-AGE, ROOT = 0.75, 0.5  # of the fitted lateral distribution, by the published width of cores; power of the light
+AGE = 1.2  # of the fitted lateral distribution, by the published width of cores; power of the light
 NEAREST = 5.0  # m
 GRID = (7.0, 0.0, 110.0), (20.0, 110.0, 450.0)  # m: step, and distances from the middle, where it is looked for first
 CORE_STEPS = 4  # from there
@@ -97,17 +97,18 @@ def fit_plane(
 
 
 def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.ndarray:
-    """Where [n, 2] a lateral distribution fits the roots of the tanks' light [n, 300] best, which all vary alike: the
-    best of a grid of places, for vertical showers, then steps of Gauss and Newton; the height is the best at each."""
-    root = light**ROOT
-    places, shapes = _grid(array)
-    core = places[(root @ shapes.T).argmax(1)]
+    """Where [n, 2] the light of tanks [n, 300] is shared among them most likely as a lateral distribution says: the best
+    of a grid of places, for vertical showers, then steps of Fisher's scoring."""
+    places, logarithms = _grid(array)
+    core = places[(light @ logarithms.T).argmax(1)]
     for _ in range(CORE_STEPS):
-        off, x, y = _lateral(root, core, towards, array)
-        xx, yy, xy = ((one * other).sum(1) for one, other in ((x, x), (y, y), (x, y)))
-        xx, yy = 1.01 * xx + 1e-6, 1.01 * yy + 1e-6
-        down, right = (off * x).sum(1), (off * y).sum(1)
-        step = np.stack([yy * down - xy * right, xx * right - xy * down], 1) / (xx * yy - xy**2)[:, None]
+        share, x, y = _shares(core, towards, array)
+        x, y = (slope - (share * slope).sum(1, keepdims=True) for slope in (x, y))
+        all_light = light.sum(1) + 1e-6
+        xx, yy, xy = (all_light * (share * one * other).sum(1) for one, other in ((x, x), (y, y), (x, y)))
+        xx, yy = 1.01 * xx, 1.01 * yy
+        right, up = (light * x).sum(1), (light * y).sum(1)
+        step = np.stack([yy * right - xy * up, xx * up - xy * right], 1) / (xx * yy - xy**2)[:, None]
         core = array.centre + limited(core + limited(step, LONGEST_STEP) - array.centre, FARTHEST)
     return core
 
@@ -132,30 +133,28 @@ def _grid(array: TankArray) -> tuple[np.ndarray, np.ndarray]:
         inside = (np.hypot(x, y) >= low) & (np.hypot(x, y) <= high)
         places.append(array.centre + np.stack([x, y], 1)[inside])
     found = np.concatenate(places)
-    shapes = _lateral_root(np.hypot(*relative(array.tank_position[:, :2], found)))[0]
-    return found, (shapes / np.linalg.norm(shapes, axis=1, keepdims=True)).astype(np.float32)
+    light = _lateral(np.hypot(*relative(array.tank_position[:, :2], found)))[0]
+    return found, np.log(light / light.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _lateral(
-    root: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray
+def _shares(
+    core: np.ndarray, towards: np.ndarray, array: TankArray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What is left of the roots with a core for each event, and how the fitted ones change with its x and y [n, 300]
-    each."""
+    """The share of the light that each tank has with a core for each event, and how its logarithm changes with the
+    core's x and y, but for a number that is the same for all tanks [n, 300] each."""
     x, y = relative(array.tank_position[:, :2], core)
     east, north = towards.T.astype(np.float32)[..., None]
     along = x * east + y * north
     distance = np.sqrt(np.maximum(x * x + y * y - along * along, 1.0))
-    shape, slope = _lateral_root(distance)
-    height = ((root * shape).sum(1) / (shape * shape).sum(1))[:, None]
-    steep = height * slope / distance
-    return root - height * shape, steep * (along * east - x), steep * (along * north - y)
+    light, slope = _lateral(distance)
+    steep = slope / distance
+    return light / light.sum(1, keepdims=True), steep * (along * east - x), steep * (along * north - y)
 
 
-def _lateral_root(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """`ROOT` of the light at a distance from the axis, of any height, and its slope."""
+def _lateral(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Light at a distance from the axis, of any height, and the slope of its logarithm."""
     x = np.maximum(distance, NEAREST) / np.float32(MOLIERE)
-    root = (x ** (AGE - 3.0) * (1.0 + x) ** (AGE - 4.5)) ** ROOT
-    return root, root * ROOT * ((AGE - 3.0) / x + (AGE - 4.5) / (1.0 + x)) / MOLIERE
+    return x ** (AGE - 3.0) * (1.0 + x) ** (AGE - 4.5), ((AGE - 3.0) / x + (AGE - 4.5) / (1.0 + x)) / MOLIERE
 
 
 def _parameters(charge: np.ndarray, core: np.ndarray, plane: Plane, array: TankArray) -> Reconstructed:

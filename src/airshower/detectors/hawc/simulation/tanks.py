@@ -26,6 +26,8 @@ LIGHT, LIGHT_RADIUS = 16.0, 6.0  # p.e. of one in an outer PMT at the axis; m in
 SPECTRUM = 0.5  # shape of the gamma distribution of their light
 CENTRAL_GAIN = 2.0  # the central PMT is larger and sees more
 MUON_LIGHT, MUON_SPREAD = 30.0, 0.5  # p.e. of a muon in an outer PMT, rms of its logarithm
+BACKGROUND_LIGHT, BACKGROUND_SPREAD = 12.0, 0.8
+MUON_RATE = 10.0  # kHz of background muons in a tank, 240 of them per m2 and s
 SINGLE_PE = 0.35  # relative rms of the charge of one photoelectron
 LEAST_CHARGE = 0.2  # p.e., below which there is no hit
 MOST_CHARGE = 1000.0  # p.e. that much light tends to: the PMTs' signals saturate
@@ -82,6 +84,7 @@ def triggered(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the events with so many PMTs in 150 ns, some of them by noise (kHz per PMT), and when (ns) they are."""
     by_noise = rng.poisson(noise * 1e-6 * TRIGGER_WINDOW * charge.shape[1], len(charge))
+    by_noise += 4 * rng.poisson(MUON_RATE * 1e-6 * TRIGGER_WINDOW * charge.shape[1] / 4, len(charge))
     needed = np.maximum(threshold - by_noise, LEAST_HITS)
     busy = np.flatnonzero((charge > 0).sum(1) >= needed)
     first = np.sort(np.where(charge[busy] > 0, time[busy], np.inf), 1)
@@ -101,7 +104,21 @@ def read_out(rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, whe
     event, pmt = np.nonzero(rng.random(charge.shape, np.float32) < -np.expm1(-noise * 1e-6 * WINDOW))
     noise_charge[event, pmt] = np.maximum(_smeared(rng, np.ones(len(event))), LEAST_CHARGE)
     noise_time[event, pmt] = rng.uniform(-BEFORE, WINDOW - BEFORE, len(event))
+    _add_muons(rng, noise_charge, noise_time)
     return Hits(np.where(inside, charge, 0), time, noise_charge, noise_time)
+
+
+def _add_muons(rng: np.random.Generator, charge: np.ndarray, time: np.ndarray) -> None:
+    """Muons of other showers, each in the four PMTs of a tank, in place of noise there."""
+    tanks = charge.shape[1] // 4
+    event, tank = np.nonzero(rng.random((len(charge), tanks), np.float32) < -np.expm1(-MUON_RATE * 1e-6 * WINDOW))
+    light = BACKGROUND_LIGHT * rng.lognormal(0.0, BACKGROUND_SPREAD, len(event))
+    electrons = rng.poisson(light[:, None] * np.array([1.0, 1.0, CENTRAL_GAIN, 1.0]))
+    when = rng.uniform(-BEFORE, WINDOW - BEFORE, len(event))
+    row, slot = np.nonzero(electrons)
+    event, pmt = event[row], 4 * tank[row] + slot
+    charge[event, pmt] = np.maximum(_smeared(rng, electrons[row, slot]), LEAST_CHARGE)
+    time[event, pmt] = when[row] + JITTER * rng.standard_normal(len(row))
 
 
 def front_thickness(distance: np.ndarray, charge: np.ndarray) -> np.ndarray:
