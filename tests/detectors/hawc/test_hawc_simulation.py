@@ -160,7 +160,7 @@ def test_direction_and_core_are_found() -> None:
     charge, time = observe(rng, primaries, develop(rng, primaries), array)
     rows, when = triggered(rng, charge, time, 28, 25.0)
     assert len(rows) == 40
-    found = reconstruct(read_out(rng, charge, time, when, 25.0), array)
+    found = reconstruct(read_out(rng, charge, time, when, 25.0), 40, array)
     off = np.arccos(
         np.cos(zenith) * np.cos(found.zenith) + np.sin(zenith) * np.sin(found.zenith) * np.cos(azimuth - found.azimuth)
     )
@@ -182,18 +182,18 @@ def test_trigger_counts_pmts_within_150_ns() -> None:
 @pytest.mark.parametrize("primary", PRIMARIES)
 def test_showers_that_are_left_out_do_not_trigger(primary: str) -> None:
     array, rng = hawc_array(), np.random.default_rng(5)
-    primaries = throw(rng, SimulationConfig(), primary, 1024)
+    primaries = throw(rng, SimulationConfig(), primary, 4096)
     cascades = develop(rng, primaries)
     rows = promising(primaries, cascades, array, 28)
     found, _ = triggered(rng, *observe(rng, primaries, cascades, array), 28, 25.0)
-    assert len(rows) < 400
+    assert len(rows) < 500
     assert len(found) > 10
     assert len(np.setdiff1d(found, rows)) <= 0.05 * len(found)
 
 
 @pytest.mark.parametrize(
     ("config", "message"),
-    [({"energy_max": 0.1}, "energy_max=0.1: must be above"), ({"threshold": 1000, "energy_max": 0.2}, "none of")],
+    [({"energy_max": 0.05}, "energy_max=0.05: must be above"), ({"threshold": 1000, "energy_max": 0.2}, "none of")],
 )
 def test_impossible_configurations(config: dict, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airshower.detectors.hawc.simulation.event.MOST_THROWN", 3000)
