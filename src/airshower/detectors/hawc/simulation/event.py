@@ -17,7 +17,7 @@ from airshower.detectors.hawc.xcdf_block import Columns, Ragged
 from airshower.errors import UserError
 
 PRIMARIES = ("gamma", "proton")
-DENSEST = np.array([90.0, 257.0])
+DENSEST = np.array([90.0, 257.0])  # m, where most cores of published gammas lie, read off their histograms
 SLAB = 4096  # showers that are thrown at once; few trigger
 MOST_THROWN = 1_000_000  # showers without a trigger, after which the configuration is taken to be wrong
 
@@ -43,7 +43,7 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
     Raises `UserError` if the configuration is wrong or hardly any shower triggers.
     """
     if config.energy_max <= config.energy_min:
-        raise UserError(f"energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
+        raise UserError(f"data.simulation.energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
     array, made, silent = hawc_array(), 0, 0
     for slab in count():
         rng = np.random.default_rng([seed, PRIMARIES.index(primary), slab])
@@ -51,7 +51,10 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
         found = len(columns["rec.nHit"])
         silent = 0 if found else silent + SLAB
         if silent > MOST_THROWN:
-            raise UserError(f"none of {silent} simulated showers makes {config.threshold} PMTs see light")
+            raise UserError(
+                f"data.simulation.threshold={config.threshold}: none of {silent} showers makes so many PMTs see light; "
+                "lower it or radius, or raise energy_max"
+            )
         use = min(found, events - made)
         if use:
             yield {name: c.slice(0, use) if isinstance(c, Ragged) else c[:use] for name, c in columns.items()}
@@ -62,7 +65,7 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
 
 def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, showers: int) -> Primaries:
     """Primaries with energies from a power law; as many from a solid angle as the square of the cosine of its zenith
-    angle says; cores from a disc around the array."""
+    angle says; cores at all distances from `DENSEST` alike, from which those that trigger have the published spread."""
     power = 1.0 + (config.gamma_index if primary == "gamma" else config.proton_index)
     low, high = 1000.0 * config.energy_min, 1000.0 * config.energy_max
     part = rng.random(showers)

@@ -1,7 +1,8 @@
 """Direction, core and parameters of events, from what the PMTs saw alone, all events at once.
 
 The direction is that of a plane through the hits' times, the core that of a lateral distribution fitted to the tanks'
-light, after the steps of HAWC's own (Abeysekara et al. 2017, ApJ 843, 39).
+light, after the steps of HAWC's own (Abeysekara et al. 2017, ApJ 843, 39). The core's fit is the likelihood of how the
+light is shared: one of least squares pulls showers beside the array onto it, most of whose tanks see nothing.
 """
 
 from dataclasses import dataclass
@@ -23,14 +24,14 @@ from airshower.detectors.hawc.simulation.tanks import (
     front_thickness,
 )
 
-AGE = 1.15  # of the fitted lateral distribution, by the published width of cores; power of the light
-NEAREST = 5.0  # m
+AGE = 1.15  # of the fitted lateral distribution of light, r^(s-3) near the axis: a fit by the published width of cores
+NEAREST = 5.0  # m, below which it does not rise
 GRID = (7.0, 0.0, 110.0), (25.0, 110.0, 600.0)  # m: step, and distances from the middle, where it is looked for first
 CORE_STEPS = 4  # from there
 LONGEST_STEP, FARTHEST = 20.0, 600.0  # m per step, m from the middle of the array
 PLANE_STEPS = 3
 NEAR_PLANE = 50.0, 120.0  # ns before and after the plane: hits it is fitted to
-OF_EVENT = 250.0, 500.0  # ns likewise: hits that count
+OF_EVENT = 250.0, 500.0  # ns likewise: hits that count; a fit by their published number
 EXCLUDED = 40.0  # m around the core that CxPE40 leaves out
 RING = 10.0  # m, rings of PINC
 LOG_SPREAD = 0.5  # of log10 of the charge around that of its ring
@@ -95,13 +96,13 @@ def fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.nd
     sums = np.stack(sums, 1).reshape(-1, 3, 4)
     found = np.linalg.solve(sums[..., :3] + 1e-6 * np.eye(3), sums[..., 3:])[..., 0]
     late = flat - (design * found[hits.event].T).sum(0)
-    failed = np.hypot(*found[:, 1:].T) >= 1.0
+    failed = (np.hypot(*found[:, 1:].T) >= 1.0) | (np.bincount(hits.event, used, len(core)) < len(design))
     return Plane(np.where(failed[:, None], 0.0, found[:, 1:]), late, failed)
 
 
 def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.ndarray:
-    """Where [n, 2] the light of tanks [n, 300] is shared among them most likely as a lateral distribution says: the best
-    of a grid of places, for vertical showers, then steps of Fisher's scoring."""
+    """Where [n, 2] the light of tanks [n, 300] is most likely to be shared as a lateral distribution says: the best of
+    a grid of places, for vertical showers, then steps of Fisher's scoring."""
     light, (places, logarithms) = light.astype(np.float32), _grid(array)
     core = places[(light @ logarithms.T).argmax(1)]
     for _ in range(CORE_STEPS):
@@ -131,9 +132,7 @@ def _grid(array: TankArray) -> tuple[np.ndarray, np.ndarray]:
     return found, np.log(light / light.sum(1, keepdims=True)).astype(np.float32)
 
 
-def _shares(
-    core: np.ndarray, towards: np.ndarray, array: TankArray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _shares(core: np.ndarray, towards: np.ndarray, array: TankArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The share of the light that each tank has with a core for each event, and how its logarithm changes with the
     core's x and y, but for a number that is the same for all tanks [n, 300] each."""
     x, y = relative(array.tank_position[:, :2], core)

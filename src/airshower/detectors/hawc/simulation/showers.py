@@ -11,10 +11,10 @@ import numpy as np
 GROUND = 637.0  # vertical depth at 4100 m above sea level
 RADIATION_LENGTH, CRITICAL_ENERGY = 37.15, 0.0857
 FIRST_INTERACTION = {"gamma": 47.0, "proton": 85.0}  # mean depth; 9/7 of a radiation length, the proton's in air
-SIZE_SPREAD = {"gamma": 0.4, "proton": 0.8}  # rms of the logarithm of sizes beyond what that gives, as in Geant4
+SIZE_SPREAD = {"gamma": 0.4, "proton": 0.8}  # rms of the logarithm of sizes beyond what that gives: a fit of Geant4
 MOLIERE = 124.21
-SUBCORES, SPREAD = 6, 35.0  # of a proton's shower; rms distance of a cascade from its axis, m
-EM_FRACTION = 0.45  # of a proton's energy that goes to electrons and photons
+SUBCORES, SPREAD = 6, 15.0  # of a proton's shower; rms distance of a cascade from its axis, m: a fit of Geant4
+EM_FRACTION = 0.45  # of a proton's energy that goes to electrons and photons: a fit of Geant4, beside gammas
 MUONS, MUON_POWER = 20.0, 0.9  # of a proton of 1 TeV, and how they rise with energy
 MUON_RADIUS = 110.0  # of their lateral distribution, m
 NEAREST = 1.5  # m, below which tanks see the mean over themselves

@@ -1,7 +1,8 @@
 """What the PMTs see: light of particles in tanks, times, noise, and the trigger.
 
-Numbers of particles, their light and times were adjusted by hand: to the share of PMTs with a hit and the times in
-Geant4 showers (scripts/against_real.py), and to the moments of published gammas (tests), which want more light.
+Light, times and muons of other showers are fits by hand: of the moments of published gammas (tests), of the charge and
+energy at so many hits in the public Crab events of 2022 (arXiv:2203.05937), and of Geant4's times and the shape, but
+not the height, of its lateral distributions (scripts/against_real.py).
 """
 
 from dataclasses import replace
@@ -94,7 +95,9 @@ def triggered(
     return busy[found], last[found, enough[found].argmax(1)]
 
 
-def read_out(rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, when: np.ndarray, noise: float) -> TankHits:
+def read_out(
+    rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, when: np.ndarray, noise: float
+) -> TankHits:
     """The hits in the window around the trigger, which is at `TRIGGER_TIME`, with noise of so many kHz per PMT; in the
     order of events, PMTs and time."""
     time = time - when[:, None] + TRIGGER_TIME
