@@ -34,7 +34,7 @@ NEAR_PLANE = 50.0, 120.0  # ns before and after the plane: hits it is fitted to
 OF_EVENT = 250.0, 500.0  # ns likewise: hits that count; a fit by their published number
 EXCLUDED = 40.0  # m around the core that CxPE40 leaves out
 RING = 10.0  # m, rings of PINC
-LOG_SPREAD = 0.5  # of log10 of the charge around that of its ring
+LOG_SPREAD = 0.3  # of log10 of the charge around that of its ring: a fit by the PINC of the public Crab events
 
 
 @dataclass(frozen=True)
