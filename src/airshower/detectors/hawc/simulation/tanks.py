@@ -101,12 +101,12 @@ def read_out(
 ) -> TankHits:
     """The hits in the window around the trigger, which is at `TRIGGER_TIME`, with noise of so many kHz per PMT; in the
     order of events, PMTs and time."""
-    time = time - when[:, None] + TRIGGER_TIME
-    event, pmt = np.nonzero((charge > LEAST_CHARGE) & (time > -BEFORE) & (time < WINDOW - BEFORE))
-    shower = TankHits(event, pmt + 1, charge[event, pmt], time[event, pmt])
+    event, pmt = np.nonzero(charge > LEAST_CHARGE)
+    shower = TankHits(event, pmt + 1, charge[event, pmt], time[event, pmt] - when[event] + TRIGGER_TIME)
     parts = shower, _noise(rng, noise, len(charge)), _other_muons(rng, noise, len(charge))
     hits = TankHits(*(np.concatenate(values) for values in zip(*parts, strict=True)))
-    order = np.lexsort((hits.time, hits.grid_id, hits.event))
+    inside = np.flatnonzero((hits.time > -BEFORE) & (hits.time < WINDOW - BEFORE))
+    order = inside[np.lexsort((hits.time[inside], hits.grid_id[inside], hits.event[inside]))]
     return TankHits(*(values[order] for values in hits))
 
 
