@@ -22,7 +22,9 @@ EVENTS, HELD_OUT = 40, 12
 
 @pytest.fixture(scope="module")
 def simulated() -> SimulatedHawc:
-    return SimulatedHawc(SimulatedHawc.Config(events=EVENTS, validation_events=HELD_OUT, proton_fraction=0.25), 0)
+    return SimulatedHawc(
+        SimulatedHawc.Config(events=EVENTS, validation_events=HELD_OUT, proton_fraction=0.25, failed_fits=True), 0
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +35,7 @@ def files(simulated: SimulatedHawc) -> dict[str, Path]:
 
 def opened(files: dict[str, Path], **config: object) -> Splits:
     given = {f"{primary}s": str(path) for primary, path in files.items()}
-    return Hawc(Hawc.Config(**{"validation_fraction": 0.0} | given | config), 0).open()
+    return Hawc(Hawc.Config(**{"validation_fraction": 0.0, "failed_fits": True} | given | config), 0).open()
 
 
 def rewritten(path: Path, made: Path, change: Callable[[Columns], None], leave_out: str = "") -> Path:
@@ -147,9 +149,9 @@ def test_failed_fits_are_left_out(files: dict[str, Path], tmp_path: Path) -> Non
         columns["rec.zenithAngle"][[2, 4]] = 3.1416
 
     path = rewritten(files["gamma"], tmp_path / "failed.xcd", fail)
-    assert len(opened({"gamma": path}).train.source) == 28
+    assert len(opened({"gamma": path}, failed_fits=False).train.source) == 28
     assert len(opened({"gamma": path}, failed_fits=True).train.source) == 30
-    assert opened({"gamma": path}).train.source.event_ids[:4, 1].tolist() == [0, 1, 3, 5]
+    assert opened({"gamma": path}, failed_fits=False).train.source.event_ids[:4, 1].tolist() == [0, 1, 3, 5]
 
 
 def test_showers_are_not_split(files: dict[str, Path], tmp_path: Path) -> None:

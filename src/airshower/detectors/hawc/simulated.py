@@ -14,7 +14,7 @@ from airshower.detectors.hawc.xcdf_writer import XcdfWriter
 from airshower.runtime.folders import cache_folder
 from airshower.runtime.log import logger
 
-VERSION = 1  # raise when the simulation's physics changes: files made by an older one are then left alone
+VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
 BLOCK_EVENTS = 100  # small ones: a block is what is read at once for any of its events
 
 

@@ -7,16 +7,18 @@ from itertools import count
 import numpy as np
 
 from airshower.config.fields import number
+from airshower.data.tanks import TankHits
 from airshower.detectors.hawc.array import TankArray, hawc_array
 from airshower.detectors.hawc.event_fields import EVENT_FIELDS
 from airshower.detectors.hawc.simulation.reconstruction import reconstruct
 from airshower.detectors.hawc.simulation.showers import Primaries, develop
-from airshower.detectors.hawc.simulation.tanks import Hits, observe, promising, read_out, triggered
+from airshower.detectors.hawc.simulation.tanks import observe, promising, read_out, triggered
 from airshower.detectors.hawc.xcdf_block import Columns, Ragged
 from airshower.errors import UserError
 
 PRIMARIES = ("gamma", "proton")
-SLAB = 2048  # showers that are thrown at once; few trigger
+DENSEST = np.array([90.0, 257.0])  # m, where most cores of published gammas lie, read off their histograms
+SLAB = 4096  # showers that are thrown at once; few trigger
 MOST_THROWN = 1_000_000  # showers without a trigger, after which the configuration is taken to be wrong
 
 
@@ -24,12 +26,12 @@ MOST_THROWN = 1_000_000  # showers without a trigger, after which the configurat
 class SimulationConfig:
     """What a user would turn. Energies are in TeV, angles in degrees, lengths in metres."""
 
-    energy_min: float = number(0.1, low=0.05)
-    energy_max: float = number(120.0, low=0.05)
-    gamma_index: float = number(-1.85, low=-5.0, high=0.0)
-    proton_index: float = number(-1.85, low=-5.0, high=0.0)
+    energy_min: float = number(0.05, low=0.05)
+    energy_max: float = number(500.0, low=0.05)
+    gamma_index: float = number(-1.93, low=-5.0, high=0.0)
+    proton_index: float = number(-1.93, low=-5.0, high=0.0)
     zenith_max: float = number(60.0, above=0.0, high=70.0)
-    radius: float = number(600.0, above=0.0)
+    radius: float = number(1000.0, above=0.0)
     noise: float = number(25.0, low=0.0, high=200.0)
     threshold: int = number(28, low=5, high=1000)
 
@@ -41,7 +43,7 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
     Raises `UserError` if the configuration is wrong or hardly any shower triggers.
     """
     if config.energy_max <= config.energy_min:
-        raise UserError(f"energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
+        raise UserError(f"data.simulation.energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
     array, made, silent = hawc_array(), 0, 0
     for slab in count():
         rng = np.random.default_rng([seed, PRIMARIES.index(primary), slab])
@@ -49,7 +51,10 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
         found = len(columns["rec.nHit"])
         silent = 0 if found else silent + SLAB
         if silent > MOST_THROWN:
-            raise UserError(f"none of {silent} simulated showers makes {config.threshold} PMTs see light")
+            raise UserError(
+                f"data.simulation.threshold={config.threshold}: none of {silent} showers makes so many PMTs see light; "
+                "lower it or radius, or raise energy_max"
+            )
         use = min(found, events - made)
         if use:
             yield {name: c.slice(0, use) if isinstance(c, Ragged) else c[:use] for name, c in columns.items()}
@@ -60,7 +65,7 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
 
 def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, showers: int) -> Primaries:
     """Primaries with energies from a power law; as many from a solid angle as the square of the cosine of its zenith
-    angle says; cores from a disc around the array."""
+    angle says; cores at all distances from `DENSEST` alike, from which those that trigger have the published spread."""
     power = 1.0 + (config.gamma_index if primary == "gamma" else config.proton_index)
     low, high = 1000.0 * config.energy_min, 1000.0 * config.energy_max
     part = rng.random(showers)
@@ -71,8 +76,8 @@ def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, show
     lowest = np.cos(np.radians(config.zenith_max)) ** 3
     zenith = np.arccos(np.cbrt(1.0 - rng.random(showers) * (1.0 - lowest)))
     azimuth, around = rng.uniform(-np.pi, np.pi, (2, showers))
-    distance = config.radius * np.sqrt(rng.random(showers))
-    core = hawc_array().centre + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
+    distance = config.radius * rng.random(showers)
+    core = DENSEST + distance[:, None] * np.stack([np.cos(around), np.sin(around)], 1)
     return Primaries(primary, energy, zenith, azimuth, core)
 
 
@@ -88,17 +93,12 @@ def _slab(rng: np.random.Generator, config: SimulationConfig, primary: str, arra
     return _columns(primaries[rows], hits, array)
 
 
-def _columns(primaries: Primaries, hits: Hits, array: TankArray) -> Columns:
-    """What files hold of events. Hits are in the order of grid ids and, of one PMT, of time."""
-    rec = reconstruct(hits, array)
-    charge = np.stack([hits.charge, hits.noise_charge], 2)
-    time = np.stack([hits.time, hits.noise_time], 2)
-    order = time.argsort(2)
-    charge, time = np.take_along_axis(charge, order, 2), np.take_along_axis(time, order, 2)
-    event, pmt, layer = np.nonzero(charge)
-    counts = np.bincount(event, minlength=len(primaries))
-    x, y, z = array.position[pmt].T
-    hit = {"gridId": pmt + 1, "charge": charge[event, pmt, layer], "time": time[event, pmt, layer]}
+def _columns(primaries: Primaries, hits: TankHits, array: TankArray) -> Columns:
+    """What files hold of events."""
+    rec = reconstruct(hits, len(primaries), array)
+    counts = np.bincount(hits.event, minlength=len(primaries))
+    x, y, z = array.position[hits.grid_id - 1].T
+    hit = {"gridId": hits.grid_id, "charge": hits.charge, "time": hits.time}
     hit |= {"xPMT": x, "yPMT": y, "zPMT": z}
     columns = {f"event.hit.{name}": Ragged(values, counts) for name, values in hit.items()} | {
         "event.nHit": counts,

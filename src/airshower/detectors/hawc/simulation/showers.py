@@ -11,9 +11,10 @@ import numpy as np
 GROUND = 637.0  # vertical depth at 4100 m above sea level
 RADIATION_LENGTH, CRITICAL_ENERGY = 37.15, 0.0857
 FIRST_INTERACTION = {"gamma": 47.0, "proton": 85.0}  # mean depth; 9/7 of a radiation length, the proton's in air
+SIZE_SPREAD = {"gamma": 0.4, "proton": 0.8}  # rms of the logarithm of sizes beyond what that gives: a fit of Geant4
 MOLIERE = 124.21
-SUBCORES, SPREAD = 6, 35.0  # of a proton's shower; rms distance of a cascade from its axis, m
-EM_FRACTION = 0.35  # of a proton's energy that goes to electrons and photons
+SUBCORES, SPREAD = 6, 15.0  # of a proton's shower; rms distance of a cascade from its axis, m: a fit of Geant4
+EM_FRACTION = 0.45  # of a proton's energy that goes to electrons and photons: a fit of Geant4, beside gammas
 MUONS, MUON_POWER = 20.0, 0.9  # of a proton of 1 TeV, and how they rise with energy
 MUON_RADIUS = 110.0  # of their lateral distribution, m
 NEAREST = 1.5  # m, below which tanks see the mean over themselves
@@ -74,6 +75,11 @@ def relative(places: np.ndarray, feet: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return x - from_x[..., None], y - from_y[..., None]
 
 
+def limited(vectors: np.ndarray, most: float) -> np.ndarray:
+    """Vectors [n, 2], none longer than this."""
+    return vectors * np.minimum(1.0, most / np.maximum(np.hypot(*vectors.T), 1e-9))[:, None]
+
+
 def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
     """A cascade for each gamma; those of a proton share its energy at random and begin after its first interaction."""
     count = len(primaries)
@@ -84,7 +90,9 @@ def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
         start = start + rng.exponential(FIRST_INTERACTION["gamma"], (count, SUBCORES))
         energy = energy * EM_FRACTION * rng.dirichlet(np.ones(SUBCORES), count)
         offset = rng.normal(0.0, SPREAD / np.sqrt(2.0), (count, SUBCORES, 2))
-    return Cascades(*greisen(energy, depth - start), offset)
+    size, age = greisen(energy, depth - start)
+    spread = SIZE_SPREAD[primaries.name]
+    return Cascades(size * rng.lognormal(-0.5 * spread**2, spread, (count, 1)), age, offset)
 
 
 def greisen(energy: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
