@@ -131,6 +131,16 @@ def test_events_that_were_trained_on_have_no_floor(tmp_path: Path) -> None:
     assert report(half, truth(20, 4, conditions=False), tmp_path)[0]["training_events"] == 60
 
 
+def test_without_conditions_asked_for_there_is_no_closure(tmp_path: Path) -> None:
+    """The files have them, all the same."""
+    parts = splits(Source(truth(60, 0)), Source(truth(60, 2)))
+    found, _ = report(parts, truth(60, 1, conditions=False), tmp_path)
+    assert not [name for name in found["floors"] if "condition" in name or "closure" in name]
+    assert set(ALL) <= set(found["floors"])
+    with np.load(tmp_path / "generated.npz") as stored:
+        assert set(stored) == {"entry", *(quantity.name for quantity in PARAMETERS)}
+
+
 @pytest.mark.parametrize("events", [1, 2, LEAST - 1])
 def test_few_events(tmp_path: Path, events: int) -> None:
     found, figures = report(splits(Source(truth(events, 5)), Source(truth(80, 6))), truth(events, 7), tmp_path)
@@ -206,6 +216,15 @@ def test_the_end_of_the_turn_is_no_difference() -> None:
     for metric in ("Kuiper/rec.azimuthAngle", "Wasserstein/rec.azimuthAngle", "FPD"):
         assert at_the_end.values[metric] == pytest.approx(in_the_middle.values[metric], abs=1e-5)
     assert feature_names(folded[0].parameters) == ["cos rec.azimuthAngle", "sin rec.azimuthAngle"]
+
+
+def test_closure_of_angles_all_around_has_no_mean() -> None:
+    around = np.linspace(-3, 3, 200)[:, None]
+    asked = Table((ENERGY,), np.random.default_rng(17).uniform(100, 1000, (200, 1)))
+    events = Events(Table((AZIMUTH,), around), asked)
+    found = differences(events, events, 200).values
+    assert np.isnan(found["closure_mean"])
+    assert found["closure_spread"] == 0.0
 
 
 def test_events_of_the_training_are_found() -> None:

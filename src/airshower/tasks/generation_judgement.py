@@ -1,5 +1,6 @@
 """What generated events differ in from real ones, beside what other real events do: the floor of each distance."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 
 from airshower.data.table import Table
+from airshower.data.tanks import Quantity
 from airshower.networks.quantities import encode
 from airshower.runtime.log import logger
 from airshower.tasks import sample_distances as distances
@@ -77,9 +79,10 @@ class Memorisation:
 
 @dataclass(frozen=True, eq=False)
 class Judgement:
-    """All there is to say of generated events. `floor` is what training events differ in from the real ones; None
-    without any, as is `memorisation`."""
+    """All there is to say of so many `events`: real, generated, training. `floor` is how training events differ from
+    the real ones; None without any, as is `memorisation`."""
 
+    events: tuple[int, int, int]
     generated: Differences
     floor: Differences | None
     real_correlations: np.ndarray | None
@@ -89,6 +92,12 @@ class Judgement:
     def metrics(self) -> dict[str, float]:
         """By name."""
         return self.generated.values | (self.memorisation.metrics() if self.memorisation else {})
+
+    def said(self, name: str) -> str:
+        """A metric with its error and its floor, as far as there are any."""
+        text = f"{self.metrics[name]:.4g}"
+        text += f" ± {self.generated.errors[name]:.2g}" if name in self.generated.errors else ""
+        return f"{text} (floor {self.floor.values[name]:.4g})" if self.floor and name in self.floor.values else text
 
 
 def judge(real: Events, generated: Events, training: Events, most: int) -> Judgement:
@@ -108,15 +117,14 @@ def judge(real: Events, generated: Events, training: Events, most: int) -> Judge
     floor = differences(real, training.some(len(generated)), most) if len(training) else None
     found = None
     if enough and len(training) >= LEAST:
-        near = (_standard(real, events) for events in (real.some(most), generated.some(most), training))
-        own, new, seen = near
+        own, new, seen = (_standard(real, events) for events in (real.some(most), generated.some(most), training))
         found = Memorisation(distances.nearest(own, seen), distances.nearest(new, seen))
     correlations = distances.rank_correlations(_standard(real, real)) if enough else None
     made = differences(real, generated, most)
     area, error = (of.get("classifier_AUC", 0.5) for of in (made.values, made.errors))
     if area < 0.5 - COPIES * error:
         logger.info("the classifier is wrong more often than by chance: generated events are copies of the real ones")
-    return Judgement(made, floor, correlations, found)
+    return Judgement((len(real), len(generated), len(training)), made, floor, correlations, found)
 
 
 def differences(real: Events, other: Events, most: int) -> Differences:
@@ -126,11 +134,9 @@ def differences(real: Events, other: Events, most: int) -> Differences:
         real.parameters.columns(), other.parameters.columns(), real.parameters.scaled.T, other.parameters.scaled.T,
         strict=True,
     ):  # fmt: skip
-        name, period = quantity.name, quantity.period
-        kind = "Kuiper" if period else "KS"
-        found.values[f"{kind}/{name}"] = distances.kolmogorov_smirnov(values, others, period)
-        moved = distances.wasserstein(scaled, other_scaled, period / quantity.width)
-        found.values[f"Wasserstein/{name}"] = moved / deviation(quantity, scaled)
+        found.values[cumulative_metric(quantity)] = distances.kolmogorov_smirnov(values, others, quantity.period)
+        moved = distances.wasserstein(scaled, other_scaled, quantity.period / quantity.width)
+        found.values[f"Wasserstein/{quantity.name}"] = moved / deviation(quantity, scaled)
     if min(len(real), len(other)) < LEAST:
         return found
     features, other_features = _standard(real, real), _standard(real, other)
@@ -142,10 +148,8 @@ def differences(real: Events, other: Events, most: int) -> Differences:
     found.values["correlation_difference"] = float(apart)
     shut = closures(real.parameters, real.conditions, other.parameters, other.conditions)
     if shut:
-        means = [value for closure in shut for value, _ in closure.mean_differences()]
-        spreads = [value for closure in shut for value, _ in closure.spread_differences()]
-        found.values["closure_mean"] = float(np.nanmean(np.abs(means)))
-        found.values["closure_spread"] = float(np.nanmean(np.abs(spreads)))
+        found.values["closure_mean"] = _mean_size(closure.mean_differences() for closure in shut)
+        found.values["closure_spread"] = _mean_size(closure.spread_differences() for closure in shut)
     return Differences(found.values, found.errors, correlations, found.scores, shut)
 
 
@@ -156,6 +160,18 @@ def feature_names(table: Table) -> list[str]:
         for quantity in table.quantities
         for name in ([f"cos {quantity.name}", f"sin {quantity.name}"] if quantity.period else [quantity.name])
     ]
+
+
+def cumulative_metric(quantity: Quantity) -> str:
+    """The name of the metric that compares cumulative distributions."""
+    return f"{'Kuiper' if quantity.period else 'KS'}/{quantity.name}"
+
+
+def _mean_size(differences: Iterable[list[tuple[np.ndarray, np.ndarray]]]) -> float:
+    """The mean absolute value over conditions, quantities and bins, of those that have one."""
+    values = np.concatenate([value for of_condition in differences for value, _ in of_condition])
+    known = np.abs(values[np.isfinite(values)])
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _classify(found: Differences, real: Events, other: Events, most: int) -> None:

@@ -13,11 +13,10 @@ from airshower.data.source import Selection, Splits
 from airshower.data.table import Table
 from airshower.data.tanks import TankBatch
 from airshower.errors import TrainingError
-from airshower.runtime.log import logger
-from airshower.tasks.generation_judgement import Differences, Events, Judgement, feature_names, judge
-from airshower.writers import figures
-from airshower.writers import generation_figures as drawing
-from airshower.writers.tables import write_metrics
+from airshower.tasks.generation_judgement import Events
+from airshower.tasks.judgement_report import write_judgement
+
+PARTS = ("parameters", "conditions")
 
 
 @dataclass
@@ -30,7 +29,7 @@ class GenerationReportConfig:
 @dataclass(frozen=True, eq=False)
 class Generated:
     """Events that a network made: `parameters` float32 [m, quantities] and the `conditions` [m, quantities] that it was
-    given, as the spec scales them; `entry` int64 [m], whose conditions these are."""
+    given, none [m, 0] if it asks for none, as the spec scales them; `entry` int64 [m], whose conditions these are."""
 
     parameters: Tensor
     conditions: Tensor
@@ -49,7 +48,7 @@ class PackedEvents:
 
     def columns(self) -> dict[str, np.ndarray]:
         """Conditions and parameters by name, f8 [m]."""
-        tables = (self.events.conditions, self.events.parameters)
+        tables = self.events.conditions, self.events.parameters
         return {quantity.name: values for table in tables for quantity, values in table.columns()}
 
 
@@ -78,8 +77,9 @@ class GenerationReport(contextlib.ExitStack):
                     f"generated {quantity.name} is not a number in {len(bad)} of {len(values)} events, first for entry "
                     f"{entry[bad[0]]}: these weights are of no use; train with a lower mode.optimizer.learning_rate"
                 )
-        conditions = Table.of_scaled(spec.conditions, outputs.conditions.float().cpu().numpy())
-        return PackedEvents(Events(parameters, conditions), entry)
+        conditions = outputs.conditions.float().cpu().numpy()
+        asked = spec.conditions if conditions.shape[1] else ()
+        return PackedEvents(Events(parameters, Table.of_scaled(asked, conditions)), entry)
 
     def add(self, packed: PackedEvents) -> None:
         """Write and keep a batch's events."""
@@ -89,32 +89,13 @@ class GenerationReport(contextlib.ExitStack):
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`."""
-        columns = [batch.columns() for batch in self.batches]
+        generated = Events(*(_joined([getattr(batch.events, name) for batch in self.batches]) for name in PARTS))
         entry = np.concatenate([batch.entry for batch in self.batches])
-        found = {name: np.concatenate([part[name] for part in columns]) for name in columns[0]}
-        np.savez(self.folder / "generated.npz", entry=entry, **found)
-        spec = self.source.spec
-        generated = Events(*(_table(quantities, found) for quantities in (spec.parameters, spec.conditions)))
-        real = _events(Selection(self.source, entries))
-        training = _events(self._not_judged(entries))
-        judgement = judge(real, generated, training, self.options.most)
-        record: dict[str, Any] = {
-            "events": len(generated), "real_events": len(real), "training_events": len(training),
-            "metrics": metrics | judgement.metrics,
-            "errors": judgement.generated.errors,
-            "floors": judgement.floor.values if judgement.floor else {},
-            "floor_errors": judgement.floor.errors if judgement.floor else {},
-            "curves": [curve.record() for closure in judgement.generated.closures for curve in closure.curves()],
-        }  # fmt: skip
-        if judgement.real_correlations is not None:
-            matrices = judgement.real_correlations, judgement.generated.correlations
-            record["correlations"] = {"features": feature_names(real.parameters)} | {
-                name: matrix.tolist() for name, matrix in zip(("real", "generated"), matrices, strict=True)
-            }
-        write_metrics(self.folder / "metrics.json", record)
-        for name in judgement.metrics:
-            logger.info("  %-34s %s", name, _said(judgement, name))
-        return self._figures(real, generated, judgement)
+        np.savez(self.folder / "generated.npz", entry=entry, **PackedEvents(generated, entry).columns())
+        conditional = bool(generated.conditions.quantities)
+        real = _events(Selection(self.source, entries), conditional)
+        training = _events(self._not_judged(entries), conditional)
+        return write_judgement(real, generated, training, self.options.most, self.folder, metrics)
 
     def _not_judged(self, entries: np.ndarray) -> Selection:
         """The entries that were trained on, and are not among those that inference ran over."""
@@ -122,61 +103,14 @@ class GenerationReport(contextlib.ExitStack):
         same = train.source is self.source
         return Selection(train.source, np.setdiff1d(train.entries, entries) if same else train.entries)
 
-    def _figures(self, real: Events, generated: Events, judgement: Judgement) -> list[Path]:
-        own, new = real.parameters, generated.parameters
-        kinds = [f"{'Kuiper' if quantity.period else 'KS'}/{quantity.name}" for quantity in own.quantities]
-        texts = [f"{kind.split('/')[0]} {_said(judgement, kind)}" for kind in kinds]
-        made = {"distributions": drawing.histograms(own, new), "cumulative": drawing.cumulative(own, new, texts)}
-        if judgement.real_correlations is not None:
-            names = feature_names(own)
-            matrices = judgement.real_correlations, judgement.generated.correlations
-            made["correlations"] = drawing.correlation_figure(names, *matrices)
-            floor = judgement.floor or Differences()
-            made["classifier"] = drawing.classifier_figure(
-                _rocs("", judgement.generated), _rocs("training events, ", floor)
-            )
-        for closure in judgement.generated.closures:
-            shown = [moments.directed for moments in closure.real]
-            bands = (
-                [moments.band(there) for moments, there in zip(side, shown, strict=True)]
-                for side in (closure.real, closure.other)
-            )
-            figure = drawing.closure_figure(closure.condition, closure.edges, own.quantities, *bands)
-            made[f"closure_{closure.condition.name}"] = figure
-        if memory := judgement.memorisation:
-            ratio, share = memory.metrics().values()
-            text = f"ratio of medians {ratio:.3f}; {100 * share:.2f} % of generated are nearer than the line"
-            made["nearest_training_events"] = drawing.nearest_figure(memory.real, memory.generated, memory.near, text)
-        return [figures.save(figure, self.folder / "figures" / f"{name}.png") for name, figure in made.items()]
 
-
-def _events(selection: Selection) -> Events:
-    """Real events, without their hits."""
+def _events(selection: Selection, conditional: bool) -> Events:
+    """Real events, without their hits, and without their conditions unless what is judged is conditional."""
     spec = selection.source.spec
     parameters, conditions = selection.source.scalars(selection.entries)
-    return Events(Table.of_scaled(spec.parameters, parameters), Table.of_scaled(spec.conditions, conditions))
+    asked = Table.of_scaled(spec.conditions, conditions) if conditional else Table((), conditions[:, :0])
+    return Events(Table.of_scaled(spec.parameters, parameters), asked)
 
 
-def _table(quantities: tuple, columns: dict[str, np.ndarray]) -> Table:
-    count = len(next(iter(columns.values())))
-    values = [columns[quantity.name] for quantity in quantities]
-    return Table(quantities, np.stack(values, 1) if values else np.zeros((count, 0)))
-
-
-def _said(judgement: Judgement, name: str) -> str:
-    """A metric with its error and its floor, as far as there are any."""
-    text = f"{judgement.metrics[name]:.4g}"
-    text += f" ± {judgement.generated.errors[name]:.2g}" if name in judgement.generated.errors else ""
-    floor = judgement.floor and judgement.floor.values.get(name)
-    return text if floor is None else f"{text} (floor {floor:.4g})"
-
-
-def _rocs(prefix: str, found: Differences) -> list[drawing.Roc]:
-    return [
-        drawing.Roc(
-            prefix + ("with conditions" if name.endswith("conditions") else "parameters"),
-            *scores,
-            f"AUC {found.values[name]:.3f} ± {found.errors[name]:.3f}",
-        )
-        for name, scores in found.scores.items()
-    ]
+def _joined(tables: list[Table]) -> Table:
+    return Table(tables[0].quantities, np.concatenate([table.values for table in tables]))

@@ -1,0 +1,95 @@
+"""How generated events were judged, as `metrics.json` and figures."""
+
+from pathlib import Path
+from typing import Any
+
+from airshower.data.table import Table
+from airshower.runtime.log import logger
+from airshower.tasks.conditional_closure import Closure
+from airshower.tasks.generation_judgement import (
+    Differences,
+    Events,
+    Judgement,
+    Memorisation,
+    cumulative_metric,
+    feature_names,
+    judge,
+)
+from airshower.writers import figures
+from airshower.writers import generation_figures as drawing
+from airshower.writers.tables import write_metrics
+
+
+def write_judgement(
+    real: Events, generated: Events, training: Events, most: int, folder: Path, metrics: dict[str, float]
+) -> list[Path]:
+    """Judges generated events and writes `metrics.json`, with other `metrics` in it, and figures into `folder`; returns
+    the figures."""
+    judgement = judge(real, generated, training, most)
+    write_metrics(folder / "metrics.json", _record(real.parameters, judgement, metrics))
+    for name in judgement.metrics:
+        logger.info("  %-34s %s", name, judgement.said(name))
+    drawn = _figures(real.parameters, generated.parameters, judgement)
+    return [figures.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
+
+
+def _record(table: Table, judgement: Judgement, metrics: dict[str, float]) -> dict[str, Any]:
+    """`floors` and errors have the names of the metrics that they belong to."""
+    floor, made = judgement.floor or Differences(), judgement.generated
+    real_events, events, training_events = judgement.events
+    record: dict[str, Any] = {
+        "events": events, "real_events": real_events, "training_events": training_events,
+        "metrics": metrics | judgement.metrics, "errors": made.errors,
+        "floors": floor.values, "floor_errors": floor.errors,
+        "curves": [curve.record() for closure in made.closures for curve in closure.curves()],
+    }  # fmt: skip
+    if judgement.real_correlations is not None:
+        record["correlations"] = {
+            "features": feature_names(table),
+            "real": judgement.real_correlations.tolist(),
+            "generated": made.correlations.tolist(),
+        }
+    return record
+
+
+def _figures(real: Table, generated: Table, judgement: Judgement) -> dict[str, figures.Figure]:
+    metrics = [cumulative_metric(quantity) for quantity in real.quantities]
+    texts = [f"{metric.split('/')[0]} {judgement.said(metric)}" for metric in metrics]
+    drawn = {
+        "distributions": drawing.histograms(real, generated),
+        "cumulative": drawing.cumulative(real, generated, texts),
+    }
+    if judgement.real_correlations is not None:
+        matrices = judgement.real_correlations, judgement.generated.correlations
+        drawn["correlations"] = drawing.correlation_figure(feature_names(real), *matrices)
+        floors = _rocs("training events, ", judgement.floor) if judgement.floor else []
+        drawn["classifier"] = drawing.classifier_figure(_rocs("", judgement.generated), floors)
+    for closure in judgement.generated.closures:
+        drawn[f"closure_{closure.condition.name}"] = _closure(closure)
+    if judgement.memorisation:
+        drawn["nearest_training_events"] = _nearest(judgement.memorisation)
+    return drawn
+
+
+def _rocs(prefix: str, found: Differences) -> list[drawing.Roc]:
+    rocs = []
+    for name, (real, other) in found.scores.items():
+        said = prefix + ("with conditions" if name.endswith("conditions") else "parameters")
+        rocs.append(drawing.Roc(said, real, other, f"AUC {found.values[name]:.3f} ± {found.errors[name]:.3f}"))
+    return rocs
+
+
+def _closure(closure: Closure) -> figures.Figure:
+    shown = [moments.directed for moments in closure.real]
+    real, other = (
+        [moments.band(there) for moments, there in zip(side, shown, strict=True)]
+        for side in (closure.real, closure.other)
+    )
+    quantities = [moments.quantity for moments in closure.real]
+    return drawing.closure_figure(closure.condition, closure.edges, quantities, real, other)
+
+
+def _nearest(found: Memorisation) -> figures.Figure:
+    ratio, share = found.metrics().values()
+    text = f"ratio of medians {ratio:.3f}; {100 * share:.2f} % of generated are nearer than the line"
+    return drawing.nearest_figure(found.real, found.generated, found.near, text)
