@@ -68,9 +68,10 @@ class Plan:
 class Generation:
     """A task that trains a network to generate events like those it reads.
 
-    The network has `latent`, how many random numbers an event takes, `generate` (uniform noise [n, latent], scaled
-    conditions) -> scaled events, and `fit` (scaled events), which is called before the first step. An event's random
-    numbers follow from its number alone, so that what is generated does not depend on how it is cut into batches.
+    The network has `latent`, how many random numbers an event takes, `given`, the conditions that it looks at, all or
+    none, `generate` (uniform noise [n, latent], scaled conditions) -> scaled events, and `fit` (scaled events), which is
+    called before the first step. An event's random numbers follow from its number alone, so that what is generated does
+    not depend on how it is cut into batches.
     """
 
     reads = "tank_hits"
@@ -126,9 +127,8 @@ class Generation:
         if self.plan is not None and self.plan.low is not None:
             low, high = self.plan.low.to(conditions), self.plan.high.to(conditions)
             conditions = low + (high - low) * share
-        return Generated(
-            network.generate(noise, conditions).float(), conditions, torch.from_numpy(sample.entries[place])
-        )
+        events = network.generate(noise, conditions).float()
+        return Generated(events, conditions[:, : len(network.given)], torch.from_numpy(sample.entries[place]))
 
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
         """Counters of the sample's events and of those generated, in the steps that files have."""

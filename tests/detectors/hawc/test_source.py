@@ -1,6 +1,7 @@
 """Events of XCDF files as entries: simulated files, the sample files, and what is said of wrong ones."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -190,6 +191,24 @@ def test_positions_are_those_of_the_file(files: dict[str, Path], tmp_path: Path)
     hit = np.unique(XcdfFile(path).columns(["event.hit.gridId"])["event.hit.gridId"].values.astype(int)) - 1
     np.testing.assert_allclose(off[hit, 0], 1.0, atol=0.01)
     np.testing.assert_allclose(np.delete(off, hit, 0), 0.0)
+
+
+def test_positions_that_are_no_numbers_are_those_of_the_array(files: dict[str, Path], tmp_path: Path) -> None:
+    def lose(columns: Columns) -> None:
+        columns["event.hit.yPMT"].values[:] = np.nan
+
+    path = rewritten(files["gamma"], tmp_path / "lost.xcd", lose)
+    np.testing.assert_equal(opened({"gamma": path}).train.source.spec.position, hawc_array().position)
+
+
+def test_one_position_for_an_event_is_refused(files: dict[str, Path], tmp_path: Path) -> None:
+    columns = XcdfFile(files["gamma"]).columns([field.name for field in EVENT_FIELDS])
+    columns["event.hit.xPMT"] = np.zeros(len(columns["rec.nHit"]))
+    fields = [replace(field, parent="") if field.name == "event.hit.xPMT" else field for field in EVENT_FIELDS]
+    with XcdfWriter(tmp_path / "flat.xcd", fields) as writer:
+        writer.append(columns)
+    with pytest.raises(DataError, match=r"flat.xcd: event.hit.xPMT is not a vector of event.nHit values"):
+        opened({"gamma": tmp_path / "flat.xcd"})
 
 
 @pytest.mark.parametrize(

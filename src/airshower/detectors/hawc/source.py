@@ -159,9 +159,11 @@ def pmt_positions(file: XcdfFile) -> np.ndarray:
     position = hawc_array().position.copy()
     if all(any(field.name == name for field in file.fields) for name in POSITION):
         columns = file.columns([GRID_ID, *POSITION], 0, LAYOUT_EVENTS)
-        grid_id = columns[GRID_ID].values.astype(np.int64)
-        there = (grid_id >= 1) & (grid_id <= PMTS)
-        position[grid_id[there] - 1] = np.stack([columns[name].values[there] for name in POSITION], 1)
+        vectors = {name: _vector(column, name, file).values for name, column in columns.items()}
+        grid_id = vectors[GRID_ID].astype(np.int64)
+        found = np.stack([vectors[name] for name in POSITION], 1)
+        there = (grid_id >= 1) & (grid_id <= PMTS) & np.isfinite(found).all(1)
+        position[grid_id[there] - 1] = found[there]
     return position
 
 
