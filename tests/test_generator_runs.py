@@ -72,6 +72,17 @@ def test_the_averaged_weights_are_those_that_generate(tmp_path: Path) -> None:
     assert not np.array_equal(first, changed)
 
 
+def test_iotest_shows_parameters_in_their_units(tmp_path: Path) -> None:
+    """What the preset says of training is not in the way."""
+    command("iotest", "hawc_param_flow", tmp_path, "run.iterations=3", "data.channels=[charge]")
+    report = json.loads((tmp_path / "iotest" / "report.json").read_text())
+    shown = report["products"]
+    assert shown["image charge"]["shape"] == [2, 40, 40]
+    assert 0 < shown["image charge"]["mean"] < shown["image charge"]["max"] <= 1
+    assert 0 < shown["rec.zenithAngle"]["min"] < shown["rec.zenithAngle"]["max"] < np.pi / 2
+    assert shown["SimEvent.energyTrue"]["min"] >= 50
+
+
 @pytest.mark.parametrize(
     ("mistake", "says"),
     [

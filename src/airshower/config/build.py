@@ -61,13 +61,20 @@ def settings(cfg: DictConfig) -> schema.Settings:
         raise UserError(f"mode.name={name}: must be one of {', '.join(schema.MODES)}")
     return schema.Settings(
         run=typed(schema.RunConfig, cfg.run, "run"),
-        mode=typed(schema.MODES[name], cfg.mode, "mode"),
+        mode=typed(schema.MODES[name], _own(cfg.mode, name), "mode"),
         framework=typed(schema.FrameworkConfig, cfg.framework, "framework"),
         output_dir=str(cfg.output_dir),
     )
 
 
 ROOT_KEYS = ("run", "mode", "data", "network", "task", "framework", "output_dir")
+
+
+def _own(mode: DictConfig, name: str) -> DictConfig:
+    """The mode without what is for other modes alone: a network's yaml may say how it is trained."""
+    known = {other: set(_fields(kind, [])) for other, kind in schema.MODES.items()}
+    foreign = set().union(*known.values()) - known[name]
+    return OmegaConf.masked_copy(mode, [key for key in mode if key not in foreign])
 
 
 def _fields(kind: type, path: list[str]) -> list[str]:

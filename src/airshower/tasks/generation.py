@@ -104,7 +104,7 @@ class Generation:
         """Images, parameters and conditions, in their units."""
         found = {f"image {q.name}": batch.images[:, c] for c, q in enumerate(self.spec.channels)}
         for quantities, scaled in ((self.spec.parameters, batch.parameters), (self.spec.conditions, batch.conditions)):
-            found |= self.spec.physical(scaled.cpu().numpy(), quantities)
+            found |= self.spec.physical(np.asarray(scaled), quantities)
         return found
 
     def totals(self, sample: Sample) -> Tensor:
