@@ -69,9 +69,9 @@ class Generation:
     """A task that trains a network to generate events like those it reads.
 
     The network has `latent`, how many random numbers an event takes, `given`, the conditions that it looks at, all or
-    none, `generate` (uniform noise [n, latent], scaled conditions) -> scaled events, and `fit` (scaled events), which is
-    called before the first step. An event's random numbers follow from its number alone, so that what is generated does
-    not depend on how it is cut into batches.
+    none, `generate` (uniform noise [n, latent], scaled conditions) -> scaled events, and `fit` (scaled events), called
+    before the first step. An event's random numbers follow from its number alone, so that what is generated does not
+    depend on how it is cut into batches.
     """
 
     reads = "tank_hits"
