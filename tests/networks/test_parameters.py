@@ -40,6 +40,7 @@ def test_angles_have_no_seam() -> None:
     features = encode(values, (CHARGE, ANGLE))
     assert features.shape == (2, encoded_size((CHARGE, ANGLE)))
     torch.testing.assert_close(features[0], features[1])
+    assert encode(values[:, :0], ()).shape == (2, 0)
     there = scaled(20, CHARGE, ANGLE)
     torch.testing.assert_close(decode(encode(there, (CHARGE, ANGLE)), (CHARGE, ANGLE)), there)
     longer = encode(there, (CHARGE, ANGLE)) * torch.tensor([1.0, 3.0, 3.0])

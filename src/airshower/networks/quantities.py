@@ -18,7 +18,7 @@ def context(conditions: Tensor, given: Quantities) -> Tensor:
 
 def encode(scaled: Tensor, quantities: Quantities) -> Tensor:
     """Scaled values [n, quantities] as features [n, `encoded_size`]: angles as cosine and sine, so that a turn ends
-    where it begins; others as they are."""
+    where it begins; others as they are. There may be none."""
     features = []
     for column, quantity in zip(scaled.unbind(1), quantities, strict=True):
         if quantity.period:
@@ -26,7 +26,7 @@ def encode(scaled: Tensor, quantities: Quantities) -> Tensor:
             features += [angle.cos(), angle.sin()]
         else:
             features.append(column)
-    return torch.stack(features, 1)
+    return torch.stack(features, 1) if features else scaled.new_zeros(len(scaled), 0)
 
 
 def decode(features: Tensor, quantities: Quantities) -> Tensor:
