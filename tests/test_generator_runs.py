@@ -49,7 +49,7 @@ def test_a_run_resumes_bit_identically_and_generates(tmp_path: Path, network: st
     record, made = json.loads((folder / "metrics.json").read_text()), np.load(folder / "generated.npz")
     assert record["events"] == 150
     assert 55 <= record["real_events"] <= 60  # without failed fits
-    assert {"classifier_AUC", "KS/rec.nHit", "W1"} <= record["metrics"].keys()
+    assert {"classifier_AUC", "KS/rec.nHit", "Wasserstein"} <= record["metrics"].keys()
     assert {"distributions", "classifier"} <= {path.stem for path in (folder / "figures").iterdir()}
     file = XcdfFile(folder / "generated.xcd")
     assert len(file) == 150

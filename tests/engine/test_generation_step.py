@@ -186,7 +186,7 @@ def test_averages_forget_the_start_and_lend_themselves() -> None:
     assert set(average.names) == {name for name, weight in network.named_parameters() if weight.requires_grad}
 
 
-@pytest.mark.parametrize(("kind", "metric", "drop"), [(Adversarial, "W1", 0.3), (Likelihood, "loss", 3.0)])
+@pytest.mark.parametrize(("kind", "metric", "drop"), [(Adversarial, "Wasserstein", 0.3), (Likelihood, "loss", 3.0)])
 def test_a_few_events_are_learned(kind: type[Generation], metric: str, drop: float) -> None:
     torch.manual_seed(0)
     network, step = make(Ranks(), kind, "adam", average=0.9)

@@ -71,7 +71,7 @@ def test_distances_are_scipy_s() -> None:
     found = distances(count_values(real), count_values(other))
     columns = list(zip(real.T.numpy(), other.T.numpy(), strict=True))
     assert found["KS"] == pytest.approx(np.mean([ks_2samp(*pair).statistic for pair in columns]), abs=0.01)
-    assert found["W1"] == pytest.approx(np.mean([wasserstein_distance(*pair) for pair in columns]), abs=0.01)
+    assert found["Wasserstein"] == pytest.approx(np.mean([wasserstein_distance(*pair) for pair in columns]), abs=0.01)
     far = count_values(torch.tensor([[100.0, torch.nan], [-100.0, 0.0]]))
     assert far.sum() == 4
 

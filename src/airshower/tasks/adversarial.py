@@ -18,7 +18,7 @@ from airshower.tasks.histograms import distances
 from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.task import Phase
 
-HEADLINE = {"critic_loss": "critic", "generator_loss": "generator", "W1": "W1", "KS": "KS"}
+HEADLINE = {"critic_loss": "critic", "generator_loss": "generator", "Wasserstein": "Wasserstein", "KS": "KS"}
 
 
 class Adversarial(Generation):
@@ -47,7 +47,7 @@ class Adversarial(Generation):
         average: float = number(0.999, low=0.0, high=0.99999)
 
     headline = HEADLINE
-    score = "negative_W1"
+    score = "negative_Wasserstein"
 
     def __init__(self, config: Config, spec: TankSpec, view: ParameterView):
         if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
@@ -120,7 +120,7 @@ class Adversarial(Generation):
             named[f"{phase}_loss"] = float(loss[0] / loss[1].clamp_min(1)) if loss is not None else float("nan")
         if "real" in counters:
             named |= distances(counters["real"], counters["generated"])
-            named["negative_W1"] = -named["W1"]
+            named["negative_Wasserstein"] = -named["Wasserstein"]
         return named
 
 

@@ -15,9 +15,9 @@ def count_values(scaled: Tensor) -> Tensor:
 
 def distances(real: Tensor, generated: Tensor) -> dict[str, float]:
     """How far distributions [quantities, `BINS`] are apart: means over quantities of `KS`, the largest difference
-    between the cumulated ones (Kolmogorov-Smirnov), and of `W1`, its integral in scaled units (Wasserstein-1)."""
+    between the cumulated ones (Kolmogorov-Smirnov), and of `Wasserstein`, its integral in scaled units (Wasserstein-1 distance)."""
     apart = (_cumulated(real) - _cumulated(generated)).abs()
-    return {"KS": float(apart.amax(1).mean()), "W1": float(apart.sum(1).mean()) * 2 * REACH / BINS}
+    return {"KS": float(apart.amax(1).mean()), "Wasserstein": float(apart.sum(1).mean()) * 2 * REACH / BINS}
 
 
 def _cumulated(counts: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from airshower.tasks.histograms import distances
 from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.task import Phase
 
-HEADLINE = {"loss": "-log p", "W1": "W1", "KS": "KS"}
+HEADLINE = {"loss": "-log p", "Wasserstein": "Wasserstein", "KS": "KS"}
 
 
 class Likelihood(Generation):

@@ -108,7 +108,7 @@ def training_curves(train: list[dict[str, float]], validation: list[dict[str, fl
         right.plot(*_column(validation, key), "o-", color=colour, ms=4, label=name)
     right.set(xlabel="optimizer step", ylabel="metric", title="validation (thin: training)")
     largest = max((row.get(key, 0.0) for row in validation for key in others), default=0.0)
-    if not {"W1", "KS"} & others.keys() and largest <= 1:
+    if not {"Wasserstein", "KS"} & others.keys() and largest <= 1:
         right.set_ylim(-0.02, 1.02)
     else:
         right.set_yscale("log")  # metres and degrees beside shares; distances of distributions
