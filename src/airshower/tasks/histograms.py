@@ -15,7 +15,8 @@ def count_values(scaled: Tensor) -> Tensor:
 
 def distances(real: Tensor, generated: Tensor) -> dict[str, float]:
     """How far distributions [quantities, `BINS`] are apart: means over quantities of `KS`, the largest difference
-    between the cumulated ones (Kolmogorov-Smirnov), and of `Wasserstein`, its integral in scaled units (Wasserstein-1 distance)."""
+    between the cumulated ones (Kolmogorov-Smirnov), and of `Wasserstein`, its integral in scaled units (Wasserstein-1
+    distance)."""
     apart = (_cumulated(real) - _cumulated(generated)).abs()
     return {"KS": float(apart.amax(1).mean()), "Wasserstein": float(apart.sum(1).mean()) * 2 * REACH / BINS}
 
