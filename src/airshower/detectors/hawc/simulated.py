@@ -27,8 +27,8 @@ class SimulatedHawc:
     class Config(TankConfig):
         """`data.*`."""
 
-        events: int = number(10_000, low=1)
-        validation_events: int = number(2000, low=1)
+        events: int = number(30_000, low=1)
+        validation_events: int = number(5000, low=1)
         proton_fraction: float = number(0.0, low=0.0, high=1.0)
         seed: int = number(1, low=0)
         simulation: SimulationConfig = section(SimulationConfig)

@@ -42,7 +42,7 @@ FAILED = 0.01  # rad from pi: the zenith angle of events whose direction was not
 class TankConfig(EventConfig):
     """What XCDF files and simulated events share."""
 
-    channels: list[str] = field(default_factory=lambda: ["charge", "time"])
+    channels: list[str] = field(default_factory=list)
     hits: str = choice(*KEEP)
     time: str = choice("plane", "absolute")
     earliest: float = number(-100.0)
