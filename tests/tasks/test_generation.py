@@ -1,5 +1,7 @@
 """What is generated: which events, from which random numbers, and how validation measures them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,11 @@ from airshower.networks.quantities import ParameterView
 from airshower.runtime.ranks import Ranks
 from airshower.tasks.adversarial import Adversarial
 from airshower.tasks.generation import GenerateConfig, Plan, event_noise
+from airshower.tasks.generation_report import Generated
 from airshower.tasks.histograms import count_values, distances
 from airshower.tasks.likelihood import Likelihood
 from tests.engine.test_generation_step import SPEC, batch, make
+from tests.networks.test_parameters import ANGLE
 
 
 def test_random_numbers_belong_to_events() -> None:
@@ -74,6 +78,18 @@ def test_distances_are_scipy_s() -> None:
     assert found["W1"] == pytest.approx(np.mean([wasserstein_distance(*pair) for pair in columns]), abs=0.01)
     far = count_values(torch.tensor([[100.0, torch.nan], [-100.0, 0.0]]))
     assert far.sum() == 4
+
+
+def test_another_turn_is_no_distance() -> None:
+    """Files may have their angles anywhere; those generated are in one turn."""
+    network, step = make(Ranks(), Likelihood)
+    sample = step.task.prepare(batch([1, 2, 3]))
+    turns = torch.tensor([0.0, 0.0, 3 * ANGLE.period / ANGLE.width])
+    made = Generated(sample.recorded + turns, sample.conditions, torch.arange(3))
+    found = step.task.apart(sample, made) | {"loss": torch.ones(2)}
+    assert step.task.metrics(found)["W1"] < 0.02
+    found = step.task.apart(replace(sample, recorded=sample.recorded + turns), made) | {"loss": torch.ones(2)}
+    assert step.task.metrics(found)["W1"] < 0.02
 
 
 def test_betas_are_two_shares() -> None:

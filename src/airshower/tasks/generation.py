@@ -93,7 +93,7 @@ class Generation:
 
     def fit(self, selection: Selection, network: nn.Module) -> None:
         """See `Task.fit`."""
-        network.fit(self.view.examples(selection).to(next(network.parameters()).device))
+        network.fit(self.view.examples(selection))
 
     def prepare(self, batch: TankBatch) -> Sample:
         """See `Task.prepare`."""
@@ -131,9 +131,11 @@ class Generation:
         return Generated(events, conditions[:, : len(network.given)], torch.from_numpy(sample.entries[place]))
 
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
-        """Counters of the sample's events and of those generated, in the steps that files have."""
-        table = Table.of_scaled(self.view.quantities, generated.parameters.cpu().numpy())
-        return {"real": count_values(sample.recorded.cpu()), "generated": count_values(torch.from_numpy(table.scaled))}
+        """Counters of the sample's events and of those generated, in the steps and the turn that files have."""
+        parts = {"real": sample.recorded, "generated": generated.parameters}
+        tables = {name: Table.of_scaled(self.view.quantities, scaled.cpu().numpy()) for name, scaled in parts.items()}
+        device = sample.real.device  # where the other counters are: ranks sum them in one message
+        return {name: count_values(torch.from_numpy(table.scaled)).to(device) for name, table in tables.items()}
 
     def display(self, sample: Sample, outputs: Generated | None, index: int, title: str) -> "Figure | None":
         """Histograms of the sample's events and of those generated; one figure a sample."""
