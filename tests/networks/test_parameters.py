@@ -222,6 +222,18 @@ def test_conditions_count_where_they_are_asked_for(kind: type) -> None:
         assert torch.equal(first, second) != conditional
 
 
+@pytest.mark.parametrize("marginals", ["scaled", "normal"])
+def test_half_precision_generates_no_comb(marginals: str) -> None:
+    """bfloat16 has 128 numbers between 1 and 2."""
+    quantities = (CHARGE, LEAK, ANGLE)
+    gan = ParameterGan(ParameterGanConfig(marginals=marginals), spec(quantities), {}, FRAMEWORK)
+    noise, conditions = torch.rand(1000, gan.latent), scaled(1000, ENERGY, ANGLE)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made = gan.generate(noise, conditions)
+    assert made.dtype == torch.float32
+    assert min(len(column.unique()) for column in made.T) > 990
+
+
 def test_what_can_t_be_built_is_refused() -> None:
     for given, says in (
         ((ParameterGanConfig(), spec(())), "data.parameters"),
@@ -230,5 +242,7 @@ def test_what_can_t_be_built_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=says):
             ParameterGan(*given, {}, FRAMEWORK)
+    with pytest.raises(UserError, match=r"framework\.compile"):
+        ParameterGan(ParameterGanConfig(), spec((CHARGE,)), {}, FrameworkConfig(compile=True))
     with pytest.raises(UserError, match=r"framework\.distributed_mode"):
         ParameterFlow(ParameterFlowConfig(), spec((CHARGE,)), {}, FrameworkConfig(distributed_mode="fsdp"))
