@@ -35,6 +35,7 @@ class ParameterGan(nn.Module):
 
     Config = ParameterGanConfig
     reads = "tank_hits"
+    task = "adversarial"
     sees = ParameterView
     channels_last = False
 

@@ -12,8 +12,8 @@ Quantities = tuple[Quantity, ...]
 
 
 def context(conditions: Tensor, given: Quantities) -> Tensor:
-    """Features of an event's scaled conditions, none where none are `given` to the network."""
-    return encode(conditions, given) if given else conditions.new_zeros(len(conditions), 0)
+    """Features of an event's scaled conditions, all of which are `given` to the network, or none."""
+    return encode(conditions[:, : len(given)], given)
 
 
 def encode(scaled: Tensor, quantities: Quantities) -> Tensor:
@@ -26,7 +26,7 @@ def encode(scaled: Tensor, quantities: Quantities) -> Tensor:
             features += [angle.cos(), angle.sin()]
         else:
             features.append(column)
-    return torch.stack(features, 1)
+    return torch.stack(features, 1) if features else scaled
 
 
 def decode(features: Tensor, quantities: Quantities) -> Tensor:

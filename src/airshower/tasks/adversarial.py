@@ -46,6 +46,7 @@ class Adversarial(Generation):
         betas: list[float] = field(default_factory=lambda: [0.5, 0.9])
         average: float = number(0.999, low=0.0, high=0.99999)
 
+    name = "adversarial"
     headline = HEADLINE
     score = "negative_W1"
 
