@@ -45,8 +45,14 @@ TINY_SHOWERS = (
     *TINY[-5:],
 )
 """The same of Cherenkov telescopes; most figures are left out."""
-TINY_TANKS = ("data.events=40", "data.validation_events=60", *TINY[-5:])
-"""The same of water tanks."""
+TINY_TANKS = (
+    "data.events=40",
+    "data.validation_events=60",
+    "data.parameters=[rec.nHit,rec.zenithAngle,rec.azimuthAngle]",
+    "data.conditions=[SimEvent.energyTrue]",
+    *TINY[-5:],
+)
+"""The same of water tanks: a logarithm, a number, an angle; most of the time would go into figures of others."""
 SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations"))) + ("data.events=7",)
 """Seven events: minibatches of two leave one, which some of several ranks have no part in."""
 SEVEN_TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")

@@ -139,13 +139,17 @@ def _among_several() -> bool:
 
 
 def _check_fit(parts: dict[str, type]) -> None:
-    """Refuse a network or task that reads another kind of data, before any file is opened."""
+    """Refuse a network or task that reads another kind of data, and a network that asks for another task, before any
+    file is opened."""
     kind = parts["data"].kind
     for name in ("network", "task"):
         reads = parts[name].reads
         if reads != kind:
             fitting = ", ".join(_data_of_kind(reads)) or "none"
             raise UserError(f"{name}: reads {reads}, but this data gives {kind}; data that fits: {fitting}")
+    wanted = getattr(parts["network"], "task", None)
+    if wanted and wanted != getattr(parts["task"], "name", None):
+        raise UserError(f"task: this network is trained with task={wanted}")
 
 
 def _data_of_kind(kind: str) -> list[str]:

@@ -1,6 +1,7 @@
 """Steps of generators: phases in their turn, the same gradients however a step is cut, and averages of weights."""
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
 from airshower.data.tanks import TankBatch
 from airshower.engine.average import WeightAverage
+from airshower.engine.checkpoint import load_weights
 from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule
 from airshower.engine.step import Step, TrainedPhase
@@ -109,6 +111,21 @@ def test_accumulation_gives_the_gradient_of_the_whole_batch(kind: str, cut: tupl
     assert (gradients(kind, Ranks(), pieces) - whole).norm() < 1e-12 * whole.norm()
 
 
+@pytest.mark.parametrize("kind", ["wasserstein", "binary"])
+def test_half_precision_has_losses_of_all_events(kind: str) -> None:
+    """1001 events are no number of bfloat16."""
+    torch.manual_seed(0)
+    network, step = make(Ranks(), Adversarial, **KINDS[kind][1])
+    sample = step.task.prepare(batch([1] * 1001))
+    for phase in step.task.phases(network):
+        with torch.autocast("cpu", torch.bfloat16):
+            terms, outputs = phase.loss(phase.module, sample, torch.tensor([1001.0]))
+        assert terms.total.dtype == torch.float32
+        assert float(terms.weight) == 1001.0
+        (loss,) = outputs.values()
+        assert float(loss[0]) == pytest.approx(float(terms.total.sum().detach()), rel=1e-5)
+
+
 def weights(module: torch.nn.Module) -> torch.Tensor:
     return torch.cat([weight.detach().flatten() for weight in module.parameters()])
 
@@ -116,12 +133,12 @@ def weights(module: torch.nn.Module) -> torch.Tensor:
 def test_phases_have_their_turns_and_move_their_own_weights() -> None:
     torch.manual_seed(0)
     network, step = make(Ranks(), Adversarial, critic_steps=3, critic_rate=2.0, generator_rate=0.5)
-    for number in range(7):
+    for number in range(7):  # the generator after each three turns of the critic
         before = {name: weights(getattr(network, name)) for name in ("generator", "critic")}
         counters = step([batch(ENTRIES)], 0.01, measure=True, step=number)
         assert not torch.equal(weights(network.critic), before["critic"])
-        assert torch.equal(weights(network.generator), before["generator"]) == bool(number % 3)
-        assert np.isnan(step.task.metrics(counters)["generator_loss"]) == bool(number % 3)
+        assert torch.equal(weights(network.generator), before["generator"]) == (number not in (2, 5))
+        assert np.isnan(step.task.metrics(counters)["generator_loss"]) == (number not in (2, 5))
     assert [trained.optimizer.param_groups[0]["lr"] for trained in step.phases] == [0.02, 0.005]
     assert all(weight.requires_grad for weight in network.critic.parameters())
 
@@ -168,7 +185,7 @@ def test_the_penalty_has_a_gradient_of_the_second_order() -> None:
 
 def test_averages_forget_the_start_and_lend_themselves() -> None:
     torch.manual_seed(0)
-    network, step = make(Ranks(), Likelihood, average=0.9)
+    (network, step), (other, _) = (make(Ranks(), Likelihood, average=0.9) for _ in range(2))
     (average,) = (trained.average for trained in step.phases)
     expected, moved = [mean.clone() for mean in average.means], []
     for number in range(1, 40):
@@ -179,7 +196,12 @@ def test_averages_forget_the_start_and_lend_themselves() -> None:
     for mean, value in zip(average.means, expected, strict=True):
         torch.testing.assert_close(mean, value, rtol=1e-4, atol=1e-6)
     own = weights(network)
+    state = {"model": network.state_dict(), "averages": [average.state_dict(True)]}
+    load_weights(other, state, Path("a.ckpt"), averaged=False)
+    assert torch.equal(weights(other), own)
+    load_weights(other, state, Path("a.ckpt"))
     with average.used():
+        assert torch.equal(weights(network), weights(other)), "what inference generates with"
         assert not torch.equal(weights(network), own)
         assert float((weights(network) - own).norm()) < float((own - moved[0]).norm())
     assert torch.equal(weights(network), own)

@@ -1,12 +1,14 @@
 """Generators of event parameters: what they see, densities that are densities, and conditions that count."""
 
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from airshower.config.schema import FrameworkConfig
+from airshower.data.source import Selection
 from airshower.data.table import Table
 from airshower.data.tanks import Quantity, TankSpec
 from airshower.errors import UserError
@@ -60,6 +62,17 @@ def test_spread_values_are_those_of_files_again_when_rounded() -> None:
     torch.testing.assert_close(spread[:, 0], recorded[:, 0])
 
 
+def test_examples_are_the_same_on_all_ranks() -> None:
+    source = SimpleNamespace(scalars=lambda entries: (scaled(20, CHARGE, COUNT).numpy()[entries], None))
+    view, found = ParameterView(spec((CHARGE, COUNT))), []
+    for seed in (1, 2):
+        torch.manual_seed(seed)
+        found.append(view.examples(Selection(source, np.arange(3, 9))))
+    assert torch.equal(*found)
+    assert found[0].shape == (6, 2)
+    assert not torch.equal(view.spread(found[0]), view.spread(found[0]))
+
+
 class TestMarginals:
     """Ranks and back, with the right density."""
 
@@ -101,6 +114,19 @@ class TestMarginals:
         room = 3 / len(values) + 2e-6 * KNOTS
         assert ends[0, 0] == pytest.approx(float(values[:, 0].min()), abs=room)
         assert ends[1, 0] == pytest.approx(float(values[:, 0].max()), abs=room)
+
+    @pytest.mark.parametrize("events", [1, 2, 500])
+    @pytest.mark.parametrize("value", [0.0, 3.2, -4000.0])
+    def test_what_does_not_vary_has_a_density(self, value: float, events: int) -> None:
+        values = torch.full((events, 3), value)
+        values[events // 2 :, 1] = value + 1.0
+        marginals = self.fitted(values)
+        assert (marginals.knots.diff() > 0).all()
+        ranks, density = marginals.ranks(values)
+        assert torch.isfinite(density).all()
+        torch.testing.assert_close(marginals.values(ranks)[:, :2], values[:, :2], atol=1e-3, rtol=1e-6)
+        ends = marginals.values(torch.tensor([[0.0], [1.0]]).expand(2, 3))[:, 0]
+        assert (ends - value).abs().max() < 3e-4 * max(abs(value), 1.0)
 
     def test_scores_go_back(self) -> None:
         ranks = torch.linspace(0.001, 0.999, 99)
@@ -197,6 +223,18 @@ def test_conditions_count_where_they_are_asked_for(kind: type) -> None:
         assert torch.equal(first, second) != conditional
 
 
+@pytest.mark.parametrize("marginals", ["scaled", "normal"])
+def test_half_precision_generates_no_comb(marginals: str) -> None:
+    """bfloat16 has 128 numbers between 1 and 2."""
+    quantities = (CHARGE, LEAK, ANGLE)
+    gan = ParameterGan(ParameterGanConfig(marginals=marginals), spec(quantities), {}, FRAMEWORK)
+    noise, conditions = torch.rand(1000, gan.latent), scaled(1000, ENERGY, ANGLE)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        made = gan.generate(noise, conditions)
+    assert made.dtype == torch.float32
+    assert min(len(column.unique()) for column in made.T) > 990
+
+
 def test_what_can_t_be_built_is_refused() -> None:
     for given, says in (
         ((ParameterGanConfig(), spec(())), "data.parameters"),
@@ -205,5 +243,7 @@ def test_what_can_t_be_built_is_refused() -> None:
     ):
         with pytest.raises(UserError, match=says):
             ParameterGan(*given, {}, FRAMEWORK)
+    with pytest.raises(UserError, match=r"framework\.compile"):
+        ParameterGan(ParameterGanConfig(), spec((CHARGE,)), {}, FrameworkConfig(compile=True))
     with pytest.raises(UserError, match=r"framework\.distributed_mode"):
         ParameterFlow(ParameterFlowConfig(), spec((CHARGE,)), {}, FrameworkConfig(distributed_mode="fsdp"))

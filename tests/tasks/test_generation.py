@@ -1,5 +1,7 @@
 """What is generated: which events, from which random numbers, and how validation measures them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -11,9 +13,11 @@ from airshower.networks.quantities import ParameterView
 from airshower.runtime.ranks import Ranks
 from airshower.tasks.adversarial import Adversarial
 from airshower.tasks.generation import GenerateConfig, Plan, event_noise
+from airshower.tasks.generation_report import Generated
 from airshower.tasks.histograms import count_values, distances
 from airshower.tasks.likelihood import Likelihood
 from tests.engine.test_generation_step import SPEC, batch, make
+from tests.networks.test_parameters import ANGLE
 
 
 def test_random_numbers_belong_to_events() -> None:
@@ -64,6 +68,24 @@ def test_what_is_generated_does_not_depend_on_batches(low: torch.Tensor | None) 
             np.testing.assert_allclose(pieces[key], event, rtol=1e-5, atol=1e-5)
 
 
+def test_validation_by_likelihood_alone_generates_nothing() -> None:
+    """Inference does, all the same."""
+    (network, step), sample_of = make(Ranks(), Likelihood, generate_in_validation=False), [1, 2, 3]
+    task, sizes, generate = step.task, [], network.generate
+    network.generate = lambda noise, conditions: sizes.append(len(noise)) or generate(noise, conditions)
+    sample = task.prepare(batch(sample_of))
+    with torch.no_grad():
+        outputs, counters = task.evaluate(network, sample, lambda tensor: tensor)
+        assert sizes == []
+        assert task.metrics(counters).keys() == {"loss", task.score}
+        assert task.display(sample, outputs, 0, "") is None
+        task.plan = Plan(np.arange(4), 10, 1)
+        outputs, counters = task.evaluate(network, sample, lambda tensor: tensor)
+    assert {"W1", "KS", task.score} <= task.metrics(counters).keys()
+    assert len(outputs.parameters) == 7
+    assert sizes == [3, 3, 1], "no more at once than are read"
+
+
 def test_distances_are_scipy_s() -> None:
     generator = torch.Generator().manual_seed(1)
     real = torch.randn(3000, 2, generator=generator)
@@ -74,6 +96,18 @@ def test_distances_are_scipy_s() -> None:
     assert found["Wasserstein"] == pytest.approx(np.mean([wasserstein_distance(*pair) for pair in columns]), abs=0.01)
     far = count_values(torch.tensor([[100.0, torch.nan], [-100.0, 0.0]]))
     assert far.sum() == 4
+
+
+def test_another_turn_is_no_distance() -> None:
+    """Files may have their angles anywhere; those generated are in one turn."""
+    _, step = make(Ranks(), Likelihood)
+    sample = step.task.prepare(batch([1, 2, 3]))
+    turns = torch.tensor([0.0, 0.0, 3 * ANGLE.period / ANGLE.width])
+    made = Generated(sample.recorded + turns, sample.conditions, torch.arange(3))
+    found = step.task.apart(sample, made) | {"loss": torch.ones(2)}
+    assert step.task.metrics(found)["W1"] < 0.02
+    found = step.task.apart(replace(sample, recorded=sample.recorded + turns), made) | {"loss": torch.ones(2)}
+    assert step.task.metrics(found)["W1"] < 0.02
 
 
 def test_betas_are_two_shares() -> None:

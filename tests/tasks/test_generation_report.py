@@ -161,6 +161,14 @@ def test_what_is_not_a_number_is_an_error(tmp_path: Path) -> None:
             opened.pack(None, None, Generated(parameters, conditions, torch.arange(10, 14)))
 
 
+def test_zero_has_no_logarithm(tmp_path: Path) -> None:
+    events = Table((ENERGY,), np.full((3, 1), 100.0))
+    source = Source(Events(events, Table((), np.zeros((3, 0)))))
+    opened = GenerationReport(splits(source, source), GenerationReportConfig(), tmp_path, {})
+    with pytest.raises(TrainingError, match=r"generated SimEvent\.energyTrue is not a number in 3 of 3 events"):
+        opened.pack(None, None, Generated(torch.full((3, 1), -800.0), torch.zeros(3, 0), torch.arange(3)))
+
+
 def changed(events: Events, name: str) -> Events:
     """Events with one thing wrong."""
     values = events.parameters.values.copy()

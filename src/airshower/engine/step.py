@@ -76,14 +76,14 @@ class Step:
 
     def __call__(self, batches: list[EventBatch], rate: float, measure: bool, step: int = 0) -> dict[str, Tensor]:
         """Train on this rank's micro-batches, as many as each other rank has, the phases that have their turn in this
-        `step`; returns this rank's metric counters (empty unless `measure`). Collective."""
+        `step` (from 0); returns this rank's metric counters (empty unless `measure`). Collective."""
         counters: dict[str, Tensor] = {}
         timers = self.timers
         # one batch is prepared once; of several, each anew when its turn comes, as a task may reuse its buffers
         self._only = self._prepare(batches[0]) if len(batches) == 1 else None
         totals = self._sum(sum(self.task.totals(sample) for sample in self._samples(batches)))
         for trained in self.phases:
-            if step % trained.phase.every:
+            if (step + 1) % trained.phase.every:
                 continue
             for optimizer in trained.optimizers():
                 optimizer.zero_grad(set_to_none=True)

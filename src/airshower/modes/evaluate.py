@@ -60,8 +60,11 @@ def evaluate(
                     outputs, counters = task.evaluate(network, sample, job.ranks.sum)
                 add_counters(result.counters, counters)
                 for index, entry in enumerate(batch.entries[: max(0, displays - len(result.displays))]):
-                    if (shown := task.display(sample, outputs, index, f"{title} {entry}")) is not None:
-                        result.displays.append((int(entry), shown))
+                    shown = task.display(sample, outputs, index, f"{title} {entry}")
+                    if shown is None:
+                        displays = 0
+                        break
+                    result.displays.append((int(entry), shown))
                 if on_batch:
                     on_batch(batch, sample, outputs)
     network.train(training)

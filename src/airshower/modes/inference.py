@@ -47,6 +47,7 @@ def run(job: Job) -> int:
         for entry, figure in result.displays:
             made.append(figures.save(figure, folder / "figures" / f"event_{entry}.png"))
         _log(folder, result.metrics, task.headline, made)
+    ranks.barrier(patient=True)  # metrics and figures of many events take the master longer than an answer may
     return 0
 
 

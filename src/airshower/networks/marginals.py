@@ -30,15 +30,16 @@ class Marginals(nn.Module):
         self.knots = nn.Parameter(even, requires_grad=False)
 
     def fit(self, values: Tensor) -> None:
-        """Take the quantiles of scaled values [n, quantities]; n above 1."""
-        for row, column in enumerate(values.double().cpu().numpy().T):
+        """Take the quantiles of scaled values [n, quantities], on the CPU."""
+        for row, column in enumerate(values.double().numpy().T):
             if self.periodic[row]:
                 continue
             knots = np.quantile(column, np.linspace(0, 1, KNOTS))
-            reach = max(knots[-1] - knots[0], 1e-6)
+            reach = knots[-1] - knots[0]
             # room for values beyond those seen, as much as there is between two of them
             knots[0], knots[-1] = knots[0] - reach / len(column), knots[-1] + reach / len(column)
-            knots += 1e-6 * reach * np.arange(KNOTS)  # values that many events share
+            # values that many events share are apart by more than float32's resolution
+            knots += 1e-6 * max(reach, np.abs(column).max(), 1.0) * np.arange(-(KNOTS // 2), KNOTS // 2 + 1)
             self.knots.data[row] = torch.from_numpy(knots).to(self.knots)
 
     def ranks(self, values: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ PER_RANK = 2  # features of one rank
 class ParameterFlowConfig:
     """`network.*`."""
 
-    bins: int = number(24, low=2)
+    bins: int = number(24, low=2, high=1000)
     width: int = number(128, low=1)
     layers: int = number(2, low=1)
     dropout: float = number(0.0, low=0.0, high=0.9)
@@ -40,6 +40,7 @@ class ParameterFlow(nn.Module):
 
     Config = ParameterFlowConfig
     reads = "tank_hits"
+    task = "likelihood"
     sees = ParameterView
     channels_last = False
 

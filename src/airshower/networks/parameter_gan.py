@@ -35,12 +35,15 @@ class ParameterGan(nn.Module):
 
     Config = ParameterGanConfig
     reads = "tank_hits"
+    task = "adversarial"
     sees = ParameterView
     channels_last = False
 
     def __init__(self, config: ParameterGanConfig, spec: TankSpec, _: dict[str, int], framework: FrameworkConfig):
         super().__init__()
         check_parameters(config.conditional, spec, framework)
+        if framework.compile:
+            raise UserError("framework.compile=true: is not for generators with a critic; use framework.compile=false")
         for name in ("generator", "critic"):
             if not (sizes := getattr(config, name)) or min(sizes) < 1:
                 raise UserError(f"network.{name}={sizes}: needs numbers of units, above 0")
@@ -90,8 +93,9 @@ class Generator(nn.Module):
 
     def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """See the class."""
-        features = self.layers(torch.cat([noise, context(conditions, self.given)], 1))
-        return encode(decode(features, self.angles), self.angles) if self.angles else features
+        with torch.autocast(noise.device.type, enabled=False):  # steps of files are finer than half precision
+            features = self.layers(torch.cat([noise, context(conditions, self.given)], 1))
+            return encode(decode(features, self.angles), self.angles) if self.angles else features
 
 
 class Critic(nn.Module):

@@ -12,8 +12,8 @@ Quantities = tuple[Quantity, ...]
 
 
 def context(conditions: Tensor, given: Quantities) -> Tensor:
-    """Features of an event's scaled conditions, none where none are `given` to the network."""
-    return encode(conditions, given) if given else conditions.new_zeros(len(conditions), 0)
+    """Features of an event's scaled conditions, all of which are `given` to the network, or none."""
+    return encode(conditions[:, : len(given)], given)
 
 
 def encode(scaled: Tensor, quantities: Quantities) -> Tensor:
@@ -68,14 +68,16 @@ class ParameterView:
         return batch.parameters
 
     def examples(self, selection: Selection) -> Tensor:
-        """Those of all entries, spread."""
-        return self.spread(torch.from_numpy(selection.source.scalars(selection.entries)[0]))
+        """Those of all entries, spread; the same on all ranks."""
+        scaled = torch.from_numpy(selection.source.scalars(selection.entries)[0])
+        return self.spread(scaled, torch.Generator().manual_seed(0))
 
-    def spread(self, scaled: Tensor) -> Tensor:
-        """Recorded values anywhere within their steps; draws from torch's random numbers."""
+    def spread(self, scaled: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Recorded values anywhere within their steps; draws from `generator`, or from torch's random numbers."""
         columns = []
         for column, q in zip(scaled.double().unbind(1), self.quantities, strict=True):
-            values, by = column * q.width + q.middle, q.step * (torch.rand_like(column) - 0.5)
+            drawn = torch.rand(len(column), generator=generator, dtype=column.dtype, device=column.device)
+            values, by = column * q.width + q.middle, q.step * (drawn - 0.5)
             values = (values.exp() + by).log() if q.logarithmic else values + by
             columns.append((values - q.middle) / q.width)
         return torch.stack(columns, 1).to(scaled.dtype)

@@ -46,6 +46,7 @@ class Adversarial(Generation):
         betas: list[float] = field(default_factory=lambda: [0.5, 0.9])
         average: float = number(0.999, low=0.0, high=0.99999)
 
+    name = "adversarial"
     headline = HEADLINE
     score = "negative_Wasserstein"
 
@@ -73,21 +74,20 @@ class Adversarial(Generation):
 
         def mislead(module: nn.Module, sample: Sample, _: Tensor) -> tuple[LossTerms, dict[str, Tensor]]:
             with _frozen(frozen):
-                scores = frozen(module(self.noise(network, sample), sample.conditions), sample.conditions)
+                made = module(self.noise(network, sample), sample.conditions)
+                scores = frozen(made, sample.conditions).to(sample.conditions.dtype)
             parts = [-scores if config.loss == "wasserstein" else functional.softplus(-scores)]
             return _terms(parts), _counted("generator", parts)
 
-        betas, slow = tuple(config.betas), config.critic_steps
-        critic = CriticTurn(network.critic, bool(config.penalty))
+        betas, critic = tuple(config.betas), CriticTurn(network.critic, bool(config.penalty))
         return [
-            Phase("critic", critic, criticise, None, lambda _: config.critic_rate, betas=betas),
+            Phase("critic", critic, criticise, rate_scale=lambda _: config.critic_rate, betas=betas),
             Phase(
                 "generator",
                 network.generator,
                 mislead,
-                None,
-                lambda _: config.generator_rate,
-                every=slow,
+                rate_scale=lambda _: config.generator_rate,
+                every=config.critic_steps,
                 betas=betas,
                 average=config.average,
             ),

@@ -1,6 +1,7 @@
 """What generators of events have in common: what they learn from, how they generate, and how they are judged."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -57,21 +58,25 @@ class Plan:
 
     def of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The numbers of the events that have these entries' conditions, and the place in `entries` of each."""
-        order, count = np.argsort(self.entries), len(self.entries)
-        first = order[np.searchsorted(self.entries, entries, sorter=order)]
+        count = len(self.entries)
+        first = self._order[np.searchsorted(self.entries, entries, sorter=self._order)]
         times = np.maximum(0, -(-(self.events - first) // count))
         place = np.repeat(np.arange(len(entries)), times)
         again = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
         return first[place] + count * again, place
 
+    @cached_property
+    def _order(self) -> np.ndarray:
+        return np.argsort(self.entries)
+
 
 class Generation:
     """A task that trains a network to generate events like those it reads.
 
-    The network has `latent`, how many random numbers an event takes, `given`, the conditions that it looks at, all or
-    none, `generate` (uniform noise [n, latent], scaled conditions) -> scaled events, and `fit` (scaled events), called
-    before the first step. An event's random numbers follow from its number alone, so that what is generated does not
-    depend on how it is cut into batches.
+    The network has `task`, the `name` of the task that trains it; `latent`, how many random numbers an event takes;
+    `given`, the conditions that it looks at, all or none; `generate` (uniform noise [n, latent], scaled conditions) ->
+    scaled events; and `fit` (scaled events), which is called before the first step. An event's random numbers follow
+    from its number alone, so that what is generated does not depend on how it is cut into batches.
     """
 
     reads = "tank_hits"
@@ -93,7 +98,7 @@ class Generation:
 
     def fit(self, selection: Selection, network: nn.Module) -> None:
         """See `Task.fit`."""
-        network.fit(self.view.examples(selection).to(next(network.parameters()).device))
+        network.fit(self.view.examples(selection))
 
     def prepare(self, batch: TankBatch) -> Sample:
         """See `Task.prepare`."""
@@ -127,16 +132,20 @@ class Generation:
         if self.plan is not None and self.plan.low is not None:
             low, high = self.plan.low.to(conditions), self.plan.high.to(conditions)
             conditions = low + (high - low) * share
-        events = network.generate(noise, conditions).float()
+        size = max(len(sample), 1)  # at once as many as are read: a plan may want any number for an entry
+        pieces = zip(noise.split(size), conditions.split(size), strict=True)
+        events = torch.cat([network.generate(*piece) for piece in pieces]).float()
         return Generated(events, conditions[:, : len(network.given)], torch.from_numpy(sample.entries[place]))
 
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
-        """Counters of the sample's events and of those generated, in the steps that files have."""
-        table = Table.of_scaled(self.view.quantities, generated.parameters.cpu().numpy())
-        return {"real": count_values(sample.recorded.cpu()), "generated": count_values(torch.from_numpy(table.scaled))}
+        """Counters of the sample's events and of those generated, in the steps and the turn that files have."""
+        parts = {"real": sample.recorded, "generated": generated.parameters}
+        tables = {name: Table.of_scaled(self.view.quantities, scaled.cpu().numpy()) for name, scaled in parts.items()}
+        device = sample.real.device  # where the other counters are: ranks sum them in one message
+        return {name: count_values(torch.from_numpy(table.scaled)).to(device) for name, table in tables.items()}
 
     def display(self, sample: Sample, outputs: Generated | None, index: int, title: str) -> "Figure | None":
-        """Histograms of the sample's events and of those generated; one figure a sample."""
+        """Histograms of the sample's events and of those generated; one figure a validation, of its first minibatch."""
         if index or self.plan is not None or outputs is None:
             return None
         tables = (

@@ -71,8 +71,8 @@ class GenerationReport(contextlib.ExitStack):
         """In physical units. Raises `TrainingError` for what is not a number."""
         spec, entry = self.source.spec, outputs.entry.cpu().numpy()
         parameters = Table.of_scaled(spec.parameters, outputs.parameters.float().cpu().numpy())
-        for quantity, values in parameters.columns():
-            if bad := np.flatnonzero(~np.isfinite(values)).tolist():
+        for quantity, values in parameters.columns():  # 0 is a number that has no logarithm
+            if bad := np.flatnonzero(~np.isfinite(quantity.scaled(values))).tolist():
                 raise TrainingError(
                     f"generated {quantity.name} is not a number in {len(bad)} of {len(values)} events, first for entry "
                     f"{entry[bad[0]]}: these weights are of no use; train with a lower mode.optimizer.learning_rate"

@@ -25,7 +25,9 @@ class Likelihood(Generation):
         """`task.*`."""
 
         average: float = number(0.999, low=0.0, high=0.99999)
+        generate_in_validation: bool = True
 
+    name = "likelihood"
     headline = HEADLINE
     score = "log_likelihood"
 
@@ -40,10 +42,12 @@ class Likelihood(Generation):
 
     def evaluate(
         self, network: nn.Module, sample: Sample, _: Callable[[Tensor], Tensor]
-    ) -> tuple[Generated, dict[str, Tensor]]:
+    ) -> tuple[Generated | None, dict[str, Tensor]]:
         """See `Task.evaluate`."""
-        generated = self.generated(network, sample)
         loss = _counted(self._terms(network(sample.real, sample.conditions)))
+        if self.plan is None and not self.config.generate_in_validation:
+            return None, loss
+        generated = self.generated(network, sample)
         return generated, loss | self.apart(sample, generated)
 
     def count(self, _: Sample, outputs: dict[str, Tensor], terms: LossTerms) -> dict[str, Tensor]:
@@ -51,13 +55,10 @@ class Likelihood(Generation):
         return outputs
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """The loss; of an evaluation, distances between the distributions."""
+        """The loss, and what the best has most of; where events were generated, distances between the distributions."""
         loss = float(counters["loss"][0] / counters["loss"][1].clamp_min(1))
-        named = {"loss": loss}
-        if "real" in counters:
-            named |= distances(counters["real"], counters["generated"])
-            named["log_likelihood"] = -loss
-        return named
+        apart = distances(counters["real"], counters["generated"]) if "real" in counters else {}
+        return {"loss": loss, "log_likelihood": -loss, **apart}
 
     def _terms(self, density: Tensor) -> LossTerms:
         return LossTerms(-density.sum()[None], density.new_full((1,), len(density)))

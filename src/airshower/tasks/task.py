@@ -101,7 +101,7 @@ class Task(Protocol):
         ...
 
     def display(self, sample: Any, outputs: Any, index: int, title: str) -> "Figure | None":
-        """A picture of event `index` of the sample and what the network makes of it; None where there is none."""
+        """A picture of event `index` of the sample and what the network makes of it; None where there are no more."""
         ...
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> "Report":
