@@ -81,7 +81,7 @@ def test_validation_by_likelihood_alone_generates_nothing() -> None:
         assert task.display(sample, outputs, 0, "") is None
         task.plan = Plan(np.arange(4), 10, 1)
         outputs, counters = task.evaluate(network, sample, lambda tensor: tensor)
-    assert {"W1", "KS", task.score} <= task.metrics(counters).keys()
+    assert {"Wasserstein", "KS", task.score} <= task.metrics(counters).keys()
     assert len(outputs.parameters) == 7
     assert sizes == [3, 3, 1], "no more at once than are read"
 
@@ -105,9 +105,9 @@ def test_another_turn_is_no_distance() -> None:
     turns = torch.tensor([0.0, 0.0, 3 * ANGLE.period / ANGLE.width])
     made = Generated(sample.recorded + turns, sample.conditions, torch.arange(3))
     found = step.task.apart(sample, made) | {"loss": torch.ones(2)}
-    assert step.task.metrics(found)["W1"] < 0.02
+    assert step.task.metrics(found)["Wasserstein"] < 0.02
     found = step.task.apart(replace(sample, recorded=sample.recorded + turns), made) | {"loss": torch.ones(2)}
-    assert step.task.metrics(found)["W1"] < 0.02
+    assert step.task.metrics(found)["Wasserstein"] < 0.02
 
 
 def test_betas_are_two_shares() -> None:
