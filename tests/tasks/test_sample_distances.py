@@ -64,7 +64,7 @@ def test_frechet_distance_of_gaussians() -> None:
     """Of many events that of the Gaussians: means 0.5 apart in each of three features, twice as wide in one of them."""
     one, other = normal(5, 40_000), normal(6, 40_000, mean=0.5)
     other[:, 0] = 0.5 + 2 * (other[:, 0] - 0.5)
-    found = distances.frechet_distance(one, other)
+    found = distances.frechet_distance(one, other, np.arange(80_000))
     assert found.value == pytest.approx(3 * 0.25 + 1.0, abs=4 * found.error)
     assert 0.002 < found.error < 0.05
 
@@ -73,7 +73,7 @@ def test_frechet_distance_has_no_bias_of_few_events() -> None:
     """Its mean over many pairs of equal samples is 0, where the distance of such samples is well above; and its errors
     are about the scatter."""
     pairs = [(normal(2 * seed, 200), normal(2 * seed + 1, 300)) for seed in range(60)]
-    found = np.array([distances.frechet_distance(*pair) for pair in pairs])
+    found = np.array([distances.frechet_distance(*pair, np.arange(500)) for pair in pairs])
     scatter = found[:, 0].std(ddof=1)
     assert abs(found[:, 0].mean()) < 4 * scatter / np.sqrt(len(pairs))
     assert np.mean([distances._frechet(*pair) for pair in pairs]) > 8 * scatter / np.sqrt(len(pairs))
@@ -83,16 +83,45 @@ def test_frechet_distance_has_no_bias_of_few_events() -> None:
 def test_kernel_distance_by_hand() -> None:
     """Kernels are 1 between zeros and between a zero and a one, 2^4 between ones."""
     one, other = np.array([[0.0], [0.0]]), np.array([[1.0], [1.0]])
-    assert distances._discrepancy(one, other) == 1.0 + 2.0**4 - 2 * 1.0
+    assert distances._discrepancy((one, np.arange(2)), (other, np.arange(2, 4))) == 1.0 + 2.0**4 - 2 * 1.0
+    one[0] = 2.0  # which has the kernel 3^4 with the ones, and is left out with the first of them, of its group
+    found = distances._discrepancy((one, np.array([7, 1])), (other, np.array([7, 2])))
+    assert found == pytest.approx(1.0 + 2.0**4 - 2 * (1.0 + 1.0 + 3.0**4) / 3)
 
 
 @pytest.mark.parametrize("measure", [distances.frechet_distance, distances.kernel_distance])
 def test_distances_grow_with_a_shift_and_are_at_the_floor_without(measure: object) -> None:
     real, same = normal(7, 2000), normal(8, 2000)
-    found = [measure(real, same + shift) for shift in (0.0, 0.3, 1.0)]
+    groups = np.arange(4000)
+    found = [measure(real, same + shift, groups) for shift in (0.0, 0.3, 1.0)]
     assert abs(found[0].value) < 4 * found[0].error
     assert found[0].value + 4 * found[0].error < found[1].value < found[2].value
-    assert measure(real, same) == found[0], "nothing is left to chance"
+    assert measure(real, same, groups) == found[0], "nothing is left to chance"
+
+
+@pytest.mark.parametrize("measure", [distances.frechet_distance, distances.kernel_distance])
+@pytest.mark.parametrize("repeated", [1, 2])
+def test_events_of_equal_conditions_are_at_the_floor(measure: object, repeated: int) -> None:
+    """Equal distributions given the same conditions: the distance is 0 in the mean, though samples differ by less than
+    independent ones do."""
+    found = []
+    for seed in range(30):
+        generator = np.random.default_rng(seed)
+        asked = generator.normal(size=(200, 3))
+        given = np.concatenate([asked, *[asked] * repeated])
+        groups = distances.groups_of(given)
+        real, other = np.split(given + 0.3 * generator.normal(size=given.shape), [200])
+        found.append(measure(real, other, groups).value)
+    assert abs(np.mean(found)) < 4 * np.std(found) / np.sqrt(len(found))
+
+
+def test_groups() -> None:
+    rows = np.tile(np.arange(12.0), 2)[:, None]
+    groups = distances.groups_of(rows)
+    assert (groups[:12] == groups[12:]).all()
+    assert len(set(groups)) == 12
+    for few in (rows % 3, np.zeros((24, 0))):
+        assert distances.groups_of(few).tolist() == list(range(24))
 
 
 def test_classifier_tells_samples_apart_as_far_as_they_are() -> None:
@@ -120,8 +149,8 @@ def test_folds_keep_groups_and_share_both_samples() -> None:
     fold = distances._folds(groups, label, 0)
     assert all(len(set(fold[groups == group])) == 1 for group in range(40))
     assert np.bincount(fold).tolist() == [24] * 5
-    alone = distances._folds(np.zeros(50, int), np.repeat([0, 1], 25), 0)
-    assert np.bincount(alone[:25]).tolist() == [5] * 5, "too few groups: events are dealt out, sample by sample"
+    alone = distances._folds(np.arange(50), np.repeat([0, 1], 25), 0)
+    assert np.bincount(alone[:25]).tolist() == [5] * 5, "events are dealt out, sample by sample"
 
 
 def test_area_and_its_error() -> None:

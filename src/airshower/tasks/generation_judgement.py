@@ -140,9 +140,10 @@ def differences(real: Events, other: Events, most: int) -> Differences:
     if min(len(real), len(other)) < LEAST:
         return found
     features, other_features = _standard(real, real), _standard(real, other)
-    found.add("FPD", distances.frechet_distance(features, other_features))
+    found.add("FPD", distances.frechet_distance(features, other_features, _groups(real, other)))
     _classify(found, real, other, most)
-    found.add("KPD", distances.kernel_distance(_standard(real, real.some(most)), _standard(real, other.some(most))))
+    parts = real.some(most), other.some(most)
+    found.add("KPD", distances.kernel_distance(*(_standard(real, part) for part in parts), _groups(*parts)))
     correlations = distances.rank_correlations(other_features)
     apart = np.abs(correlations - distances.rank_correlations(features)).max()
     found.values["correlation_difference"] = float(apart)
@@ -179,15 +180,18 @@ def _classify(found: Differences, real: Events, other: Events, most: int) -> Non
     are in one fold: a real event would else tell of the generated one that had its conditions."""
     count = min(len(real), len(other), most)
     parts = real.some(count), other.some(count)
-    asked = np.concatenate([_features(part.conditions) for part in parts])
-    groups = np.unique(asked, axis=0, return_inverse=True)[1].reshape(-1) if asked.size else np.arange(2 * count)
-    inputs = [_features(part.parameters) for part in parts]
+    inputs, groups = [_features(part.parameters) for part in parts], _groups(*parts)
     scores = found.scores["classifier_AUC"] = distances.classifier_scores(*inputs, groups)
     found.add("classifier_AUC", distances.area_under_roc(*scores))
-    if asked.size:
-        inputs = [np.hstack([own, given]) for own, given in zip(inputs, np.split(asked, 2), strict=True)]
+    if real.conditions.quantities:
+        inputs = [np.hstack([own, _features(part.conditions)]) for own, part in zip(inputs, parts, strict=True)]
         scores = found.scores["classifier_AUC_with_conditions"] = distances.classifier_scores(*inputs, groups)
         found.add("classifier_AUC_with_conditions", distances.area_under_roc(*scores))
+
+
+def _groups(*parts: Events) -> np.ndarray:
+    """Which events of two samples [n + m] have the same conditions."""
+    return distances.groups_of(np.concatenate([_features(part.conditions) for part in parts]))
 
 
 def _features(table: Table) -> np.ndarray:

@@ -1,7 +1,9 @@
 """How far apart two samples of events are: statistics of arrays.
 
-`features` are [events, features], of real events with mean 0 and standard deviation 1. What is left to chance is drawn
-with a seed. Libraries that take long to import are imported where they are used.
+`features` are [events, features], of real events with mean 0 and standard deviation 1. `groups` int64 [n + m], from 0
+on, says which events, of the real sample or of the other, have something in common, as the conditions that they were
+made of: pairs of these are nearer than by chance. What is left to chance is drawn with a seed. Libraries that take long
+to import are imported where they are used.
 """
 
 from typing import NamedTuple
@@ -14,6 +16,9 @@ FRECHET_PIECES = 4  # a sample as a whole, in halves, in thirds, in quarters
 BATCHES = 10  # of the kernel distance, and groups of the jackknife
 MOST_IN_BATCH = 5000
 FOLDS = 5
+LEAST_GROUPS = 10  # a batch, and two of each fold
+
+Grouped = tuple[np.ndarray, np.ndarray]  # features and groups of one sample
 
 
 class Measured(NamedTuple):
@@ -56,33 +61,44 @@ def rank_correlations(features: np.ndarray) -> np.ndarray:
     return ranks.T @ ranks / np.where(norm, norm, 1.0) / np.where(norm, norm, 1.0)[:, None]
 
 
-def frechet_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> Measured:
+def groups_of(rows: np.ndarray) -> np.ndarray:
+    """Groups [n] of rows [n, values] that are equal. All are groups of their own where rows have no values, or where
+    there are too few different ones to cut samples by."""
+    groups = np.unique(rows, axis=0, return_inverse=True)[1].reshape(-1) if rows.size else np.zeros(len(rows), np.int64)
+    return groups if len(groups) and groups.max() + 1 >= LEAST_GROUPS else np.arange(len(rows))
+
+
+def frechet_distance(real: np.ndarray, other: np.ndarray, groups: np.ndarray, seed: int = 0) -> Measured:
     """The Frechet physics distance (Kansal et al., arXiv:2211.10295) of features: the squared 2-Wasserstein distance of
     Gaussians with their means and covariances, for infinitely many events.
 
     The distance of finite samples is too large by terms in 1/n (Chong & Forsyth, arXiv:1911.07023): a line through the
-    means over disjoint halves, thirds, quarters, and the whole, gives the limit; the error is a jackknife's.
+    means over disjoint halves, thirds, quarters, and the whole, gives the limit; the error is a jackknife's. Both are
+    cut by groups: events that share one must do so in quarters as in the whole, or the line has another slope.
     """
-    generator = np.random.default_rng(seed)
-    real, other = (generator.permutation(features) for features in (real, other))
-    left_out = [
-        _limit(real[_without(len(real), group)], other[_without(len(other), group)]) for group in range(BATCHES)
-    ]
-    return Measured(_limit(real, other), float(np.sqrt((BATCHES - 1) * np.var(left_out))))
+    ranks = np.random.default_rng(seed).permutation(groups.max() + 1)[groups]
+    samples = []
+    for features, rank in zip((real, other), np.split(ranks, [len(real)]), strict=True):
+        order = np.argsort(rank, kind="stable")
+        samples.append((features[order], rank[order]))
+    left_out = [_limit(*(features[rank % BATCHES != part] for features, rank in samples)) for part in range(BATCHES)]
+    return Measured(_limit(*(features for features, _ in samples)), float(np.sqrt((BATCHES - 1) * np.var(left_out))))
 
 
-def kernel_distance(real: np.ndarray, other: np.ndarray, seed: int = 0) -> Measured:
+def kernel_distance(real: np.ndarray, other: np.ndarray, groups: np.ndarray, seed: int = 0) -> Measured:
     """The kernel physics distance (Kansal et al., arXiv:2211.10295) of features: the squared maximum mean discrepancy
-    (Gretton et al. 2012), unbiased, with the kernel (x y / features + 1)^4. As there the median of ten random batches
-    of at most 5000 events, with half of their central 68 % as its error; batches are halves of smaller samples, which
-    differ among themselves about as much as whole samples do."""
+    (Gretton et al. 2012), unbiased, with the kernel (x y / features + 1)^4, over pairs of different groups. As there
+    the median of ten random batches of at most 5000 events, with half of their central 68 % as its error; batches are
+    halves of smaller samples, which differ among themselves about as much as whole samples do."""
     generator = np.random.default_rng(seed)
+    samples = list(zip((real, other), np.split(groups, [len(real)]), strict=True))
     found = []
     for _ in range(BATCHES):
-        parts = (
-            generator.permutation(features)[: min(len(features) // 2, MOST_IN_BATCH)] for features in (real, other)
-        )
-        found.append(_discrepancy(*parts))
+        batches = []
+        for features, of in samples:
+            rows = generator.permutation(len(features))[: min(len(features) // 2, MOST_IN_BATCH)]
+            batches.append((features[rows], of[rows]))
+        found.append(_discrepancy(*batches))
     low, high = np.percentile(found, [15.87, 84.13])
     return Measured(float(np.median(found)), float(high - low) / 2)
 
@@ -91,7 +107,7 @@ def classifier_scores(
     real: np.ndarray, other: np.ndarray, groups: np.ndarray, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """How probable boosted trees find it that an event [n], [m] is of the other sample, each judged by trees that have
-    not seen it, nor any of its group; `groups` int64 [n + m]."""
+    not seen it, nor any of its group."""
     from sklearn.ensemble import HistGradientBoostingClassifier
     from sklearn.model_selection import PredefinedSplit, cross_val_predict
 
@@ -124,10 +140,6 @@ def _excess(one: np.ndarray, other: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return places, shares[0] - shares[1]
 
 
-def _without(events: int, group: int) -> np.ndarray:
-    return np.arange(events) % BATCHES != group
-
-
 def _limit(real: np.ndarray, other: np.ndarray) -> float:
     pieces = np.arange(1, FRECHET_PIECES + 1)
     found = []
@@ -145,25 +157,19 @@ def _frechet(one: np.ndarray, other: np.ndarray) -> float:
     return float(apart + sum(np.trace(covariance) for covariance in covariances) - 2 * common)
 
 
-def _discrepancy(one: np.ndarray, other: np.ndarray) -> float:
-    def kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-        square = np.square(x @ y.T / x.shape[1] + 1.0)
-        return np.square(square, out=square)  # much faster than the fourth power
+def _discrepancy(one: Grouped, other: Grouped) -> float:
+    def mean_of_pairs(x: Grouped, y: Grouped) -> float:
+        square = np.square(x[0] @ y[0].T / x[0].shape[1] + 1.0)
+        kernel = np.square(square, out=square)  # much faster than the fourth power
+        return np.mean(kernel, where=x[1][:, None] != y[1])
 
-    def mean_of_pairs(x: np.ndarray) -> float:
-        pairs = kernel(x, x)
-        return (pairs.sum() - np.trace(pairs)) / (len(x) * (len(x) - 1))
-
-    return float(mean_of_pairs(one) + mean_of_pairs(other) - 2 * kernel(one, other).mean())
+    return float(mean_of_pairs(one, one) + mean_of_pairs(other, other) - 2 * mean_of_pairs(one, other))
 
 
 def _folds(groups: np.ndarray, label: np.ndarray, seed: int) -> np.ndarray:
     """The fold of each event: that of its group. Groups of like composition are dealt out in turn, so that all folds
-    have about the same share of both samples; single events where there are too few groups."""
-    groups = np.unique(groups, return_inverse=True)[1]
+    have about the same share of both samples."""
     count = int(groups.max()) + 1
-    if count < 2 * FOLDS:
-        groups, count = np.arange(len(groups)), len(groups)
     share = np.bincount(groups, label) / np.bincount(groups)
     order = np.lexsort([np.random.default_rng(seed).random(count), share])
     fold = np.empty(count, np.int64)
