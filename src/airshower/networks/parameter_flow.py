@@ -10,8 +10,7 @@ from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.networks.layers import perceptron
 from airshower.networks.marginals import Marginals, normal_scores
-from airshower.networks.parameter_gan import check_parameters
-from airshower.networks.quantities import ParameterView, context, encoded_size
+from airshower.networks.quantities import ParameterView, check_parameters, context, encoded_size
 from airshower.networks.splines import monotone_spline, spline_numbers
 
 PER_RANK = 2  # features of one rank

@@ -11,7 +11,15 @@ from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
 from airshower.networks.layers import perceptron
 from airshower.networks.marginals import Marginals, from_normal_scores, normal_scores
-from airshower.networks.quantities import ParameterView, Quantities, context, decode, encode, encoded_size
+from airshower.networks.quantities import (
+    ParameterView,
+    Quantities,
+    check_parameters,
+    context,
+    decode,
+    encode,
+    encoded_size,
+)
 
 
 @dataclass
@@ -108,13 +116,3 @@ class Critic(nn.Module):
     def forward(self, features: Tensor, conditions: Tensor) -> Tensor:
         """See the class."""
         return self.layers(torch.cat([features, context(conditions, self.given)], 1))[:, 0]
-
-
-def check_parameters(conditional: bool, spec: TankSpec, framework: FrameworkConfig) -> None:
-    """Raise `UserError` for what generators of parameters can't be made for."""
-    if not spec.parameters:
-        raise UserError("data.parameters=[]: there is nothing to generate; name parameters")
-    if conditional and not spec.conditions:
-        raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
-    if framework.distributed_mode == "fsdp":
-        raise UserError("framework.distributed_mode=fsdp: is not for generators; use framework.distributed_mode=ddp")

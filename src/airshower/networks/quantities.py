@@ -5,8 +5,10 @@ import math
 import torch
 from torch import Tensor
 
+from airshower.config.schema import FrameworkConfig
 from airshower.data.source import Selection
 from airshower.data.tanks import Quantity, TankBatch, TankSpec
+from airshower.errors import UserError
 
 Quantities = tuple[Quantity, ...]
 
@@ -81,3 +83,13 @@ class ParameterView:
             values = (values.exp() + by).log() if q.logarithmic else values + by
             columns.append((values - q.middle) / q.width)
         return torch.stack(columns, 1).to(scaled.dtype)
+
+
+def check_parameters(conditional: bool, spec: TankSpec, framework: FrameworkConfig) -> None:
+    """Raise `UserError` for what generators of parameters can't be made for."""
+    if not spec.parameters:
+        raise UserError("data.parameters=[]: there is nothing to generate; name parameters")
+    if conditional and not spec.conditions:
+        raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
+    if framework.distributed_mode == "fsdp":
+        raise UserError("framework.distributed_mode=fsdp: is not for generators; use framework.distributed_mode=ddp")
