@@ -149,7 +149,7 @@ def test_learning_curves_performance_and_scores_are_drawn(compared: Path) -> Non
         ("Average/Dataset_mIoU", HIGHER), ("Average/Cosmic_IoU", HIGHER), ("Average/Non_Bkg_Accuracy", HIGHER),
         ("KS/rec.logNPE", LOWER), ("Kuiper/rec.azimuthAngle", LOWER), ("Wasserstein/rec.nHit", LOWER), ("FPD", ZERO),
         ("classifier_AUC_with_conditions", LOWER), ("closure_mean", LOWER), ("memorisation/ratio_of_medians", ""),
-        ("W1", LOWER), ("negative_W1", HIGHER), ("log_likelihood", HIGHER),
+        ("negative_Wasserstein", HIGHER), ("log_likelihood", HIGHER),
         ("Average/VertexResolution", LOWER), ("Average/VertexDetection", HIGHER), ("Average/EventLabel", HIGHER),
         ("images_per_second", ""), ("unheard", ""),
     ],

@@ -14,8 +14,8 @@ from airshower.data.source import Selection, Splits
 from airshower.data.table import Table
 from airshower.data.tanks import Quantity
 from airshower.errors import TrainingError
-from airshower.tasks.generation_judgement import LEAST, Events, differences, feature_names, judge
 from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig
+from airshower.tasks.judgement.judge import LEAST, Events, differences, feature_names, judge
 from airshower.writers.comparison.runs import read_run
 
 HITS = Quantity("rec.nHit", "", 4.68, 0.8, logarithmic=True, step=1.0)
@@ -247,7 +247,7 @@ def test_events_of_the_training_are_found() -> None:
 
 def test_copies_of_judged_events_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     said = []
-    monkeypatch.setattr("airshower.tasks.generation_judgement.logger.info", lambda text, *_: said.append(text))
+    monkeypatch.setattr("airshower.tasks.judgement.judge.logger.info", lambda text, *_: said.append(text))
     real, none = truth(200, 15, conditions=False), truth(0, 15, conditions=False)
     judge(real, real, none, 200)
     assert "copies" in said[-1]

@@ -13,8 +13,8 @@ from airshower.data.source import Selection, Splits
 from airshower.data.table import Table
 from airshower.data.tanks import TankBatch
 from airshower.errors import TrainingError
-from airshower.tasks.generation_judgement import Events
-from airshower.tasks.judgement_report import write_judgement
+from airshower.tasks.judgement.judge import Events
+from airshower.tasks.judgement.report import write_judgement
 
 PARTS = ("parameters", "conditions")
 

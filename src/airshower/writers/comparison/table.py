@@ -16,13 +16,11 @@ HIGHER, LOWER, ZERO = "higher", "lower", "nearer to 0"
 BETTER = {
     HIGHER: {"accuracy", "auc", "iou", "detection", "label", "negative", "efficiency", "purity", "likelihood"},
     LOWER: {
-        "loss", "error", "resolution", "distance", "difference", "closure", "ks", "kuiper", "wasserstein", "w",
-        "classifier",
+        "loss", "error", "resolution", "distance", "difference", "closure", "ks", "kuiper", "wasserstein", "classifier",
     },
     ZERO: {"bias", "fpd", "kpd"},
 }  # fmt: skip
-"""What is better, by a word of the metric's name; the first that is here counts, so negative_loss is better higher.
-Digits are no part of a word: W1 is w."""
+"""What is better, by a word of the metric's name; the first that is here counts, so negative_loss is better higher."""
 
 OWN = ("run.id", "output_dir", "run.overwrite")
 """Config keys in which runs always differ, or that change nothing."""

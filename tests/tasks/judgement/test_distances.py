@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from airshower.tasks import sample_distances as distances
+from airshower.tasks.judgement import distances
 
 TURN = 2 * np.pi
 

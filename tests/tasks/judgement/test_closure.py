@@ -5,7 +5,7 @@ import pytest
 
 from airshower.data.table import Table
 from airshower.data.tanks import Quantity
-from airshower.tasks.conditional_closure import closures, deviation
+from airshower.tasks.judgement.closure import closures, deviation
 
 ENERGY = Quantity("energy", "GeV", 7.0, 2.0, logarithmic=True)
 HITS = Quantity("hits", "", 4.0, 0.5, logarithmic=True)

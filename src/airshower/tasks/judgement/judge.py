@@ -11,8 +11,8 @@ from airshower.data.table import Table
 from airshower.data.tanks import Quantity
 from airshower.networks.quantities import encode
 from airshower.runtime.log import logger
-from airshower.tasks import sample_distances as distances
-from airshower.tasks.conditional_closure import Closure, closures, deviation
+from airshower.tasks.judgement import distances
+from airshower.tasks.judgement.closure import Closure, closures, deviation
 
 LEAST = 50  # events of each sample that more than distances of single quantities are measured of
 NEAR = 0.01  # the share of real events that are nearer to the training events than what is called near

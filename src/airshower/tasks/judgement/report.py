@@ -5,8 +5,8 @@ from typing import Any
 
 from airshower.data.table import Table
 from airshower.runtime.log import logger
-from airshower.tasks.conditional_closure import Closure
-from airshower.tasks.generation_judgement import (
+from airshower.tasks.judgement.closure import Closure
+from airshower.tasks.judgement.judge import (
     Differences,
     Events,
     Judgement,
