@@ -86,6 +86,13 @@ def test_validation_by_likelihood_alone_generates_nothing() -> None:
     assert sizes == [3, 3, 1], "no more at once than are read"
 
 
+def test_an_evaluation_of_a_generator_has_no_losses() -> None:
+    network, step = make(Ranks(), Adversarial)
+    with torch.no_grad():
+        _, counters = step.task.evaluate(network, step.task.prepare(batch([1, 2, 3])), lambda tensor: tensor)
+    assert step.task.metrics(counters).keys() == {"KS", "W1", step.task.score}
+
+
 def test_distances_are_scipy_s() -> None:
     generator = torch.Generator().manual_seed(1)
     real = torch.randn(3000, 2, generator=generator)

@@ -113,14 +113,20 @@ class Adversarial(Generation):
         return outputs
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
-        """Losses of the phases that had their turn; of an evaluation, distances between the distributions."""
+        """Losses of the phases that had their turn; of an evaluation, distances between the distributions alone."""
+        if "real" in counters:
+            apart = distances(counters["real"], counters["generated"])
+            return apart | {"negative_W1": -apart["W1"]}
         named = {}
         for phase in ("critic", "generator"):
             loss = counters.get(f"{phase}_loss")
             named[f"{phase}_loss"] = float(loss[0] / loss[1].clamp_min(1)) if loss is not None else float("nan")
+<<<<<<< HEAD
         if "real" in counters:
             named |= distances(counters["real"], counters["generated"])
             named["negative_Wasserstein"] = -named["Wasserstein"]
+=======
+>>>>>>> 68fdacdb29cecb1b45a196d359b5e229310e00a4
         return named
 
 
