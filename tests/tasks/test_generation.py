@@ -90,7 +90,7 @@ def test_an_evaluation_of_a_generator_has_no_losses() -> None:
     network, step = make(Ranks(), Adversarial)
     with torch.no_grad():
         _, counters = step.task.evaluate(network, step.task.prepare(batch([1, 2, 3])), lambda tensor: tensor)
-    assert step.task.metrics(counters).keys() == {"KS", "W1", step.task.score}
+    assert step.task.metrics(counters).keys() == {"KS", "Wasserstein", step.task.score}
 
 
 def test_distances_are_scipy_s() -> None:

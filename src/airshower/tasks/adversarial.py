@@ -121,12 +121,6 @@ class Adversarial(Generation):
         for phase in ("critic", "generator"):
             loss = counters.get(f"{phase}_loss")
             named[f"{phase}_loss"] = float(loss[0] / loss[1].clamp_min(1)) if loss is not None else float("nan")
-<<<<<<< HEAD
-        if "real" in counters:
-            named |= distances(counters["real"], counters["generated"])
-            named["negative_Wasserstein"] = -named["Wasserstein"]
-=======
->>>>>>> 68fdacdb29cecb1b45a196d359b5e229310e00a4
         return named
 
 
