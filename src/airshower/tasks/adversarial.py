@@ -116,7 +116,7 @@ class Adversarial(Generation):
         """Losses of the phases that had their turn; of an evaluation, distances between the distributions alone."""
         if "real" in counters:
             apart = distances(counters["real"], counters["generated"])
-            return apart | {"negative_W1": -apart["W1"]}
+            return apart | {"negative_Wasserstein": -apart["Wasserstein"]}
         named = {}
         for phase in ("critic", "generator"):
             loss = counters.get(f"{phase}_loss")
