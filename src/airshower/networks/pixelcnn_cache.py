@@ -47,6 +47,7 @@ class Row:
         self.values = memory.zeros(columns + 2, channels)
         self.signs = torch.tensor([[1.0], [-1.0]], dtype=memory.dtype, device=memory.device)
         self.slots: dict[tuple[int, int], Tensor] = {}
+        self.pairs: dict[tuple[int, int], Tensor] = {}
 
     @property
     def inner(self) -> Tensor:
@@ -61,7 +62,9 @@ class Row:
 
     def put_activated(self, x: Tensor, a: int, b: int) -> None:
         """Write concat_elu of columns, x is [batch, b - a, channels / 2]."""
-        place = self.slot(a, b).unflatten(2, (2, -1))
+        if (a, b) not in self.pairs:
+            self.pairs[a, b] = self.slot(a, b).unflatten(2, (2, -1))
+        place = self.pairs[a, b]
         torch.mul(x.unsqueeze(2), self.signs, out=place)
         functional.elu_(place)
 
