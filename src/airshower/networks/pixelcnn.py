@@ -16,7 +16,7 @@ from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.networks.pixelcnn_config import PixelCnnConfig, check
 from airshower.networks.pixelcnn_layers import CausalConv, NormedLayer, Stream
-from airshower.networks.pixelcnn_mixture import LogisticMixture, centred, dequantise, quantise
+from airshower.networks.pixelcnn_mixture import LogisticMixture, centred, quantise
 from airshower.networks.pixelcnn_sampler import Sampler
 from airshower.networks.quantities import encode, encoded_size
 

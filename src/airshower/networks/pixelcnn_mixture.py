@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SMALLEST_LOG_SCALE = -7.0
+LOG_SCALES = -7.0, 7.0  # from much narrower than a bin to flat; beyond, bins have no probability in float32
 
 
 def quantise(images: Tensor, levels: int) -> Tensor:
@@ -70,7 +70,7 @@ class LogisticMixture:
 
     def _of_bin(self, mean: Tensor, log_scale: Tensor, number: Tensor, value: Tensor) -> Tensor:
         """The bins at both ends have all that lies beyond."""
-        steepness, half = (-log_scale.clamp_min(SMALLEST_LOG_SCALE)).exp(), 1 / (self.levels - 1)
+        steepness, half = (-log_scale.clamp(*LOG_SCALES)).exp(), 1 / (self.levels - 1)
         above, below = steepness * (value + half - mean), steepness * (value - half - mean)
         to_right, to_left = functional.logsigmoid(above), functional.logsigmoid(-below)
         inside = to_right + to_left + (-torch.expm1(-2 * half * steepness)).log()
@@ -89,10 +89,12 @@ class LogisticMixture:
             empty, theta = theta[..., :1].sigmoid(), theta[..., 1:]
             hit, which = (which >= empty).to(theta.dtype), (which - empty) / (1 - empty)
         rows = theta.unflatten(-1, (self.rows, self.components))
-        component = (which > rows[..., 0, :].softmax(-1).cumsum(-1)).sum(-1, keepdim=True).clamp_max(self.components - 1)
+        component = (
+            (which > rows[..., 0, :].softmax(-1).cumsum(-1)).sum(-1, keepdim=True).clamp_max(self.components - 1)
+        )
         chosen = rows.gather(-1, component.unsqueeze(-2).expand(*component.shape[:-1], self.rows, 1)).squeeze(-1)
         mean, log_scale = chosen[..., 1 : 1 + self.channels], chosen[..., 1 + self.channels : 1 + 2 * self.channels]
-        offset = log_scale.clamp_min(SMALLEST_LOG_SCALE).exp() * place
+        offset = log_scale.clamp(*LOG_SCALES).exp() * place
         first = self._nearest(mean[..., :1] + offset[..., :1], self.lowest) * hit
         if self.channels == 1:
             return first
