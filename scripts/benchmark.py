@@ -6,6 +6,7 @@
     python scripts/benchmark.py scaling --file events.h5 [--ranks 1 2] [--network a21] [--downsample 2]
     python scripts/benchmark.py sparse --file events.h5 [--networks uresnet a21] [--downsample 0 1 2] [--figure PNG]
     python scripts/benchmark.py xcdf --file events.xcd [--repeat 10]
+    python scripts/benchmark.py pixelcnn [--batches 1 16] [--filters 48] [--resnets 2] [--device gpu]
     python scripts/benchmark.py cta [--file gamma.dl1.h5] [--peer DIR] [--peer-python PYTHON] [--parts reading]
 
 Each measurement is a process of its own, one after the other; keep the machine otherwise idle. `--peer` is a checkout
@@ -66,6 +67,8 @@ def main() -> None:
     cta.add_argument("--steps", type=int, default=12, help="of training")
     cta.add_argument("--seconds", type=float, default=1.0, help="that reading, convolutions and simulation go on for")
     cta.add_argument("--quick", action="store_true", help="see that it works")
+    pixelcnn = commands.add_parser("pixelcnn", help="generation by PixelCNN++, cached against naive")
+    import_module("benchmarks.pixelcnn").add_arguments(pixelcnn)
     for command in (reading, scaling, sparse, xcdf):
         command.add_argument("--file", type=Path, required=True)
     for command in (reading, training, cta):
