@@ -137,6 +137,20 @@ def test_every_weight_has_a_gradient(channels: int, zero: bool) -> None:
         assert parameter.grad.any(), name
 
 
+@pytest.mark.parametrize("zero", [True, False])
+@pytest.mark.parametrize("count", [0, 2])
+def test_batches_without_images_or_hits(count: int, zero: bool) -> None:
+    """As ranks may have; every weight has a gradient, zeros where there are no images."""
+    spec = tank_spec(8)
+    net = network(spec, zero=zero).train()
+    nats = net(torch.zeros(count, 2, 8, 8))
+    assert nats.shape == (count,)
+    nats.sum().backward()
+    gradients = [parameter.grad for parameter in net.parameters()]
+    assert all(gradient.isfinite().all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients) == bool(count)
+
+
 def test_weights_survive_a_checkpoint() -> None:
     spec = tank_spec(8)
     net, images = network(spec), sparse_images(4, spec)

@@ -107,10 +107,10 @@ class CachedConv:
 
 
 class CachedResnet:
-    """A `GatedResnet` that reads `row`, activated, and writes `made`, activated. Where it is `seeing` the vertical
-    stream, the first of its side's channels are from there; the rest is from `skip`, if there is one."""
+    """A `GatedResnet` that reads `row`, activated, and writes `made`, activated. The last of its side's channels are
+    those of `skip`, if there is one; the first are the vertical stream's, where this is the horizontal one."""
 
-    def __init__(self, resnet: GatedResnet, memory: Memory, row: Row, columns: int, seeing: bool, skip: Row | None):
+    def __init__(self, resnet: GatedResnet, memory: Memory, row: Row, columns: int, skip: Row | None):
         channels = row.values.shape[2]
         self.between, self.made, self.skip = Row(memory, columns, channels), Row(memory, columns, channels), skip
         self.first = CachedConv(resnet.first, memory, row, columns)
@@ -162,9 +162,9 @@ class CachedUpsampling:
 
 
 class CachedStream:
-    """A `Stream` for images of `columns` columns; `horizontal` ones see a vertical one."""
+    """A `Stream` for images of `columns` columns."""
 
-    def __init__(self, stream: Stream, memory: Memory, columns: int, horizontal: bool):
+    def __init__(self, stream: Stream, memory: Memory, columns: int):
         filters = len(stream.down[0][0].first.layer.bias)
         self.entries, self.down, self.up, self.coarsen, self.refine = [], [], [], [], []
 
@@ -172,7 +172,7 @@ class CachedStream:
             resnets = []
             for index, layer in enumerate(layers):
                 skip = skips[index] if skips else None
-                resnets.append(CachedResnet(layer, memory, row, size, horizontal, skip))
+                resnets.append(CachedResnet(layer, memory, row, size, skip))
                 row = resnets[-1].made
             return resnets
 
@@ -200,7 +200,7 @@ class CachedStream:
             layer.start_row()
 
     def see(self, vertical: "CachedStream", depth: int) -> None:
-        """Take in what the vertical stream has made of this row."""
+        """Of a horizontal stream: take in what the vertical one has made of this row."""
         for resnet, other in zip(self.resnets(depth), vertical.resnets(depth), strict=True):
             resnet.see(other.made.inner)
 

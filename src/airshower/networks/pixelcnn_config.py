@@ -10,7 +10,7 @@ from airshower.errors import UserError
 
 @dataclass
 class PixelCnnConfig:
-    """`network.*`; the defaults are those of Salimans et al. (2017)."""
+    """`network.*`; sizes and dropout are by default those of Salimans et al. (2017)."""
 
     resolutions: int = number(3, low=1)
     resnets: int = number(5, low=1)

@@ -42,8 +42,8 @@ class Sampler:
         self.rows_above = CachedConv(network.rows_above, memory, self.before, columns)
         self.row_above = CachedConv(network.row_above, memory, self.before, columns)
         self.left = CachedConv(network.left, memory, self.here, columns)
-        self.vertical = CachedStream(network.vertical, memory, columns, False)
-        self.horizontal = CachedStream(network.horizontal, memory, columns, True)
+        self.vertical = CachedStream(network.vertical, memory, columns)
+        self.horizontal = CachedStream(network.horizontal, memory, columns)
         self.head = memory.weight(network.head.layer.weight.flatten(1).T), memory.weight(network.head.layer.bias)
         self.wide = torch.promote_types(dtype, torch.float32)
         self.numbers = torch.zeros(batch, channels, rows, columns, dtype=self.wide, device=device)
@@ -81,7 +81,7 @@ class Sampler:
             return
         if len(self.graphs) == row:
             self.graphs.append(torch.cuda.CUDAGraph())
-            with torch.cuda.graph(self.graphs[row]):
+            with torch.cuda.graph(self.graphs[row], pool=self.graphs[0].pool() if row else None):
                 self._row(row)
         self.graphs[row].replay()
 
@@ -138,8 +138,8 @@ def largest_batch(network: "PixelCnn", memory: int, dtype: torch.dtype | None = 
 
 @torch.inference_mode()
 def sample_naively(network: "PixelCnn", noise: Tensor, conditions: Tensor | None = None, cells: int = 0) -> Tensor:
-    """As `Sampler`, through the whole network anew for each cell, or for the first `cells`: what it is tested and timed
-    against."""
+    """As `Sampler`, through the whole network, in evaluation, anew for each cell, or for the first `cells`: what it is
+    tested and timed against."""
     mixture, (_, columns) = network.mixture, network.shape
     noise = mixture.prepare(noise.unflatten(1, (-1, mixture.draws)))
     numbers = noise.new_zeros(len(noise), network.channels, *network.shape)
