@@ -7,7 +7,7 @@ Oord et al., Conditional Image Generation with PixelCNN Decoders (2016); Saliman
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.parametrizations import weight_norm
+from torch.nn.utils.parametrize import register_parametrization
 
 from airshower.networks.pixelcnn_config import PixelCnnConfig
 
@@ -17,17 +17,32 @@ def concat_elu(x: Tensor) -> Tensor:
     return functional.elu(torch.cat([x, -x], 1))
 
 
-class NormedLayer(nn.Module):
-    """A convolution whose weights have a direction and a length for each output (Salimans & Kingma 2016).
+class LengthAndDirection(nn.Module):
+    """Weights [.., outputs, ..] as a length for each output and a direction (Salimans & Kingma 2016). As torch's
+    weight_norm, but lengths have one axis: DDP's buckets have them in one memory layout whatever the weights have."""
 
-    `gain` is the standard deviation that its outputs start with.
-    """
+    def __init__(self, axis: int):
+        super().__init__()
+        self.others = [other for other in range(4) if other != axis]
+
+    def forward(self, length: Tensor, direction: Tensor) -> Tensor:
+        """Lengths [outputs] and directions as weights."""
+        norm = torch.linalg.vector_norm(direction, dim=self.others, keepdim=True)
+        return direction * (length.view(norm.shape) / norm)
+
+    def right_inverse(self, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """The other way around."""
+        return torch.linalg.vector_norm(weight, dim=self.others), weight
+
+
+class NormedLayer(nn.Module):
+    """A convolution whose weights have a length and a direction. `gain` is the standard deviation that its outputs
+    start with."""
 
     def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d, gain: float = 1.0):
         super().__init__()
-        self.outputs_axis = 1 if layer.transposed else 0
-        self.layer = weight_norm(layer, dim=self.outputs_axis)
-        self.gain = gain
+        self.layer, self.gain = layer, gain
+        register_parametrization(layer, "weight", LengthAndDirection(1 if layer.transposed else 0))
 
     @torch.no_grad()
     def standardise(self, output: Tensor) -> Tensor:
@@ -35,9 +50,7 @@ class NormedLayer(nn.Module):
         as its standard deviation, in each channel; returns it so."""
         spread, mean = torch.std_mean(output, (0, 2, 3), correction=0)
         scale = self.gain / spread.clamp_min(1e-5)
-        length = self.layer.parametrizations.weight.original0
-        shape = [-1 if axis == self.outputs_axis else 1 for axis in range(4)]
-        length.mul_(scale.view(shape))
+        self.layer.parametrizations.weight.original0.mul_(scale)
         self.layer.bias.sub_(mean).mul_(scale)
         return (output - mean[:, None, None]) * scale[:, None, None]
 
