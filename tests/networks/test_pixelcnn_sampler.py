@@ -120,10 +120,10 @@ def test_memory_of_an_image() -> None:
     kept = [Sampler(net, batch).nbytes for batch in (1, 3)]
     assert kept[1] == 3 * kept[0]
     each = bytes_per_image(net)
-    assert each == kept[0] + TEMPORARY * 8 * 40 * 4
+    assert each == kept[0] + 4 * (TEMPORARY * 8 * 40 + 3 * 3600)
     assert largest_batch(net, 10 * each) == largest_batch(net, 11 * each - 1) == 10
     assert largest_batch(net, each - 1) == 1
-    assert bytes_per_image(net, torch.bfloat16) < 0.6 * each
+    assert bytes_per_image(net, torch.bfloat16) < 0.75 * each
 
 
 def test_cells_without_pmt_are_computed_with_the_next() -> None:

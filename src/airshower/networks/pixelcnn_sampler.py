@@ -18,7 +18,7 @@ from airshower.networks.pixelcnn_mixture import centred, dequantise
 if TYPE_CHECKING:
     from airshower.networks.pixelcnn import PixelCnn
 
-TEMPORARY = 12  # values for each column and filter, in a row of the vertical stream
+TEMPORARY = 16  # values for each column and filter that a row of the vertical stream needs beside what is kept
 
 
 class Sampler:
@@ -128,7 +128,8 @@ def bytes_per_image(network: "PixelCnn", dtype: torch.dtype | None = None) -> in
     """What a `Sampler` needs for an image more: what it keeps, and an allowance for what it makes in a step."""
     sampler = Sampler(network, 1, dtype)
     filters, columns = len(network.vertical.down[0][0].first.layer.bias), network.shape[1]
-    return sampler.nbytes + TEMPORARY * filters * columns * sampler.memory.dtype.itemsize
+    temporary = TEMPORARY * filters * columns * sampler.memory.dtype.itemsize
+    return sampler.nbytes + temporary + 3 * sampler.noise.nbytes  # which is given, and made logistic
 
 
 def largest_batch(network: "PixelCnn", memory: int, dtype: torch.dtype | None = None) -> int:
