@@ -69,6 +69,11 @@ class Row:
         functional.elu_(place)
 
 
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """[batch, columns, inputs] @ [inputs, outputs], as one multiplication also where x is a view."""
+    return (x.flatten(0, 1) @ weight).view(x.shape[0], x.shape[1], -1)
+
+
 class CachedConv:
     """A `CausalConv` that reads `row`, which several may do; it is of `columns` columns after the convolution."""
 
@@ -87,12 +92,12 @@ class CachedConv:
         if self.top is None:
             self.above.copy_(bias.expand_as(self.above))
         else:
-            torch.add(self._windows(0, self.columns) @ self.top, bias, out=self.above)
+            torch.add(product(self._windows(0, self.columns), self.top), bias, out=self.above)
 
     def __call__(self, a: int, b: int) -> Tensor:
         """The outputs' columns, [batch, b - a, outputs]."""
         if b - a > 1:
-            return self.above[:, a:b] + self._windows(a, b) @ self.bottom
+            return self.above[:, a:b] + product(self._windows(a, b), self.bottom)
         if a not in self.views:
             self.views[a] = self.above[:, a], self._windows(a, b)[:, 0]
         above, inputs = self.views[a]
@@ -133,13 +138,13 @@ class CachedResnet:
 
     def see(self, other: Tensor) -> None:
         """What the same resnet of the vertical stream made of this row, activated [batch, columns, channels]."""
-        self.first.above += other @ self.of_other
+        self.first.above += product(other, self.of_other)
 
     def __call__(self, x: Tensor, a: int, b: int) -> Tensor:
         """[batch, b - a, filters] -> the same."""
         y = self.first(a, b)
         if self.skip is not None:
-            y += self.skip.slot(a, b) @ self.of_skip
+            y += product(self.skip.slot(a, b), self.of_skip)
         self.between.put_activated(y, a, b)
         x = x + functional.glu(self.second(a, b), 2)
         self.made.put_activated(x, a, b)
@@ -150,15 +155,18 @@ class CachedUpsampling:
     """A `CausalUpsampling`: what a row gives for two rows of twice the resolution, [batch, 2, columns, filters]."""
 
     def __init__(self, upsampling: CausalUpsampling, memory: Memory, columns: int):
-        layer = upsampling.layer
-        self.weight, self.bias = memory.weight(layer.weight), memory.weight(layer.bias)
-        self.padding = layer.padding, layer.output_padding
-        self.rows = memory.zeros(2, columns, len(self.bias))
+        weight, bias = upsampling.layer.weight, upsampling.layer.bias  # weight: [filters, filters, 2, kernel's columns]
+        self.kernel, self.side = tuple(weight.shape[2:]), upsampling.layer.padding[1]
+        self.weight, self.bias = memory.weight(weight.permute(0, 2, 3, 1).flatten(1)), memory.weight(bias)
+        self.rows = memory.zeros(2, columns, len(bias))
 
     def put(self, x: Tensor, a: int, b: int) -> None:
-        """[batch, b - a, filters], of the lower resolution."""
-        fine = functional.conv_transpose2d(x.transpose(1, 2).unsqueeze(2), self.weight, self.bias, 2, *self.padding)
-        self.rows[:, :, 2 * a : 2 * b] = fine.permute(0, 2, 3, 1)
+        """[batch, b - a, filters], of the lower resolution; whole rows where kernels overlap."""
+        taps = product(x, self.weight).unflatten(2, (*self.kernel, -1)).transpose(1, 2)
+        fine = taps[:, :, :, self.side :] + self.bias
+        if self.side:
+            fine[:, :, :-1, 1] += taps[:, :, 1:, 0]
+        self.rows[:, :, 2 * a : 2 * b] = fine.flatten(2, 3)
 
 
 class CachedStream:
