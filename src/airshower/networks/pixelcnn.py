@@ -85,7 +85,7 @@ class PixelCnn(nn.Module):
             if isinstance(module, NormedLayer)
         ]
         training = self.training
-        self.eval()(images, conditions)
+        self.eval().forward(images, conditions)  # not compiled: hooks are to run
         self.train(training)
         for hook in hooks:
             hook.remove()
