@@ -6,6 +6,7 @@
     python scripts/benchmark.py scaling --file events.h5 [--ranks 1 2] [--network a21] [--downsample 2]
     python scripts/benchmark.py sparse --file events.h5 [--networks uresnet a21] [--downsample 0 1 2] [--figure PNG]
     python scripts/benchmark.py xcdf --file events.xcd [--repeat 10]
+    python scripts/benchmark.py pixelcnn [--batches 1 16] [--filters 48] [--resnets 2] [--device gpu]
     python scripts/benchmark.py cta [--file gamma.dl1.h5] [--peer DIR] [--peer-python PYTHON] [--parts reading]
 
 Each measurement is a process of its own, one after the other; keep the machine otherwise idle. `--peer` is a checkout
@@ -28,6 +29,7 @@ COMMANDS = {
     "scaling": "images/s of ranks on one machine, and what coordination costs",
     "sparse": "training steps of dense and sparse networks on real events",
     "xcdf": "events/s of reading and writing an XCDF file, against a pass over its bytes",
+    "pixelcnn": "sampling of PixelCNN++, cached against not",
     "cta": "Cherenkov telescopes: reading, convolutions, training, simulation",
 }
 

@@ -1,0 +1,239 @@
+"""The layers of PixelCNN++ a row or some columns at a time: what has been computed is kept, and nothing twice.
+
+A convolution over two rows is split: once a row, what the row above gives is computed for all columns by one
+multiplication; then each step multiplies what its own row has. So one row of each layer's input is kept.
+
+Maps are [batch, columns, channels] here, and a step is of the columns from `a` to before `b` of its resolution.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from airshower.networks.pixelcnn_layers import CausalConv, CausalUpsampling, GatedResnet, Stream
+
+
+class Memory:
+    """Makes all that is kept for `batch` images, and weights, in one type on one device."""
+
+    def __init__(self, batch: int, dtype: torch.dtype, device: torch.device):
+        self.batch, self.dtype, self.device = batch, dtype, device
+        self.kept: list[Tensor] = []
+
+    def zeros(self, *shape: int) -> Tensor:
+        """[batch, *shape], which are kept and cleared."""
+        self.kept.append(torch.zeros(self.batch, *shape, dtype=self.dtype, device=self.device))
+        return self.kept[-1]
+
+    def weight(self, weight: Tensor) -> Tensor:
+        """A copy."""
+        return weight.detach().to(self.device, self.dtype, copy=True, memory_format=torch.contiguous_format)
+
+    def clear(self) -> None:
+        """Before other images."""
+        for tensor in self.kept:
+            tensor.zero_()
+
+    @property
+    def nbytes(self) -> int:
+        """Of all that is kept."""
+        return sum(tensor.nbytes for tensor in self.kept)
+
+
+class Row:
+    """The row of a map that is being computed, with a margin of a column of zeros on both sides."""
+
+    def __init__(self, memory: Memory, columns: int, channels: int):
+        self.values = memory.zeros(columns + 2, channels)
+        self.signs = torch.tensor([[1.0], [-1.0]], dtype=memory.dtype, device=memory.device)
+        self.slots: dict[tuple[int, int], Tensor] = {}
+        self.pairs: dict[tuple[int, int], Tensor] = {}
+
+    @property
+    def inner(self) -> Tensor:
+        """Without the margin."""
+        return self.values[:, 1:-1]
+
+    def slot(self, a: int, b: int) -> Tensor:
+        """The place of columns, [batch, b - a, channels]."""
+        if (a, b) not in self.slots:
+            self.slots[a, b] = self.values[:, 1 + a : 1 + b]
+        return self.slots[a, b]
+
+    def put_activated(self, x: Tensor, a: int, b: int) -> None:
+        """Write concat_elu of columns, x is [batch, b - a, channels / 2]."""
+        if (a, b) not in self.pairs:
+            self.pairs[a, b] = self.slot(a, b).unflatten(2, (2, -1))
+        place = self.pairs[a, b]
+        torch.mul(x.unsqueeze(2), self.signs, out=place)
+        functional.elu_(place)
+
+
+def product(x: Tensor, weight: Tensor) -> Tensor:
+    """[batch, columns, inputs] @ [inputs, outputs], as one multiplication also where x is a view."""
+    return (x.flatten(0, 1) @ weight).view(x.shape[0], x.shape[1], -1)
+
+
+class CachedConv:
+    """A `CausalConv` that reads `row`, which several may do; it is of `columns` columns after the convolution."""
+
+    def __init__(self, conv: CausalConv, memory: Memory, row: Row, columns: int):
+        taps = conv.layer.weight.permute(2, 3, 1, 0).flatten(1, 2)  # [rows, columns x inputs, outputs]
+        self.bottom, self.bias = memory.weight(taps[-1]), memory.weight(conv.layer.bias)
+        self.top = memory.weight(taps[0]) if len(taps) > 1 else None
+        self.row, self.columns, self.stride, self.offset = row, columns, conv.layer.stride[1], 1 - conv.left
+        self.above = memory.zeros(columns, len(self.bias))
+        self.views: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def start_row(self, constant: Tensor | None = None) -> None:
+        """Go on to the next row, before anything of it is written: `row` has the one above. `constant` [batch, 1,
+        outputs] is added to all columns."""
+        bias = self.bias if constant is None else self.bias + constant
+        if self.top is None:
+            self.above.copy_(bias.expand_as(self.above))
+        else:
+            torch.add(product(self._windows(0, self.columns), self.top), bias, out=self.above)
+
+    def __call__(self, a: int, b: int) -> Tensor:
+        """The outputs' columns, [batch, b - a, outputs]."""
+        if b - a > 1:
+            return self.above[:, a:b] + product(self._windows(a, b), self.bottom)
+        if a not in self.views:
+            self.views[a] = self.above[:, a], self._windows(a, b)[:, 0]
+        above, inputs = self.views[a]
+        return torch.addmm(above, inputs, self.bottom).unsqueeze(1)
+
+    def _windows(self, a: int, b: int) -> Tensor:
+        """The inputs under the kernel at columns, [batch, b - a, kernel's columns x inputs], a view."""
+        values = self.row.values
+        batch, column, _ = values.stride()
+        size, start = (len(values), b - a, len(self.bottom)), (a * self.stride + self.offset) * column
+        return values.as_strided(size, (batch, column * self.stride, 1), start)
+
+
+class CachedResnet:
+    """A `GatedResnet` that reads `row`, activated, and writes `made`, activated. The last of its side's channels are
+    those of `skip`, if there is one; the first are the vertical stream's, where this is the horizontal one."""
+
+    def __init__(self, resnet: GatedResnet, memory: Memory, row: Row, columns: int, skip: Row | None):
+        channels = row.values.shape[2]
+        self.between, self.made, self.skip = Row(memory, columns, channels), Row(memory, columns, channels), skip
+        self.first = CachedConv(resnet.first, memory, row, columns)
+        self.second = CachedConv(resnet.second, memory, self.between, columns)
+        self.condition = resnet.condition
+        self.constant = memory.zeros(1, channels) if resnet.condition is not None else None
+        if resnet.side is not None:
+            parts = resnet.side.layer.weight.flatten(1).T.split(channels)
+            self.of_other, self.of_skip = memory.weight(parts[0]), memory.weight(parts[-1])
+            self.first.bias += memory.weight(resnet.side.layer.bias)
+
+    def condition_on(self, features: Tensor) -> None:
+        """Features of the events' conditions, [batch, features]."""
+        self.constant.copy_(self.condition(features).unsqueeze(1))
+
+    def start_row(self) -> None:
+        """See `CachedConv`."""
+        self.first.start_row()
+        self.second.start_row(self.constant)
+
+    def see(self, other: Tensor) -> None:
+        """What the same resnet of the vertical stream made of this row, activated [batch, columns, channels]."""
+        self.first.above += product(other, self.of_other)
+
+    def __call__(self, x: Tensor, a: int, b: int) -> Tensor:
+        """[batch, b - a, filters] -> the same."""
+        y = self.first(a, b)
+        if self.skip is not None:
+            y += product(self.skip.slot(a, b), self.of_skip)
+        self.between.put_activated(y, a, b)
+        x = x + functional.glu(self.second(a, b), 2)
+        self.made.put_activated(x, a, b)
+        return x
+
+
+class CachedUpsampling:
+    """A `CausalUpsampling`: what a row gives for two rows of twice the resolution, [batch, 2, columns, filters]."""
+
+    def __init__(self, upsampling: CausalUpsampling, memory: Memory, columns: int):
+        weight, bias = upsampling.layer.weight, upsampling.layer.bias  # weight: [filters, filters, 2, kernel's columns]
+        self.kernel, self.side = tuple(weight.shape[2:]), upsampling.layer.padding[1]
+        self.weight, self.bias = memory.weight(weight.permute(0, 2, 3, 1).flatten(1)), memory.weight(bias)
+        self.rows = memory.zeros(2, columns, len(bias))
+
+    def put(self, x: Tensor, a: int, b: int) -> None:
+        """[batch, b - a, filters], of the lower resolution; whole rows where kernels overlap."""
+        taps = product(x, self.weight).unflatten(2, (*self.kernel, -1)).transpose(1, 2)
+        fine = taps[:, :, :, self.side :] + self.bias
+        if self.side:
+            fine[:, :, :-1, 1] += taps[:, :, 1:, 0]
+        self.rows[:, :, 2 * a : 2 * b] = fine.flatten(2, 3)
+
+
+class CachedStream:
+    """A `Stream` for images of `columns` columns."""
+
+    def __init__(self, stream: Stream, memory: Memory, columns: int):
+        filters = len(stream.down[0][0].first.layer.bias)
+        self.entries, self.down, self.up, self.coarsen, self.refine = [], [], [], [], []
+
+        def chain(layers: nn.ModuleList, row: Row, size: int, skips: list[Row]) -> list[CachedResnet]:
+            resnets = []
+            for index, layer in enumerate(layers):
+                skip = skips[index] if skips else None
+                resnets.append(CachedResnet(layer, memory, row, size, skip))
+                row = resnets[-1].made
+            return resnets
+
+        for level, size in enumerate(columns >> level for level in range(len(stream.down))):
+            enter, back = Row(memory, size, 2 * filters), Row(memory, size, 2 * filters)
+            down = chain(stream.down[level], enter, size, [])
+            skips = [*(resnet.made for resnet in reversed(down)), enter]
+            if level == len(stream.coarsen):  # the deepest
+                back = skips.pop(0)
+            else:
+                fine = Row(memory, size, filters)
+                self.coarsen.append(CachedConv(stream.coarsen[level], memory, fine, size // 2))
+                self.refine.append(CachedUpsampling(stream.refine[level], memory, size))
+            self.down.append(down)
+            self.up.append(chain(stream.up[level], back, size, skips))
+            self.entries.append((enter, back))
+
+    def resnets(self, depth: int) -> list[CachedResnet]:
+        """Those of the first `depth` levels."""
+        return [resnet for level in range(depth) for resnet in self.down[level] + self.up[level]]
+
+    def start_row(self, depth: int) -> None:
+        """In the first `depth` levels, those that have a row here."""
+        for layer in self.resnets(depth) + self.coarsen[: depth - 1]:
+            layer.start_row()
+
+    def see(self, vertical: "CachedStream", depth: int) -> None:
+        """Of a horizontal stream: take in what the vertical one has made of this row."""
+        for resnet, other in zip(self.resnets(depth), vertical.resnets(depth), strict=True):
+            resnet.see(other.made.inner)
+
+    def __call__(self, x: Tensor, a: int, b: int, depth: int) -> Tensor:
+        """[batch, b - a, filters] -> the same, for columns of the first level; others have every second of those of the
+        level before. What they have not anew is there from an earlier column or row."""
+        steps: list[tuple[int, int]] = []
+        for level in range(depth):
+            if a == b:
+                break
+            steps.append((a, b))
+            self.entries[level][0].put_activated(x, a, b)
+            for resnet in self.down[level]:
+                x = resnet(x, a, b)
+            if level < len(self.coarsen):
+                self.coarsen[level].row.slot(a, b).copy_(x)
+                a, b = -(-a // 2), -(-b // 2)
+                if level + 1 < depth and a < b:
+                    x = self.coarsen[level](a, b)
+        for level, (a, b) in reversed(list(enumerate(steps))):
+            if level < len(self.refine):
+                if level + 1 < len(steps):
+                    self.refine[level].put(x, *steps[level + 1])
+                x = self.refine[level].rows[:, int(level + 1 == depth), a:b]
+                self.entries[level][1].put_activated(x, a, b)
+            for resnet in self.up[level]:
+                x = resnet(x, a, b)
+        return x

@@ -1,0 +1,40 @@
+"""Options of PixelCNN++."""
+
+from dataclasses import dataclass
+
+from airshower.config.fields import number
+from airshower.data.source import halvings
+from airshower.data.tanks import TankSpec
+from airshower.errors import UserError
+
+
+@dataclass
+class PixelCnnConfig:
+    """`network.*`; sizes and dropout are by default those of Salimans et al. (2017)."""
+
+    resolutions: int = number(3, low=1)
+    resnets: int = number(5, low=1)
+    filters: int = number(160, low=1)
+    dropout: float = number(0.5, low=0.0, high=0.9)
+    mixtures: int = number(10, low=1)
+    levels: int = number(256, low=3, high=65536)
+    zero: bool = True
+    conditions: bool = False
+
+
+def check(config: PixelCnnConfig, spec: TankSpec) -> None:
+    """Raise `UserError` where the source's events are not what such a network can be made for."""
+    if len(spec.channels) not in (1, 2):
+        raise UserError(
+            f"data.channels: PixelCNN++ generates images of charge, or of charge and time, not of {len(spec.channels)} "
+            "channels; use data.channels=[charge] or [charge,time]"
+        )
+    most = halvings(spec.shape) + 1
+    if config.resolutions > most:
+        rows, columns = spec.shape
+        raise UserError(
+            f"network.resolutions={config.resolutions}: images of {rows} x {columns} can be halved {most - 1} times; "
+            f"at most {most}"
+        )
+    if config.conditions and not spec.conditions:
+        raise UserError("network.conditions=true: there are none; name some in data.conditions, or use false")

@@ -1,0 +1,105 @@
+"""Images as whole numbers, and the distribution of a cell's: mixtures of discretised logistics.
+
+Source: Salimans et al., PixelCNN++ (2017), section 2.1. A bin's probability is computed as an exact product, without
+their threshold: for a > b, s(a) - s(b) = s(a) s(-b) (1 - exp(b - a)), where s is the logistic function.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+LOG_SCALES = -7.0, 7.0  # from much narrower than a bin to flat; beyond, bins have no probability in float32
+
+
+def quantise(images: Tensor, levels: int) -> Tensor:
+    """Images [n, channels, rows, columns] between 0 and 1 as int64 of 0 to `levels` - 1.
+
+    0 is no hit, in all channels, and nothing else: a hit (the charge is above 0) has the nearest of the other levels in
+    each channel, 1 where its charge or its time would be rounded to 0. Times of cells without charge are left out.
+    """
+    hit = images[:, :1] > 0
+    return (images * (levels - 1)).round().long().clamp(1, levels - 1) * hit
+
+
+def dequantise(numbers: Tensor, levels: int) -> Tensor:
+    """The centres of the levels, float32 between 0 and 1, which `quantise` takes back to the same."""
+    return numbers.float() / (levels - 1)
+
+
+def centred(numbers: Tensor, levels: int) -> Tensor:
+    """Levels as networks see them, from -1 to 1, in the type of `numbers`."""
+    return numbers * (2 / (levels - 1)) - 1
+
+
+class LogisticMixture:
+    """The joint distribution of a cell's channels, of `size` numbers; in each component, the mean of the second channel
+    moves with the value of the first.
+
+    With `zero`, the probability of no hit is a number of its own, as Lu et al. recommend for sparse images (SARM,
+    Phys. Rev. D 103 (2021) 036012), and logistics are over levels from 1 on: cells have no level 0 in one channel
+    alone. Without, they are over all levels as in the paper; what they give to such cells is lost, as generation makes
+    of them what `quantise` would.
+    """
+
+    def __init__(self, channels: int, components: int, levels: int, zero: bool):
+        self.channels, self.components, self.levels, self.zero = channels, components, levels, zero
+        self.lowest = 1 if zero else 0
+        self.rows = 1 + 2 * channels + (channels - 1)  # weight, means, logarithms of scales, coefficient
+        self.size = self.rows * components + zero
+        self.draws = 1 + channels
+
+    def log_probability(self, theta: Tensor, numbers: Tensor) -> Tensor:
+        """Of levels [..., channels] under parameters [..., size], nats [...]."""
+        if not self.zero:
+            return self._of_components(theta, numbers)
+        hit = numbers[..., 0] > 0
+        log_p = functional.logsigmoid(theta[..., 0])
+        of_hits = self._of_components(theta[..., 1:][hit], numbers[hit]) + functional.logsigmoid(-theta[..., 0][hit])
+        return log_p.masked_scatter(hit, of_hits)
+
+    def _of_components(self, theta: Tensor, numbers: Tensor) -> Tensor:
+        weight, *rest = theta.unflatten(-1, (self.rows, self.components)).unbind(-2)
+        values = centred(numbers.to(theta.dtype), self.levels)
+        log_p = weight.log_softmax(-1)
+        for channel in range(self.channels):
+            mean, log_scale = rest[channel], rest[self.channels + channel]
+            if channel:
+                mean = mean + rest[-1].tanh() * values[..., :1]
+            log_p = log_p + self._of_bin(mean, log_scale, numbers[..., channel, None], values[..., channel, None])
+        return log_p.logsumexp(-1)
+
+    def _of_bin(self, mean: Tensor, log_scale: Tensor, number: Tensor, value: Tensor) -> Tensor:
+        """The bins at both ends have all that lies beyond."""
+        steepness, half = (-log_scale.clamp(*LOG_SCALES)).exp(), 1 / (self.levels - 1)
+        above, below = steepness * (value + half - mean), steepness * (value - half - mean)
+        to_right, to_left = functional.logsigmoid(above), functional.logsigmoid(-below)
+        inside = to_right + to_left + (-torch.expm1(-2 * half * steepness)).log()
+        return torch.where(number == self.lowest, to_right, torch.where(number == self.levels - 1, to_left, inside))
+
+    def prepare(self, noise: Tensor) -> Tensor:
+        """Uniform numbers [..., draws] as `draw` takes them: the first as it is, the others as logistic ones."""
+        return torch.cat([noise[..., :1], noise[..., 1:].logit(torch.finfo(noise.dtype).eps)], -1)
+
+    def draw(self, theta: Tensor, noise: Tensor) -> Tensor:
+        """Levels [..., channels], in the type of `theta` [..., size], that `noise` [..., draws] picks: the component,
+        or no hit, and the place in the logistic of each channel. Two cells have equal ones if both are equal."""
+        which, place = noise[..., :1], noise[..., 1:]
+        hit = torch.ones_like(which)
+        if self.zero:
+            empty, theta = theta[..., :1].sigmoid(), theta[..., 1:]
+            hit, which = (which >= empty).to(theta.dtype), (which - empty) / (1 - empty)
+        rows = theta.unflatten(-1, (self.rows, self.components))
+        component = (
+            (which > rows[..., 0, :].softmax(-1).cumsum(-1)).sum(-1, keepdim=True).clamp_max(self.components - 1)
+        )
+        chosen = rows.gather(-1, component.unsqueeze(-2).expand(*component.shape[:-1], self.rows, 1)).squeeze(-1)
+        mean, log_scale = chosen[..., 1 : 1 + self.channels], chosen[..., 1 + self.channels : 1 + 2 * self.channels]
+        offset = log_scale.clamp(*LOG_SCALES).exp() * place
+        first = self._nearest(mean[..., :1] + offset[..., :1], self.lowest) * hit
+        if self.channels == 1:
+            return first
+        mean = mean[..., 1:] + chosen[..., -1:].tanh() * centred(first, self.levels)
+        return torch.cat([first, self._nearest(mean + offset[..., 1:], 1) * (first > 0)], -1)
+
+    def _nearest(self, values: Tensor, lowest: int) -> Tensor:
+        return ((values + 1) * ((self.levels - 1) / 2)).round().clamp(lowest, self.levels - 1)

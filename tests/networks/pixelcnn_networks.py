@@ -1,0 +1,44 @@
+"""Small PixelCNN++s and images for them."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from airshower.config.schema import FrameworkConfig
+from airshower.data.tanks import Quantity, TankSpec
+from airshower.detectors.hawc.array import hawc_array
+from airshower.networks.pixelcnn import PixelCnn
+from airshower.networks.pixelcnn_config import PixelCnnConfig
+
+CHARGE, TIME = Quantity("charge", "p.e.", 0.0, 1.0), Quantity("time", "ns", 0.0, 1.0)
+ENERGY, AZIMUTH = Quantity("energy", "GeV", 0.0, 1.0), Quantity("azimuth", "rad", 0.0, 1.0, period=2 * np.pi)
+
+
+def tank_spec(size: int = 12, channels: int = 2, conditions: tuple[Quantity, ...] = ()) -> TankSpec:
+    """Images of `size` x `size` cells in the middle of HAWC's, or of all 40 x 40; a few cells of small ones are dead,
+    also at the ends of rows."""
+    array = hawc_array()
+    pmt = array.pmt if size == 40 else np.arange(size**2).reshape(size, size)
+    if size < 40:
+        pmt[1, 3:6] = pmt[4, :2] = pmt[5, -3:] = pmt[7] = -1
+    return TankSpec((CHARGE, TIME)[:channels], "plane", (), conditions, array.position, array.cell, pmt, ("gamma",))
+
+
+def network(spec: TankSpec, **config: object) -> PixelCnn:
+    """In evaluation, with weights that are not those of a data-dependent start."""
+    torch.manual_seed(3)
+    options = {"filters": 4, "resnets": 1, "mixtures": 3, **config}
+    return PixelCnn(PixelCnnConfig(**options), spec, {}, FrameworkConfig()).eval()
+
+
+def sparse_images(count: int, spec: TankSpec, share: float = 0.3, seed: int = 0) -> Tensor:
+    """Random ones with hits in so many of the live cells."""
+    generator = torch.Generator().manual_seed(seed)
+    images = torch.rand(count, len(spec.channels), *spec.shape, generator=generator)
+    hit = torch.rand(count, 1, *spec.shape, generator=generator) < share
+    return images * (hit & torch.from_numpy(~spec.dead))
+
+
+def uniform(count: int, net: PixelCnn, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Noise for so many images."""
+    return torch.rand(count, net.draws, generator=torch.Generator().manual_seed(seed), dtype=dtype)
