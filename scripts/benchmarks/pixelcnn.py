@@ -68,8 +68,8 @@ def cost(
         array.pmt, ("gamma",),
     )  # fmt: skip
     network = PixelCnn(PixelCnnConfig(filters=filters, resnets=resnets), spec, {}, FrameworkConfig()).eval().to(place)
-    network.initialise(torch.rand(4, channels, *spec.shape, device=place))
-    noise = torch.rand(batch, network.draws, device=place)
+    network.fit(torch.rand(4, channels, *spec.shape, device=place))
+    noise = torch.rand(batch, network.latent, device=place)
 
     def timed(generate: Callable[[], object]) -> dict[str, float]:
         synchronize(place)

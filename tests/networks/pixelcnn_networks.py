@@ -41,4 +41,4 @@ def sparse_images(count: int, spec: TankSpec, share: float = 0.3, seed: int = 0)
 
 def uniform(count: int, net: PixelCnn, seed: int = 1, dtype: torch.dtype = torch.float32) -> Tensor:
     """Noise for so many images."""
-    return torch.rand(count, net.draws, generator=torch.Generator().manual_seed(seed), dtype=dtype)
+    return torch.rand(count, net.latent, generator=torch.Generator().manual_seed(seed), dtype=dtype)

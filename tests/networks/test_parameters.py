@@ -64,11 +64,13 @@ def test_spread_values_are_those_of_files_again_when_rounded() -> None:
 
 
 def test_examples_are_the_same_on_all_ranks() -> None:
-    source = SimpleNamespace(scalars=lambda entries: (scaled(20, CHARGE, COUNT).numpy()[entries], None))
+    source = SimpleNamespace(
+        scalars=lambda entries: (scaled(20, CHARGE, COUNT).numpy()[entries], np.zeros((len(entries), 0)))
+    )
     view, found = ParameterView(spec((CHARGE, COUNT))), []
     for seed in (1, 2):
         torch.manual_seed(seed)
-        found.append(view.examples(Selection(source, np.arange(3, 9))))
+        found.append(view.examples(Selection(source, np.arange(3, 9)))[0])
     assert torch.equal(*found)
     assert found[0].shape == (6, 2)
     assert not torch.equal(view.spread(found[0]), view.spread(found[0]))

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from airshower.errors import UserError
-from airshower.networks.pixelcnn import bits_per_dimension
+from airshower.networks.images import bits_per_dimension
 from airshower.networks.pixelcnn_layers import NormedLayer, concat_elu
 from tests.networks.pixelcnn_networks import AZIMUTH, ENERGY, network, sparse_images, tank_spec
 
@@ -110,7 +110,7 @@ def test_layers_start_with_unit_moments() -> None:
     spec = tank_spec(12, 2, (ENERGY,))
     net, images, conditions = network(spec, conditions=True), sparse_images(8, spec), torch.randn(8, 1)
     net.train()
-    net.initialise(images, conditions)
+    net.fit(images, conditions)
     assert net.training
     outputs = []
     layers = [module for module in net.modules() if isinstance(module, NormedLayer)]
@@ -154,7 +154,7 @@ def test_batches_without_images_or_hits(count: int, zero: bool) -> None:
 def test_weights_survive_a_checkpoint() -> None:
     spec = tank_spec(8)
     net, images = network(spec), sparse_images(4, spec)
-    net.initialise(images)
+    net.fit(images)
     other = network(spec)
     other.load_state_dict(net.state_dict())
     with torch.no_grad():
@@ -173,7 +173,7 @@ def test_a_network_learns_a_pattern(zero: bool) -> None:
         images[event, 0, row] = torch.linspace(0.9, 0.2, 8) - 0.01 * (event // 4)
         images[event, 1, row] = torch.linspace(0.1, 0.8, 8)
     images *= torch.from_numpy(~spec.dead)
-    net.initialise(images)
+    net.fit(images)
     optimizer = torch.optim.Adam(net.parameters(), lr=0.02, betas=(0.9, 0.99))
     first = bits_per_dimension(net(images).detach(), spec)[0].mean()
     for _ in range(60):

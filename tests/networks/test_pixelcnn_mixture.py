@@ -5,7 +5,8 @@ import itertools
 import pytest
 import torch
 
-from airshower.networks.pixelcnn_mixture import LOG_SCALES, LogisticMixture, centred, dequantise, quantise
+from airshower.networks.images import dequantise, quantise
+from airshower.networks.pixelcnn_mixture import LOG_SCALES, LogisticMixture, centred
 
 LEVELS = 16
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from airshower.networks.images import dequantise, quantise
 from airshower.networks.pixelcnn import PixelCnn
-from airshower.networks.pixelcnn_mixture import dequantise, quantise
 from airshower.networks.pixelcnn_sampler import (
     TEMPORARY,
     Sampler,
@@ -27,7 +27,7 @@ CONFIGS = [
 def started(spec: object, **config: object) -> PixelCnn:
     """A network whose images have hits and empty cells."""
     net = network(spec, **config)
-    net.initialise(sparse_images(8, spec), torch.randn(8, 2))
+    net.fit(sparse_images(8, spec), torch.randn(8, 2))
     return net
 
 

@@ -48,7 +48,7 @@ def generated(task: Likelihood, network: torch.nn.Module, entries: list[list[int
     found = {}
     for piece in entries:
         made = task.generated(network, task.prepare(batch(piece)))
-        rows = zip(made.entry.tolist(), made.conditions.numpy(), made.parameters.numpy(), strict=True)
+        rows = zip(made.entry.tolist(), made.conditions.numpy(), made.events.numpy(), strict=True)
         found |= {(entry, *np.round(given, 5)): event for entry, given, event in rows}
     return found
 
@@ -82,7 +82,7 @@ def test_validation_by_likelihood_alone_generates_nothing() -> None:
         task.plan = Plan(np.arange(4), 10, 1)
         outputs, counters = task.evaluate(network, sample, lambda tensor: tensor)
     assert {"Wasserstein", "KS", task.score} <= task.metrics(counters).keys()
-    assert len(outputs.parameters) == 7
+    assert len(outputs.events) == 7
     assert sizes == [3, 3, 1], "no more at once than are read"
 
 

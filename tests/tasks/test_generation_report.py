@@ -14,6 +14,7 @@ from airshower.data.source import Selection, Splits
 from airshower.data.table import Table
 from airshower.data.tanks import Quantity
 from airshower.errors import TrainingError
+from airshower.networks.quantities import ParameterView
 from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig
 from airshower.tasks.judgement.judge import LEAST, Events, differences, feature_names, judge
 from airshower.writers.comparison.runs import read_run
@@ -78,7 +79,9 @@ def splits(real: Source, training: Source) -> Splits:
 def report(parts: Splits, made: Events, folder: Path, batches: int = 2) -> tuple[dict, list[Path]]:
     """metrics.json and the figures of these generated events."""
     entries = parts.whole.entries
-    with GenerationReport(parts, GenerationReportConfig(), folder, {"step": "1"}) as opened:
+    with GenerationReport(
+        parts, GenerationReportConfig(), folder, {"step": "1"}, ParameterView(parts.whole.source.spec)
+    ) as opened:
         for rows in np.array_split(np.arange(len(made)), batches):
             tables = (torch.from_numpy(table.rows(rows).scaled) for table in (made.parameters, made.conditions))
             packed = opened.pack(None, None, Generated(*tables, torch.from_numpy(np.resize(entries, len(made))[rows])))
@@ -152,7 +155,9 @@ def test_few_events(tmp_path: Path, events: int) -> None:
 def test_what_is_not_a_number_is_an_error(tmp_path: Path) -> None:
     source = Source(truth(4, 8))
     parameters, conditions = map(torch.from_numpy, source.scalars(np.arange(4)))
-    opened = GenerationReport(splits(source, source), GenerationReportConfig(), tmp_path, {})
+    opened = GenerationReport(
+        splits(source, source), GenerationReportConfig(), tmp_path, {}, ParameterView(source.spec)
+    )
     for wrong in (float("nan"), 5000.0):  # the exponential of which is infinite
         parameters[2, 0] = wrong
         with pytest.raises(
@@ -164,7 +169,9 @@ def test_what_is_not_a_number_is_an_error(tmp_path: Path) -> None:
 def test_zero_has_no_logarithm(tmp_path: Path) -> None:
     events = Table((ENERGY,), np.full((3, 1), 100.0))
     source = Source(Events(events, Table((), np.zeros((3, 0)))))
-    opened = GenerationReport(splits(source, source), GenerationReportConfig(), tmp_path, {})
+    opened = GenerationReport(
+        splits(source, source), GenerationReportConfig(), tmp_path, {}, ParameterView(source.spec)
+    )
     with pytest.raises(TrainingError, match=r"generated SimEvent\.energyTrue is not a number in 3 of 3 events"):
         opened.pack(None, None, Generated(torch.full((3, 1), -800.0), torch.zeros(3, 0), torch.arange(3)))
 

@@ -10,7 +10,7 @@ import numpy as np
 from airshower.data.batch import EventBatch
 from airshower.data.pixels import FoundPixels
 from airshower.data.showers import IactSpec
-from airshower.data.tanks import TankSpec
+from airshower.data.tanks import TankHits, TankSpec
 
 STUDIED = ("energy", "interaction")
 """The truth that performance is studied against."""
@@ -128,9 +128,9 @@ class ShowerSource(Source, Protocol):
 class GeneratedWriter(Protocol):
     """Writes generated events in the detector's own format; a context manager."""
 
-    def append(self, columns: dict[str, np.ndarray]) -> None:
+    def append(self, columns: dict[str, np.ndarray], hits: TankHits | None = None, events: int = 0) -> None:
         """Add events: by name, f8 [n] in their units, all parameters of the spec, or some, and conditions; the same
-        ones each time."""
+        ones each time. With `hits`, those of so many events."""
         ...
 
 

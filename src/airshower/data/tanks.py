@@ -84,6 +84,12 @@ class TankSpec:
         """Cells that have no PMT, bool [rows, columns]; they are 0 in all images."""
         return self.pmt < 0
 
+    @property
+    def tank(self) -> np.ndarray:
+        """The tank of each PMT, int64 [PMTs]: a block of 2 x 2 cells."""
+        row, column = self.cell.T // 2
+        return row * self.shape[1] + column
+
     def images(self, hits: TankHits, events: int) -> np.ndarray:
         """Images float32 [events, channels, rows, columns] of hits, at most one of a PMT: between 0, which is no hit,
         and 1, in all channels."""

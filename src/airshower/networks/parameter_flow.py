@@ -61,7 +61,7 @@ class ParameterFlow(nn.Module):
             nn.init.zeros_(layers[-1].weight)
             nn.init.zeros_(layers[-1].bias)
 
-    def fit(self, parameters: Tensor) -> None:
+    def fit(self, parameters: Tensor, _: Tensor | None = None) -> None:
         """Take from scaled parameters [n, quantities] how each is distributed."""
         self.marginals.fit(parameters)
 

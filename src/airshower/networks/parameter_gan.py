@@ -65,7 +65,7 @@ class ParameterGan(nn.Module):
         self.generator = Generator([config.noise + more, *config.generator, size], self.given, angles)
         self.critic = Critic([size + more, *config.critic, 1], self.given)
 
-    def fit(self, parameters: Tensor) -> None:
+    def fit(self, parameters: Tensor, _: Tensor | None = None) -> None:
         """Take from scaled parameters [n, quantities] how each is distributed."""
         if self.marginals is not None:
             self.marginals.fit(parameters)

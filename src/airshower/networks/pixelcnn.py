@@ -5,8 +5,6 @@ Modifications (2017). A pixel's distribution depends on the rows above and on wh
 streams of gated resnets over several resolutions, and on conditions of the event.
 """
 
-import math
-
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -14,9 +12,10 @@ from torch.nn import functional
 
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
+from airshower.networks.images import ImageView, quantise
 from airshower.networks.pixelcnn_config import PixelCnnConfig, check
 from airshower.networks.pixelcnn_layers import CausalConv, NormedLayer, Stream
-from airshower.networks.pixelcnn_mixture import LogisticMixture, centred, quantise
+from airshower.networks.pixelcnn_mixture import LogisticMixture, centred
 from airshower.networks.pixelcnn_sampler import Sampler
 from airshower.networks.quantities import encode, encoded_size
 
@@ -30,25 +29,27 @@ class PixelCnn(nn.Module):
 
     Config = PixelCnnConfig
     reads = "tank_hits"
+    task = "likelihood"
+    sees = ImageView
 
     def __init__(self, config: PixelCnnConfig, spec: TankSpec, outputs: dict[str, int], framework: FrameworkConfig):
         super().__init__()
-        check(config, spec)
+        check(config, spec, framework)
         channels, filters = len(spec.channels), config.filters
         self.shape, self.channels, self.levels = spec.shape, channels, config.levels
-        self.quantities = spec.conditions if config.conditions else ()
+        self.given = spec.conditions if config.conditions else ()
         self.register_buffer("live", torch.from_numpy(np.flatnonzero(~spec.dead)), persistent=False)
         self.mixture = LogisticMixture(channels, config.mixtures, config.levels, config.zero)
         self.rows_above = CausalConv(channels + 1, filters, (2, 3), left=1, shift=(1, 0))
         self.row_above = CausalConv(channels + 1, filters, (1, 3), left=1, shift=(1, 0))
         self.left = CausalConv(channels + 1, filters, (2, 1), shift=(0, 1))
-        conditions = encoded_size(self.quantities)
+        conditions = encoded_size(self.given)
         self.vertical = Stream(config, False, conditions)
         self.horizontal = Stream(config, True, conditions)
         self.head = CausalConv(filters, self.mixture.size, (1, 1))
 
     @property
-    def draws(self) -> int:
+    def latent(self) -> int:
         """How many random numbers make an image."""
         return len(self.live) * self.mixture.draws
 
@@ -72,13 +73,14 @@ class PixelCnn(nn.Module):
 
     def features(self, conditions: Tensor | None) -> Tensor | None:
         """Conditions as resnets take them, [n, features]; None without `network.conditions`."""
-        return encode(conditions, self.quantities) if self.quantities else None
+        return encode(conditions, self.given) if self.given else None
 
     @torch.no_grad()
-    def initialise(self, images: Tensor, conditions: Tensor | None = None) -> None:
+    def fit(self, images: Tensor, conditions: Tensor | None = None) -> None:
         """Start from outputs of all layers that have a mean of 0 and a standard deviation of 1 (0.1 before gates) over
         these images: layer by layer, each after those that it sees (Salimans & Kingma 2016, section 3). Without
         dropout, so that ranks that are given the same images have the same weights."""
+        images, conditions = (x if x is None else x.to(self.live.device) for x in (images, conditions))
         hooks = [
             module.register_forward_hook(lambda layer, _, output: layer.standardise(output))
             for module in self.modules()
@@ -96,9 +98,3 @@ class PixelCnn(nn.Module):
         An image depends on its own row of both alone. Several batches of one size are faster with one `Sampler`.
         """
         return Sampler(self, len(noise))(noise, conditions)
-
-
-def bits_per_dimension(nats: Tensor, spec: TankSpec) -> tuple[Tensor, Tensor]:
-    """Of log-likelihoods [n]: over the cells that have a PMT, and over all, as of images of any cells; each [n]."""
-    bits, channels = -nats / math.log(2), len(spec.channels)
-    return bits / (channels * int((~spec.dead).sum())), bits / (channels * spec.dead.size)

@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 
 from airshower.config.fields import number
+from airshower.config.schema import FrameworkConfig
 from airshower.data.source import halvings
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
+from airshower.networks.quantities import check_mode
 
 
 @dataclass
@@ -22,8 +24,9 @@ class PixelCnnConfig:
     conditions: bool = False
 
 
-def check(config: PixelCnnConfig, spec: TankSpec) -> None:
+def check(config: PixelCnnConfig, spec: TankSpec, framework: FrameworkConfig) -> None:
     """Raise `UserError` where the source's events are not what such a network can be made for."""
+    check_mode(framework)
     if len(spec.channels) not in (1, 2):
         raise UserError(
             f"data.channels: PixelCNN++ generates images of charge, or of charge and time, not of {len(spec.channels)} "

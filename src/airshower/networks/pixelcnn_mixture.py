@@ -11,21 +11,6 @@ from torch.nn import functional
 LOG_SCALES = -7.0, 7.0  # from much narrower than a bin to flat; beyond, bins have no probability in float32
 
 
-def quantise(images: Tensor, levels: int) -> Tensor:
-    """Images [n, channels, rows, columns] between 0 and 1 as int64 of 0 to `levels` - 1.
-
-    0 is no hit, in all channels, and nothing else: a hit (the charge is above 0) has the nearest of the other levels in
-    each channel, 1 where its charge or its time would be rounded to 0. Times of cells without charge are left out.
-    """
-    hit = images[:, :1] > 0
-    return (images * (levels - 1)).round().long().clamp(1, levels - 1) * hit
-
-
-def dequantise(numbers: Tensor, levels: int) -> Tensor:
-    """The centres of the levels, float32 between 0 and 1, which `quantise` takes back to the same."""
-    return numbers.float() / (levels - 1)
-
-
 def centred(numbers: Tensor, levels: int) -> Tensor:
     """Levels as networks see them, from -1 to 1, in the type of `numbers`."""
     return numbers * (2 / (levels - 1)) - 1

@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from airshower.networks.images import dequantise
 from airshower.networks.pixelcnn_cache import CachedConv, CachedStream, Memory, Row
-from airshower.networks.pixelcnn_mixture import centred, dequantise
+from airshower.networks.pixelcnn_mixture import centred
 
 if TYPE_CHECKING:
     from airshower.networks.pixelcnn import PixelCnn

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from airshower.config.schema import FrameworkConfig
 from airshower.data.source import Selection
+from airshower.data.table import Table
 from airshower.data.tanks import Quantity, TankBatch, TankSpec
 from airshower.errors import UserError
 
@@ -69,10 +70,18 @@ class ParameterView:
         """As files have them, scaled, float32 [n, quantities]."""
         return batch.parameters
 
-    def examples(self, selection: Selection) -> Tensor:
-        """Those of all entries, spread; the same on all ranks."""
-        scaled = torch.from_numpy(selection.source.scalars(selection.entries)[0])
-        return self.spread(scaled, torch.Generator().manual_seed(0))
+    def examples(self, selection: Selection) -> tuple[Tensor, Tensor]:
+        """Those of all entries, spread, and their conditions; the same on all ranks."""
+        scaled, conditions = map(torch.from_numpy, selection.source.scalars(selection.entries))
+        return self.spread(scaled, torch.Generator().manual_seed(0)), conditions
+
+    def table(self, scaled: Tensor) -> Table:
+        """In the steps and the turn that files have."""
+        return Table.of_scaled(self.quantities, scaled.float().cpu().numpy())
+
+    def bits(self, _: float) -> dict[str, float]:
+        """Nothing: densities of numbers depend on their units."""
+        return {}
 
     def spread(self, scaled: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """Recorded values anywhere within their steps; draws from `generator`, or from torch's random numbers."""
@@ -91,5 +100,10 @@ def check_parameters(conditional: bool, spec: TankSpec, framework: FrameworkConf
         raise UserError("data.parameters=[]: there is nothing to generate; name parameters")
     if conditional and not spec.conditions:
         raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
+    check_mode(framework)
+
+
+def check_mode(framework: FrameworkConfig) -> None:
+    """Raise `UserError` for how generators can't be distributed."""
     if framework.distributed_mode == "fsdp":
         raise UserError("framework.distributed_mode=fsdp: is not for generators; use framework.distributed_mode=ddp")

@@ -10,10 +10,8 @@ from torch.nn import functional
 
 from airshower.config.fields import choice, number
 from airshower.data.tanks import TankSpec
-from airshower.errors import UserError
-from airshower.networks.quantities import ParameterView
-from airshower.tasks.generation import Generation, Sample
-from airshower.tasks.generation_report import Generated
+from airshower.tasks.generation import Generation, Sample, check_betas
+from airshower.tasks.generation_report import Generated, View
 from airshower.tasks.histograms import distances
 from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.task import Phase
@@ -50,9 +48,8 @@ class Adversarial(Generation):
     headline = HEADLINE
     score = "negative_Wasserstein"
 
-    def __init__(self, config: Config, spec: TankSpec, view: ParameterView):
-        if len(config.betas) != 2 or not all(0 <= beta < 1 for beta in config.betas):
-            raise UserError(f"task.betas={config.betas}: must be two numbers from 0 to below 1")
+    def __init__(self, config: Config, spec: TankSpec, view: View):
+        check_betas(config.betas)
         super().__init__(config, spec, view)
 
     def phases(self, network: nn.Module) -> list[Phase]:

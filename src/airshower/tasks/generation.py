@@ -11,14 +11,17 @@ from torch import Tensor, nn
 
 from airshower.config.fields import choice, number, section
 from airshower.data.source import Selection, Source, Splits
-from airshower.data.table import Table
 from airshower.data.tanks import TankBatch, TankSpec
-from airshower.networks.quantities import ParameterView
-from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig
+from airshower.errors import UserError
+from airshower.networks.images import ImageView
+from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig, View
 from airshower.tasks.histograms import count_values
+from airshower.tasks.image_report import ImageReport
 from airshower.writers.figures import Figure
 from airshower.writers.generation_figures import histograms
+from airshower.writers.image_figures import image_grid
 
+SHOWN = 6  # images of a validation's figure
 LEAST = 2.0**-24  # of uniform numbers, and of what they lack to 1
 
 
@@ -75,8 +78,9 @@ class Generation:
 
     The network has `task`, the `name` of the task that trains it; `latent`, how many random numbers an event takes;
     `given`, the conditions that it looks at, all or none; `generate` (uniform noise [n, latent], scaled conditions) ->
-    scaled events; and `fit` (scaled events), which is called before the first step. An event's random numbers follow
-    from its number alone, so that what is generated does not depend on how it is cut into batches.
+    scaled events; and `fit` (examples of them, their conditions), which is called before the first step. `sees` is the
+    view that it has of events: numbers, or images. An event's random numbers follow from its number alone, so that
+    what is generated does not depend on how it is cut into batches.
     """
 
     reads = "tank_hits"
@@ -88,7 +92,7 @@ class Generation:
         generate: GenerateConfig = section(GenerateConfig)
         report: GenerationReportConfig = section(GenerationReportConfig)
 
-    def __init__(self, config: Config, spec: TankSpec, view: ParameterView):
+    def __init__(self, config: Config, spec: TankSpec, view: View):
         self.config, self.spec, self.view = config, spec, view
         self.outputs: dict[str, int] = {}
         self.plan: Plan | None = None  # of an inference
@@ -98,7 +102,7 @@ class Generation:
 
     def fit(self, selection: Selection, network: nn.Module) -> None:
         """See `Task.fit`."""
-        network.fit(self.view.examples(selection))
+        network.fit(*self.view.examples(selection))
 
     def prepare(self, batch: TankBatch) -> Sample:
         """See `Task.prepare`."""
@@ -139,20 +143,20 @@ class Generation:
 
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
         """Counters of the sample's events and of those generated, in the steps and the turn that files have."""
-        parts = {"real": sample.recorded, "generated": generated.parameters}
-        tables = {name: Table.of_scaled(self.view.quantities, scaled.cpu().numpy()) for name, scaled in parts.items()}
+        parts = {"real": sample.recorded, "generated": generated.events}
+        tables = {name: self.view.table(events) for name, events in parts.items()}
         device = sample.real.device  # where the other counters are: ranks sum them in one message
         return {name: count_values(torch.from_numpy(table.scaled)).to(device) for name, table in tables.items()}
 
     def display(self, sample: Sample, outputs: Generated | None, index: int, title: str) -> "Figure | None":
-        """Histograms of the sample's events and of those generated; one figure a validation, of its first minibatch."""
+        """Histograms of the sample's events and of those generated, or images; one figure a validation, of its first
+        minibatch."""
         if index or self.plan is not None or outputs is None:
             return None
-        tables = (
-            Table.of_scaled(self.view.quantities, scaled.cpu().numpy())
-            for scaled in (sample.recorded, outputs.parameters)
-        )
-        return histograms(*tables)
+        both = sample.recorded, outputs.events
+        if isinstance(self.view, ImageView):
+            return image_grid(*(images[:SHOWN].cpu().numpy() for images in both), self.spec.dead)
+        return histograms(*map(self.view.table, both))
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:
         """See `Task.report`."""
@@ -162,7 +166,14 @@ class Generation:
             conditions = torch.from_numpy(splits.whole.source.scalars(entries)[1])
             limits = (conditions.amin(0), conditions.amax(0))
         self.plan = Plan(entries, wanted.events or len(entries), wanted.seed, *limits)
-        return GenerationReport(splits, self.config.report, folder, provenance)
+        kind = ImageReport if isinstance(self.view, ImageView) else GenerationReport
+        return kind(splits, self.config.report, folder, provenance, self.view)
+
+
+def check_betas(betas: list[float]) -> None:
+    """Raise `UserError` for what can't be Adam's betas."""
+    if len(betas) != 2 or not all(0 <= beta < 1 for beta in betas):
+        raise UserError(f"task.betas={betas}: must be two numbers from 0 to below 1")
 
 
 def event_noise(seed: int, numbers: np.ndarray, draws: int) -> Tensor:

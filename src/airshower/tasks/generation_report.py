@@ -13,10 +13,13 @@ from airshower.data.source import Selection, Splits
 from airshower.data.table import Table
 from airshower.data.tanks import TankBatch
 from airshower.errors import TrainingError
+from airshower.networks.images import ImageView
+from airshower.networks.quantities import ParameterView
 from airshower.tasks.judgement.judge import Events
 from airshower.tasks.judgement.report import write_judgement
 
 PARTS = ("parameters", "conditions")
+View = ParameterView | ImageView
 
 
 @dataclass
@@ -28,10 +31,11 @@ class GenerationReportConfig:
 
 @dataclass(frozen=True, eq=False)
 class Generated:
-    """Events that a network made: `parameters` float32 [m, quantities] and the `conditions` [m, quantities] that it was
-    given, none [m, 0] if it asks for none, as the spec scales them; `entry` int64 [m], whose conditions these are."""
+    """Events that a network made: `events` float32 [m, ...], parameters or images, and the `conditions` [m, quantities]
+    that it was given, none [m, 0] if it asks for none, as the spec scales them; `entry` int64 [m], whose conditions
+    these are."""
 
-    parameters: Tensor
+    events: Tensor
     conditions: Tensor
     entry: Tensor
 
@@ -56,8 +60,11 @@ class GenerationReport(contextlib.ExitStack):
     """See `tasks.task.Report`. Writes the generated events in the detector's format and as `generated.npz`,
     `metrics.json` and figures; all generated events are kept, some 100 bytes each."""
 
-    def __init__(self, splits: Splits, options: GenerationReportConfig, folder: Path, provenance: dict[str, str]):
+    def __init__(
+        self, splits: Splits, options: GenerationReportConfig, folder: Path, provenance: dict[str, str], view: View
+    ):
         super().__init__()
+        self.view = view
         self.splits, self.options, self.folder = splits, options, folder
         self.source = splits.whole.source
         self.writer = self.source.prediction_writer(folder / "generated", provenance)
@@ -69,17 +76,14 @@ class GenerationReport(contextlib.ExitStack):
 
     def pack(self, batch: TankBatch, sample: Any, outputs: Generated) -> PackedEvents:
         """In physical units. Raises `TrainingError` for what is not a number."""
-        spec, entry = self.source.spec, outputs.entry.cpu().numpy()
-        parameters = Table.of_scaled(spec.parameters, outputs.parameters.float().cpu().numpy())
+        entry, parameters = outputs.entry.cpu().numpy(), self.view.table(outputs.events)
         for quantity, values in parameters.columns():  # 0 is a number that has no logarithm
             if bad := np.flatnonzero(~np.isfinite(quantity.scaled(values))).tolist():
                 raise TrainingError(
                     f"generated {quantity.name} is not a number in {len(bad)} of {len(values)} events, first for entry "
                     f"{entry[bad[0]]}: these weights are of no use; train with a lower mode.optimizer.learning_rate"
                 )
-        conditions = outputs.conditions.float().cpu().numpy()
-        asked = spec.conditions if conditions.shape[1] else ()
-        return PackedEvents(Events(parameters, Table.of_scaled(asked, conditions)), entry)
+        return PackedEvents(Events(parameters, self._conditions(outputs)), entry)
 
     def add(self, packed: PackedEvents) -> None:
         """Write and keep a batch's events."""
@@ -91,25 +95,35 @@ class GenerationReport(contextlib.ExitStack):
         """See `Report.finish`."""
         generated = Events(*(_joined([getattr(batch.events, name) for batch in self.batches]) for name in PARTS))
         entry = np.concatenate([batch.entry for batch in self.batches])
-        np.savez(self.folder / "generated.npz", entry=entry, **PackedEvents(generated, entry).columns())
+        np.savez(
+            self.folder / "generated.npz", entry=entry, **PackedEvents(generated, entry).columns(), **self._stored()
+        )
         conditional = bool(generated.conditions.quantities)
-        real = _events(Selection(self.source, entries), conditional)
-        training = _events(self._not_judged(entries), conditional)
+        real = self._real(Selection(self.source, entries), conditional)
+        training = self._real(self._not_judged(entries), conditional)
         return write_judgement(real, generated, training, self.options.most, self.folder, metrics)
+
+    def _conditions(self, outputs: Generated) -> Table:
+        """What was asked for; of networks that ask for nothing, no quantities."""
+        conditions = outputs.conditions.float().cpu().numpy()
+        return Table.of_scaled(self.source.spec.conditions if conditions.shape[1] else (), conditions)
+
+    def _stored(self) -> dict[str, np.ndarray]:
+        """What `generated.npz` has beside the columns of events."""
+        return {}
+
+    def _real(self, selection: Selection, conditional: bool) -> Events:
+        """Real events, without their hits, and without their conditions unless what is judged is conditional."""
+        spec = selection.source.spec
+        parameters, conditions = selection.source.scalars(selection.entries)
+        asked = Table.of_scaled(spec.conditions, conditions) if conditional else Table((), conditions[:, :0])
+        return Events(Table.of_scaled(spec.parameters, parameters), asked)
 
     def _not_judged(self, entries: np.ndarray) -> Selection:
         """The entries that were trained on, and are not among those that inference ran over."""
         train = self.splits.train
         same = train.source is self.source
         return Selection(train.source, np.setdiff1d(train.entries, entries) if same else train.entries)
-
-
-def _events(selection: Selection, conditional: bool) -> Events:
-    """Real events, without their hits, and without their conditions unless what is judged is conditional."""
-    spec = selection.source.spec
-    parameters, conditions = selection.source.scalars(selection.entries)
-    asked = Table.of_scaled(spec.conditions, conditions) if conditional else Table((), conditions[:, :0])
-    return Events(Table.of_scaled(spec.parameters, parameters), asked)
 
 
 def _joined(tables: list[Table]) -> Table:

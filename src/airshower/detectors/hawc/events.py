@@ -101,8 +101,8 @@ class TankEvents:
         return found if names is None else {name: found[name] for name in names if name in found}
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> GeneratedFile:
-        """A writer of parameters, and conditions, of generated events."""
-        return GeneratedFile(path, self._quantities, provenance)
+        """A writer of parameters or hits, and conditions, of generated events."""
+        return GeneratedFile(path, self._quantities, provenance, self.spec.position)
 
     @property
     def _quantities(self) -> tuple[Quantity, ...]:

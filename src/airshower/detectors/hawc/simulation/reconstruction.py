@@ -10,6 +10,7 @@ from functools import cache
 
 import numpy as np
 
+from airshower.data.tank_summary import compactness_charge, pinc
 from airshower.data.tanks import TankHits
 from airshower.detectors.hawc.array import TANKS, TankArray
 from airshower.detectors.hawc.event_fields import FAILED_ZENITH
@@ -32,9 +33,6 @@ LONGEST_STEP, FARTHEST = 20.0, 600.0  # m per step, m from the middle of the arr
 PLANE_STEPS = 3
 NEAR_PLANE = 50.0, 120.0  # ns before and after the plane: hits it is fitted to
 OF_EVENT = 250.0, 500.0  # ns likewise: hits that count; a fit by their published number
-EXCLUDED = 40.0  # m around the core that CxPE40 leaves out
-RING = 10.0  # m, rings of PINC
-LOG_SPREAD = 0.3  # of log10 of the charge around that of its ring: a fit by the PINC of the public Crab events
 
 
 @dataclass(frozen=True)
@@ -156,8 +154,6 @@ def _parameters(hits: TankHits, core: np.ndarray, plane: Plane, array: TankArray
     off = array.position[hits.grid_id - 1, :2] - core[hits.event]
     distance = axis_distance(horizontal(zenith, azimuth)[hits.event], *off.T)
     tanks = np.unique(TANKS * hits.event + array.tank[hits.grid_id - 1]) // TANKS
-    compactness_charge = np.zeros(len(core))
-    np.maximum.at(compactness_charge, hits.event, np.where(distance > EXCLUDED, hits.charge, 0.0))
     return Reconstructed(
         zenith=zenith,
         azimuth=azimuth,
@@ -165,15 +161,6 @@ def _parameters(hits: TankHits, core: np.ndarray, plane: Plane, array: TankArray
         hits=np.bincount(hits.event, minlength=len(core)),
         tanks=np.bincount(tanks, minlength=len(core)),
         log_charge=np.log10(np.maximum(np.bincount(hits.event, hits.charge, len(core)), 1e-2)),
-        compactness_charge=compactness_charge,
-        pinc=_pinc(hits, distance, len(core)),
+        compactness_charge=compactness_charge(hits, distance, len(core)),
+        pinc=pinc(hits, distance, len(core)),
     )
-
-
-def _pinc(hits: TankHits, distance: np.ndarray, events: int) -> np.ndarray:
-    """How much the logarithm of the charge differs from its mean in rings around the core: little for gammas."""
-    value, ring = np.log10(hits.charge), (distance / RING).astype(np.int64)
-    ring = hits.event * (ring.max(initial=0) + 1) + ring
-    mean = np.bincount(ring, value) / np.maximum(np.bincount(ring), 1)
-    off = ((value - mean[ring]) / LOG_SPREAD) ** 2
-    return np.bincount(hits.event, off, events) / np.maximum(np.bincount(hits.event, minlength=events), 1)

@@ -1,0 +1,100 @@
+"""What an event's hits say as numbers: how many there are, how much light, where it is, and how evenly it is spread."""
+
+import numpy as np
+
+from airshower.data.table import Table
+from airshower.data.tanks import Quantity, TankHits, TankSpec
+
+EXCLUDED = 40.0  # m around the core that CxPE40 leaves out
+RING = 10.0  # m, rings of PINC
+LOG_SPREAD = 0.3  # of log10 of the charge around that of its ring: a fit by the PINC of the public Crab events
+QUANTITIES = (
+    Quantity("image.nHit", "", 4.68, 0.80, logarithmic=True, floor=1.0, step=1.0),
+    Quantity("image.nTankHit", "", 4.09, 0.70, logarithmic=True, floor=1.0, step=1.0),
+    Quantity("image.charge", "p.e.", 6.09, 1.30, logarithmic=True, floor=0.1),
+    Quantity("image.largestCharge", "p.e.", 3.50, 1.30, logarithmic=True, floor=0.1),
+    Quantity("image.CxPE40", "p.e.", 2.33, 1.00, logarithmic=True, floor=0.1),
+    Quantity("image.PINC", "", 0.0, 1.0, logarithmic=True, floor=0.01),
+    Quantity("image.coreX", "m", 40.0, 35.0),
+    Quantity("image.coreY", "m", 245.0, 35.0),
+    Quantity("image.width", "m", 40.0, 12.0),
+)
+TIMES = (
+    Quantity("image.meanTime", "ns", 10.0, 20.0),
+    Quantity("image.timeSpread", "ns", 20.0, 15.0),
+)
+
+
+def summary_quantities(spec: TankSpec) -> tuple[Quantity, ...]:
+    """What `summaries` has of such images."""
+    return QUANTITIES + (TIMES if len(spec.channels) > 1 else ())
+
+
+def summaries(hits: TankHits, events: int, spec: TankSpec) -> Table:
+    """Of each event, at most one hit of a PMT: numbers of PMTs and tanks, total and largest charge, CxPE40 and PINC
+    about the centroid of the charge, the centroid, and the root mean square distance from it; with times their mean
+    and standard deviation, weighted with the charge. Events without hits have no light, in the middle of the array."""
+    total = np.bincount(hits.event, hits.charge, events)
+
+    def mean(values: np.ndarray) -> np.ndarray:
+        return np.bincount(hits.event, hits.charge * values, events) / np.maximum(total, 1e-9)
+
+    core = charge_centroid(hits, events, spec)
+    distance = core_distance(hits, core, spec)
+    largest = np.zeros(events)
+    np.maximum.at(largest, hits.event, hits.charge)
+    tank = spec.tank[hits.grid_id - 1]
+    reached = np.unique(hits.event * (spec.tank.max() + 1) + tank) // (spec.tank.max() + 1)
+    columns = [
+        np.bincount(hits.event, minlength=events),
+        np.bincount(reached, minlength=events),
+        total,
+        largest,
+        compactness_charge(hits, distance, events),
+        pinc(hits, distance, events),
+        *core.T,
+        np.sqrt(mean(distance**2)),
+    ]
+    if hits.time is not None:
+        middle = mean(hits.time)
+        columns += [middle, np.sqrt(mean((hits.time - middle[hits.event]) ** 2))]
+    return Table(summary_quantities(spec), np.stack(columns, 1).astype(np.float64))
+
+
+def charge_centroid(hits: TankHits, events: int, spec: TankSpec) -> np.ndarray:
+    """The mean of the PMTs' positions weighted with their charges, x and y in m [events, 2]."""
+    total = np.bincount(hits.event, hits.charge, events)
+    place = spec.position[hits.grid_id - 1, :2]
+    sums = np.stack([np.bincount(hits.event, hits.charge * axis, events) for axis in place.T], 1)
+    middle = spec.position[:, :2].mean(0)
+    return np.where(total[:, None] > 0, sums / np.maximum(total, 1e-9)[:, None], middle)
+
+
+def core_distance(hits: TankHits, core: np.ndarray, spec: TankSpec) -> np.ndarray:
+    """From the core of their event [events, 2], on the ground, in m [hits]."""
+    return np.hypot(*(spec.position[hits.grid_id - 1, :2] - core[hits.event]).T)
+
+
+def lateral_profile(hits: TankHits, core: np.ndarray, edges: np.ndarray, spec: TankSpec) -> np.ndarray:
+    """The mean charge of a PMT, hit or not, in rings about the cores [events, 2] that have these edges (m), p.e."""
+    charge = np.histogram(core_distance(hits, core, spec), edges, weights=hits.charge)[0]
+    live = spec.position[spec.pmt[~spec.dead], :2]
+    distances = (np.hypot(*(live - of_event).T) for of_event in core)
+    pmts = sum((np.histogram(found, edges)[0] for found in distances), np.zeros(len(edges) - 1))
+    return np.divide(charge, pmts, out=np.full(len(charge), np.nan), where=pmts > 0)
+
+
+def compactness_charge(hits: TankHits, distance: np.ndarray, events: int) -> np.ndarray:
+    """CxPE40: the largest charge of a PMT that is far enough from the core, 0 where there is none [events], p.e."""
+    found = np.zeros(events)
+    np.maximum.at(found, hits.event, np.where(distance > EXCLUDED, hits.charge, 0.0))
+    return found
+
+
+def pinc(hits: TankHits, distance: np.ndarray, events: int) -> np.ndarray:
+    """How much the logarithm of the charge differs from its mean in rings around the core: little for gammas."""
+    value, ring = np.log10(hits.charge), (distance / RING).astype(np.int64)
+    ring = hits.event * (ring.max(initial=0) + 1) + ring
+    mean = np.bincount(ring, value) / np.maximum(np.bincount(ring), 1)
+    off = ((value - mean[ring]) / LOG_SPREAD) ** 2
+    return np.bincount(hits.event, off, events) / np.maximum(np.bincount(hits.event, minlength=events), 1)

@@ -1,0 +1,95 @@
+"""Figures of images of tanks, real beside generated: on their cells and on the ground."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from airshower.data.tanks import TankHits
+from airshower.writers.curves import COLOURS
+from airshower.writers.figures import Figure, pyplot
+
+REAL, GENERATED = "0.35", COLOURS[1]
+SIZE = 3.0  # of the marker of a hit of 1 p.e., in square points; it grows with the charge's logarithm
+
+
+def image_grid(real: np.ndarray, generated: np.ndarray, dead: np.ndarray) -> Figure:
+    """Images [n, channels, rows, columns] between 0 and 1: a row of real ones and one of generated ones for each
+    channel; cells without a PMT are grey."""
+    count, channels = min(len(real), len(generated)), real.shape[1]
+    figure, axes = pyplot().subplots(
+        2 * channels, count, figsize=(1.7 * count + 0.8, 3.5 * channels + 0.3), squeeze=False, layout="constrained"
+    )
+    colours = pyplot().get_cmap("viridis").with_extremes(bad="0.85")
+    for channel in range(channels):
+        for row, (name, images) in enumerate((("real", real), ("generated", generated))):
+            for axis, image in zip(axes[2 * channel + row], images, strict=False):
+                axis.imshow(np.where(dead, np.nan, image[channel]), vmin=0, vmax=1, cmap=colours, origin="lower")
+                axis.set(xticks=[], yticks=[])
+            axes[2 * channel + row, 0].set_ylabel(f"{name}, {('charge', 'time')[channel]}")
+    return figure
+
+
+def hit_probability(position: np.ndarray, real: np.ndarray, generated: np.ndarray) -> Figure:
+    """The share of events in which a PMT at `position` [PMTs, 3] (m) has a hit, and the difference."""
+    figure, axes = pyplot().subplots(1, 3, figsize=(15, 4.6), sharex=True, sharey=True, layout="constrained")
+    most = max(float(real.max()), float(generated.max()), 1e-6)
+    reach = max(float(np.abs(generated - real).max()), 1e-6)
+    panels = (("real", real, 0, most, "viridis"), ("generated", generated, 0, most, "viridis"),
+              ("generated less real", generated - real, -reach, reach, "RdBu_r"))  # fmt: skip
+    for axis, (title, values, low, high, colours) in zip(axes, panels, strict=True):
+        shown = axis.scatter(*position[:, :2].T, c=values, s=7, vmin=low, vmax=high, cmap=colours, linewidths=0)
+        axis.set_title(f"probability of a hit, {title}", fontsize=10)
+        _ground(axis)
+        figure.colorbar(shown, ax=axis, shrink=0.85)
+    return figure
+
+
+def lateral_figure(edges: np.ndarray, real: np.ndarray, generated: np.ndarray) -> Figure:
+    """Mean charges (p.e.) of a PMT in rings with these edges (m) about the centroid of an event's charge."""
+    figure, axis = pyplot().subplots(figsize=(6.4, 4.6), layout="constrained")
+    axis.stairs(real, edges, fill=True, color="0.85", label="real")
+    axis.stairs(real, edges, color=REAL, lw=0.8)
+    axis.stairs(generated, edges, color=GENERATED, lw=1.4, label="generated")
+    axis.set(xlabel="distance from the centroid of the charge (m)", ylabel="mean charge of a PMT (p.e.)")
+    values = np.concatenate([real, generated])
+    if (values > 0).any():
+        axis.set_yscale("log")
+        axis.set_ylim(0.5 * values[values > 0].min(), 2 * np.nanmax(values))
+    axis.legend()
+    return figure
+
+
+def events_on_array(position: np.ndarray, real: Sequence[TankHits], generated: Sequence[TankHits]) -> Figure:
+    """Events on the PMTs' places: the charge as size and, where there are no times (ns), as colour."""
+    count = max(len(real), len(generated))
+    figure, axes = pyplot().subplots(
+        2, count, figsize=(4.1 * count + 0.6, 7.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for row, events in zip(axes, (real, generated), strict=True):
+        for axis, hits in zip(row, events, strict=False):
+            shown = _draw_event(axis, position, hits)
+            figure.colorbar(shown, ax=axis, shrink=0.7, label=_colour(hits)[1])
+    axes[0, 0].set_title("real", loc="left")
+    axes[1, 0].set_title("generated", loc="left")
+    return figure
+
+
+def _draw_event(axis: Any, position: np.ndarray, hits: TankHits) -> Any:
+    axis.scatter(*position[:, :2].T, c="0.9", s=1.5, linewidths=0)
+    place = position[hits.grid_id - 1]
+    size = SIZE * (1 + np.log10(np.maximum(hits.charge, 0.1) / 0.1)) ** 1.5
+    shown = axis.scatter(*place[:, :2].T, c=_colour(hits)[0], s=size, cmap="viridis", linewidths=0)
+    _ground(axis)
+    return shown
+
+
+def _colour(hits: TankHits) -> tuple[np.ndarray, str]:
+    if hits.time is None:
+        return np.log10(hits.charge), "log10 of the charge in p.e."
+    return hits.time, "time (ns)"
+
+
+def _ground(axis: Any) -> None:
+    axis.set(xlabel="x (m)", ylabel="y (m)")
+    axis.set_aspect("equal")
