@@ -1,0 +1,123 @@
+"""A generator of images of tanks that learns from a critic, after the Wasserstein GAN (Gulrajani et al. 2017)."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from airshower.config.fields import number
+from airshower.config.schema import FrameworkConfig
+from airshower.data.tanks import TankSpec
+from airshower.errors import UserError
+from airshower.networks.images import ImageView
+from airshower.networks.marginals import normal_scores
+from airshower.networks.quantities import Quantities, check_mode, context, encoded_size
+
+HALVINGS = 2  # of the image, to where it is generated from noise
+GROUPS = 8  # of channels, that are normalised together (Wu & He 2018): no running statistics
+
+
+@dataclass
+class MapGanConfig:
+    """`network.*`."""
+
+    noise: int = number(64, low=1)
+    generator: int = number(64, low=GROUPS)
+    critic: int = number(32, low=1)
+    conditional: bool = True
+
+
+class MapGan(nn.Module):
+    """A `generator` (noise [n, `noise`], conditions) -> images [n, channels, rows, columns], and a `critic` (images,
+    conditions) -> score [n]. `generator` and `critic` of the config are channels at the full resolution."""
+
+    Config = MapGanConfig
+    reads = "tank_hits"
+    task = "adversarial"
+    sees = ImageView
+    channels_last = False
+
+    def __init__(self, config: MapGanConfig, spec: TankSpec, _: dict[str, int], framework: FrameworkConfig):
+        super().__init__()
+        _check(config, spec, framework)
+        self.latent = config.noise
+        self.given = spec.conditions if config.conditional else ()
+        self.generator = Generator(config, spec, self.given)
+        self.critic = Critic(config, spec, self.given)
+
+    def fit(self, images: Tensor, conditions: Tensor) -> None:
+        """Nothing: images have scales of their own."""
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the critic sees: images."""
+        return images
+
+    def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        """Images from uniform noise [n, `latent`] between 0 and 1 and scaled conditions."""
+        return self.generator(normal_scores(noise), conditions).clamp(0, 1)
+
+
+class Generator(nn.Module):
+    """Normal noise [n, `noise`] and conditions -> images, from 0 on. What a convolution gives below 0 is no hit, in all
+    channels; cells without a PMT have none."""
+
+    def __init__(self, config: MapGanConfig, spec: TankSpec, given: Quantities):
+        super().__init__()
+        self.given, width = given, config.generator
+        self.start = width << HALVINGS, *(size >> HALVINGS for size in spec.shape)
+        rows, columns = self.start[1:]
+        self.first = nn.Linear(config.noise + encoded_size(given), self.start[0] * rows * columns)
+        self.layers = nn.ModuleList(
+            nn.Conv2d(width << level + 1, width << level, 3, padding=1) for level in reversed(range(HALVINGS))
+        )
+        self.norms = nn.ModuleList(nn.GroupNorm(GROUPS, width << level) for level in reversed(range(HALVINGS)))
+        self.last = nn.Conv2d(width, len(spec.channels), 3, padding=1)
+        self.register_buffer("live", torch.from_numpy(~spec.dead), persistent=False)
+
+    def forward(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        """See the class."""
+        x = self.first(torch.cat([noise, context(conditions, self.given)], 1)).unflatten(1, self.start)
+        x = functional.leaky_relu(x, 0.2)
+        for layer, norm in zip(self.layers, self.norms, strict=True):
+            x = functional.leaky_relu(norm(layer(functional.interpolate(x, scale_factor=2.0))), 0.2)
+        x = self.last(x)
+        hit = (x[:, :1] > 0) & self.live
+        return x.relu() * hit
+
+
+class Critic(nn.Module):
+    """Images and an event's conditions -> score [n], above for images that look like data."""
+
+    def __init__(self, config: MapGanConfig, spec: TankSpec, given: Quantities):
+        super().__init__()
+        self.given, width = given, config.critic
+        sizes = [len(spec.channels) + encoded_size(given), *(width << level for level in range(HALVINGS + 1))]
+        self.layers = nn.ModuleList(
+            nn.Conv2d(sizes[level], sizes[level + 1], 3, 2 if level else 1, 1) for level in range(HALVINGS + 1)
+        )
+        rows, columns = (size >> HALVINGS for size in spec.shape)
+        self.score = nn.Linear(sizes[-1] * rows * columns, 1)
+
+    def forward(self, images: Tensor, conditions: Tensor) -> Tensor:
+        """See the class."""
+        features = context(conditions, self.given)[:, :, None, None].expand(-1, -1, *images.shape[2:])
+        x = torch.cat([images, features], 1)
+        for layer in self.layers:
+            x = functional.leaky_relu(layer(x), 0.2)
+        return self.score(x.flatten(1))[:, 0]
+
+
+def _check(config: MapGanConfig, spec: TankSpec, framework: FrameworkConfig) -> None:
+    """Raise `UserError` for what such a network can't be made for."""
+    check_mode(framework)
+    if framework.compile:
+        raise UserError("framework.compile=true: is not for generators with a critic; use framework.compile=false")
+    if not spec.channels:
+        raise UserError("data.channels=[]: there is no image to generate; use data.channels=[charge] or [charge,time]")
+    if config.conditional and not spec.conditions:
+        raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
+    if config.generator % GROUPS:
+        raise UserError(f"network.generator={config.generator}: must be a multiple of {GROUPS}")
+    if any(size % (1 << HALVINGS) for size in spec.shape):
+        raise UserError(f"network: images of {spec.shape[0]} x {spec.shape[1]} can't be halved {HALVINGS} times")
