@@ -1,6 +1,7 @@
 """mode=inference: a trained network over a whole file; predictions in the detector's format, metrics and figures."""
 
 import contextlib
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,14 @@ def run(job: Job) -> int:
     splits = replace(job.splits, whole=Selection(selection.source, entries))
     report = task.report(splits, folder, about, mode.scores)
     with report if ranks.master else contextlib.nullcontext(), progress_bar() as bar:
-        line = bar.add_task("inference", total=len(entries), note="")
+        line, begun, read = bar.add_task("inference", total=len(entries), note=""), time.perf_counter(), 0
 
         def add(batch: EventBatch, sample: Any, outputs: Any) -> None:
-            for read, part in ranks.gather((len(batch), report.pack(batch, sample, outputs))):
+            nonlocal read
+            for events, part in ranks.gather((len(batch), report.pack(batch, sample, outputs))):
                 report.add(part)
-                bar.advance(line, read)
+                read += events
+            bar.update(line, completed=read, note=f"{read / (time.perf_counter() - begun):.2f} img/s")
 
         size = job.settings.run.minibatch_size
         result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)

@@ -94,7 +94,11 @@ class ImageReport(GenerationReport):
             "lateral_profile": drawing.lateral_figure(EDGES, *profiles),
             "events": drawing.events_on_array(spec.position, *first),
         }
-        return [save(figure, self.folder / "figures" / f"{name}.png") for name, figure in figures.items()]
+        folder = self.folder / "figures"
+        drawn = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+        if len(spec.channels) > 1 and all(events for _, events in samples):
+            drawn.append(drawing.arrival_animation(spec.position, first[0][0], first[1][0], folder / "arrival.gif"))
+        return drawn
 
 
 def joined(parts: list[tuple[TankHits, int]]) -> TankHits:

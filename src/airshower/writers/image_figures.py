@@ -1,6 +1,7 @@
 """Figures of images of tanks, real beside generated: on their cells and on the ground."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,8 @@ from airshower.writers.curves import COLOURS
 from airshower.writers.figures import Figure, pyplot
 
 REAL, GENERATED = "0.35", COLOURS[1]
-SIZE = 3.0  # of the marker of a hit of 1 p.e., in square points; it grows with the charge's logarithm
+SIZE = 2.0  # of the marker of a hit of 0.1 p.e., in square points; it grows with the charge's logarithm
+FRAMES = 24
 
 
 def image_grid(real: np.ndarray, generated: np.ndarray, dead: np.ndarray) -> Figure:
@@ -75,13 +77,42 @@ def events_on_array(position: np.ndarray, real: Sequence[TankHits], generated: S
     return figure
 
 
+def arrival_animation(position: np.ndarray, real: TankHits, generated: TankHits, path: Path) -> Path:
+    """How the hits of a real and of a generated event come (ns), as GIF: those of the last frame in red, later ones not
+    yet."""
+    from matplotlib.animation import PillowWriter
+
+    both = np.concatenate([real.time, generated.time])
+    steps = np.linspace(both.min(initial=0.0), both.max(initial=0.0), FRAMES)
+    figure, axes = pyplot().subplots(1, 2, figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = PillowWriter(fps=8)
+    with writer.saving(figure, str(path), 80):
+        for before, now in zip([-np.inf, *steps], steps, strict=False):
+            for axis, name, hits in zip(axes, ("real", "generated"), (real, generated), strict=True):
+                axis.clear()
+                axis.scatter(*position[:, :2].T, c="0.9", s=1.5, linewidths=0)
+                come = hits.time <= now
+                colour = np.where(hits.time[come] > before, "#cc3311", "0.35")
+                place = position[hits.grid_id[come] - 1]
+                axis.scatter(*place[:, :2].T, c=colour, s=_sizes(hits.charge[come]), linewidths=0)
+                axis.set_title(f"{name}, {now:.0f} ns", fontsize=10)
+                _ground(axis)
+            writer.grab_frame()
+    pyplot().close(figure)
+    return path
+
+
 def _draw_event(axis: Any, position: np.ndarray, hits: TankHits) -> Any:
     axis.scatter(*position[:, :2].T, c="0.9", s=1.5, linewidths=0)
     place = position[hits.grid_id - 1]
-    size = SIZE * (1 + np.log10(np.maximum(hits.charge, 0.1) / 0.1)) ** 1.5
-    shown = axis.scatter(*place[:, :2].T, c=_colour(hits)[0], s=size, cmap="viridis", linewidths=0)
+    shown = axis.scatter(*place[:, :2].T, c=_colour(hits)[0], s=_sizes(hits.charge), cmap="viridis", linewidths=0)
     _ground(axis)
     return shown
+
+
+def _sizes(charge: np.ndarray) -> np.ndarray:
+    return SIZE * (1 + np.log10(np.maximum(charge, 0.1) / 0.1)) ** 1.5
 
 
 def _colour(hits: TankHits) -> tuple[np.ndarray, str]:
