@@ -121,6 +121,8 @@ def test_betas_are_two_shares() -> None:
     for wrong in ([0.9], [0.5, 1.0], [-0.1, 0.9]):
         with pytest.raises(UserError, match=r"task\.betas"):
             Adversarial(Adversarial.Config(betas=wrong), SPEC, ParameterView(SPEC))
+        with pytest.raises(UserError, match=r"task\.betas"):
+            Likelihood(Likelihood.Config(betas=wrong), SPEC, ParameterView(SPEC))
 
 
 class Nothing:

@@ -66,6 +66,11 @@ def test_images_are_written_as_hits_and_judged(splits: Splits, tmp_path: Path) -
     assert len(stored["hit_charge"]) == len(wanted.charge)
 
 
+def test_bits_are_of_the_cells_with_a_pmt_and_of_all(splits: Splits) -> None:
+    found = ImageView(splits.whole.source.spec).bits(-2400 * np.log(2))
+    assert found == pytest.approx({"bits_per_dimension": 1.0, "bits_per_dimension_of_all_cells": 0.75})
+
+
 def test_light_in_dead_cells_is_counted_and_no_hit(splits: Splits) -> None:
     view = ImageView(splits.whole.source.spec)
     images = torch.zeros(2, 2, 40, 40)

@@ -66,12 +66,15 @@ def events_on_array(position: np.ndarray, real: Sequence[TankHits], generated: S
     """Events on the PMTs' places: the charge as size and, where there are no times (ns), as colour."""
     count = max(len(real), len(generated))
     figure, axes = pyplot().subplots(
-        2, count, figsize=(4.1 * count + 0.6, 7.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
+        2, count, figsize=(3.9 * count + 1.0, 6.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
+    values = np.concatenate([_colour(hits)[0] for hits in (*real, *generated)])
+    limits = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)  # the same for all
     for row, events in zip(axes, (real, generated), strict=True):
         for axis, hits in zip(row, events, strict=False):
-            shown = _draw_event(axis, position, hits)
-            figure.colorbar(shown, ax=axis, shrink=0.7, label=_colour(hits)[1])
+            shown = _draw_event(axis, position, hits, limits)
+            label = _colour(hits)[1]
+    figure.colorbar(shown, ax=axes, shrink=0.7, label=label)
     axes[0, 0].set_title("real", loc="left")
     axes[1, 0].set_title("generated", loc="left")
     return figure
@@ -103,10 +106,13 @@ def arrival_animation(position: np.ndarray, real: TankHits, generated: TankHits,
     return path
 
 
-def _draw_event(axis: Any, position: np.ndarray, hits: TankHits) -> Any:
+def _draw_event(axis: Any, position: np.ndarray, hits: TankHits, limits: tuple[float, float]) -> Any:
     axis.scatter(*position[:, :2].T, c="0.9", s=1.5, linewidths=0)
     place = position[hits.grid_id - 1]
-    shown = axis.scatter(*place[:, :2].T, c=_colour(hits)[0], s=_sizes(hits.charge), cmap="viridis", linewidths=0)
+    low, high = limits
+    shown = axis.scatter(
+        *place[:, :2].T, c=_colour(hits)[0], s=_sizes(hits.charge), vmin=low, vmax=high, cmap="viridis", linewidths=0
+    )
     _ground(axis)
     return shown
 
