@@ -139,20 +139,15 @@ class Generation:
 
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
         """Counters of the sample's events and of those generated, in the steps and the turn that files have."""
-        parts = {"real": sample.recorded, "generated": generated.parameters}
-        tables = {name: Table.of_scaled(self.view.quantities, scaled.cpu().numpy()) for name, scaled in parts.items()}
         device = sample.real.device  # where the other counters are: ranks sum them in one message
-        return {name: count_values(torch.from_numpy(table.scaled)).to(device) for name, table in tables.items()}
+        tables = zip(("real", "generated"), self._tables(sample, generated), strict=True)
+        return {name: count_values(torch.from_numpy(table.scaled)).to(device) for name, table in tables}
 
     def display(self, sample: Sample, outputs: Generated | None, index: int, title: str) -> "Figure | None":
         """Histograms of the sample's events and of those generated; one figure a validation, of its first minibatch."""
         if index or self.plan is not None or outputs is None:
             return None
-        tables = (
-            Table.of_scaled(self.view.quantities, scaled.cpu().numpy())
-            for scaled in (sample.recorded, outputs.parameters)
-        )
-        return histograms(*tables)
+        return histograms(*self._tables(sample, outputs))
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:
         """See `Task.report`."""
@@ -163,6 +158,12 @@ class Generation:
             limits = (conditions.amin(0), conditions.amax(0))
         self.plan = Plan(entries, wanted.events or len(entries), wanted.seed, *limits)
         return GenerationReport(splits, self.config.report, folder, provenance)
+
+    def _tables(self, sample: Sample, generated: Generated) -> tuple[Table, Table]:
+        """The sample's events and those generated."""
+        both = sample.recorded, generated.parameters
+        real, made = (Table.of_scaled(self.view.quantities, scaled.cpu().numpy()) for scaled in both)
+        return real, made
 
 
 def event_noise(seed: int, numbers: np.ndarray, draws: int) -> Tensor:
