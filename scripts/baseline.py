@@ -17,7 +17,6 @@ inference leaves, without figures: config.yaml, predictions/metrics.json and pre
 
 import argparse
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,8 +51,6 @@ def main() -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, float]:
     """One baseline from its arguments to its metrics."""
-    if not find_spec("sklearn"):
-        raise UserError("random forests are scikit-learn's, which is not here: pip install scikit-learn")
     from baselines.events import reconstruct
     from baselines.forests import Forest
     from baselines.hillas import Cleaning

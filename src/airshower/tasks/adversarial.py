@@ -135,9 +135,8 @@ class CriticTurn(nn.Module):
         """See the class."""
         with torch.autocast(real.device.type, enabled=False):  # half precision is too coarse for gradients of gradients
             real, generated = real.to(conditions.dtype), generated.to(conditions.dtype)
-            scores, fake_scores = self.critic(torch.cat([real, generated]), torch.cat([conditions, conditions])).chunk(
-                2
-            )
+            both = self.critic(torch.cat([real, generated]), torch.cat([conditions, conditions]))
+            scores, fake_scores = both.chunk(2)
             norms = scores.new_ones(len(scores))
             if self.gradient:
                 between = torch.lerp(real, generated, shares.view(-1, *[1] * (real.ndim - 1))).requires_grad_()

@@ -144,8 +144,8 @@ class Generation:
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
         """Counters of the sample's events and of those generated, in the steps and the turn that files have."""
         parts = {"real": sample.recorded, "generated": generated.events}
-        tables = {name: self.view.table(events) for name, events in parts.items()}
         device = sample.real.device  # where the other counters are: ranks sum them in one message
+        tables = {name: self.view.table(events) for name, events in parts.items()}
         return {name: count_values(torch.from_numpy(table.scaled)).to(device) for name, table in tables.items()}
 
     def display(self, sample: Sample, outputs: Generated | None, index: int, title: str) -> "Figure | None":

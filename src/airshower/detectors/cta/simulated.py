@@ -1,7 +1,5 @@
 """Simulated showers: written as DL1 files into the cache folder, read like any other file."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from airshower.detectors.cta.dl1_writer import Dl1Writer
 from airshower.detectors.cta.simulation import OBS_IDS, SimulationConfig, simulate_events
 from airshower.detectors.cta.simulation.file_array import digest
 from airshower.detectors.cta.source import IactConfig, IactImages
-from airshower.runtime.folders import cache_folder
+from airshower.runtime.folders import simulated_file
 from airshower.runtime.log import progress
 
 VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
@@ -48,9 +46,7 @@ class SimulatedCta:
         simulation = self.config.simulation
         array = simulation.build_array()
         made_from = {"version": VERSION, "events": events, "seed": seed, **asdict(simulation), "array": digest(array)}
-        text = json.dumps(made_from, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        path = cache_folder() / "cta_simulated" / f"{name}_{events}_{key}.dl1.h5"
+        path, text = simulated_file("cta_simulated", f"{name}_{events}", made_from, ".dl1.h5")
         if not path.exists():
             cameras = [kind.camera for kind in array.kinds]
             with Dl1Writer(

@@ -1,7 +1,5 @@
 """Simulated events of HAWC: written as XCDF files into the cache folder, read like any other file."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -11,7 +9,7 @@ from airshower.detectors.hawc.event_fields import EVENT_FIELDS
 from airshower.detectors.hawc.simulation import PRIMARIES, SimulationConfig, simulate_events
 from airshower.detectors.hawc.source import HawcEvents, TankConfig
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
-from airshower.runtime.folders import cache_folder
+from airshower.runtime.folders import simulated_file
 from airshower.runtime.log import logger
 
 VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
@@ -56,9 +54,7 @@ class SimulatedHawc:
     def file(self, name: str, primary: str, events: int, seed: int) -> Path:
         """The file of these events, simulated if it is not there."""
         made_from = {"version": VERSION, "seed": seed, **asdict(self.config.simulation)}
-        text = json.dumps(made_from, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        path = cache_folder() / "hawc_simulated" / f"{name}_{primary}_{events}_{key}.xcd"
+        path, text = simulated_file("hawc_simulated", f"{name}_{primary}_{events}", made_from, ".xcd")
         if not path.exists():
             logger.info("simulating %d %s events of the %s file", events, primary, name)
             with XcdfWriter(

@@ -1,7 +1,5 @@
 """Simulated wire images: written as larcv3 files into the cache folder, read like any other file."""
 
-import hashlib
-import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +12,7 @@ from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxe
 from airshower.detectors.lartpc.simulation import SimulatedEvent, SimulationConfig, simulate_event
 from airshower.detectors.lartpc.simulation.geometry import Geometry
 from airshower.detectors.lartpc.source import SBND_PIXEL, WireConfig, WireImages
-from airshower.runtime.folders import cache_folder
+from airshower.runtime.folders import simulated_file
 from airshower.runtime.log import progress
 
 VERSION = 1  # raise when the simulation's physics changes: files made by an older one are then left alone
@@ -50,9 +48,7 @@ class SimulatedLartpc:
         """The larcv3 file of these events, simulated if it is not there."""
         producers = {key: getattr(self.config, f"{key}_producer") for key in ("image", "label", "particle")}
         made_from = {"version": VERSION, "events": events, "seed": seed, **producers, **asdict(self.config.simulation)}
-        text = json.dumps(made_from, sort_keys=True)
-        key = hashlib.sha256(text.encode()).hexdigest()[:16]
-        path = cache_folder() / "lartpc_simulated" / f"{name}_{events}_{key}.h5"
+        path, text = simulated_file("lartpc_simulated", f"{name}_{events}", made_from, ".h5")
         if not path.exists():
             with LarcvWriter(path, {"airshower_simulation": text}) as writer:
                 for entry in progress(range(events), f"simulating {name} events"):

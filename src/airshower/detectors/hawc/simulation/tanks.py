@@ -1,8 +1,8 @@
 """What the PMTs see: light of particles in tanks, times, noise, and the trigger.
 
 Light, times and muons of other showers are fits by hand: of the moments of published gammas (tests), of the charge and
-energy at so many hits in the public Crab events of 2022 (arXiv:2203.05937), and of Geant4's times and the shape, but
-not the height, of its lateral distributions (scripts/against_real.py).
+energy at so many hits in the public Crab events (data.hawc-observatory.org, pass 4), and of Geant4's times and the
+shape, but not the height, of its lateral distributions (scripts/against_real.py).
 """
 
 from dataclasses import replace
