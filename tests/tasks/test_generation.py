@@ -33,57 +33,43 @@ def test_random_numbers_belong_to_events() -> None:
     assert ks_2samp(many, np.linspace(0, 1, 40_000)).statistic < 0.01
 
 
-@pytest.mark.parametrize("events", [1, 3, 4, 9])
-def test_a_plan_gives_each_number_to_one_entry(events: int) -> None:
-    plan = Plan(np.array([7, 2, 5, 11]), events, 1)
-    found = [plan.of(np.array(entries)) for entries in ([2, 7], [11], [5])]
-    numbers = np.concatenate([numbers for numbers, _ in found])
-    assert sorted(numbers) == list(range(events))
-    numbers, place = found[0]
-    assert all(number % 4 == [1, 0][row] for number, row in zip(numbers, place, strict=True))
-
-
-def generated(task: Likelihood, network: torch.nn.Module, entries: list[list[int]]) -> dict[tuple, np.ndarray]:
-    """All events of a sequence of batches, by entry and values of the conditions."""
-    found = {}
-    for piece in entries:
-        made = task.generated(network, task.prepare(batch(piece)))
-        rows = zip(made.entry.tolist(), made.conditions.numpy(), made.events.numpy(), strict=True)
-        found |= {(entry, *np.round(given, 5)): event for entry, given, event in rows}
-    return found
-
-
 @pytest.mark.parametrize("low", [None, torch.tensor([-1.0, -0.5])])
 def test_what_is_generated_does_not_depend_on_batches(low: torch.Tensor | None) -> None:
     network, step = make(Ranks(), Likelihood)
-    task = step.task
-    task.plan = Plan(np.arange(5), 13, 4, low, None if low is None else -low)
+    task, given = step.task, torch.randn(5, 2)
+    task.plan = Plan(np.array([7, 2, 5, 11, 4]), given, 13, 4, low, None if low is None else -low)
+    cuts = [13], [4, 9], [1, 0, 12]
     with torch.no_grad():
-        whole, pieces = (generated(task, network, cut) for cut in ([[0, 1, 2, 3, 4]], [[4, 1], [3], [0, 2]]))
-    assert len(whole) == (13 if low is not None else 5)  # with the data's conditions they are equal within an entry
-    assert whole.keys() == pieces.keys()
-    if low is not None:
-        assert all((np.abs(key[1:]) <= [1.0, 0.5]).all() for key in whole)
-        for key, event in whole.items():
-            np.testing.assert_allclose(pieces[key], event, rtol=1e-5, atol=1e-5)
+        sample = network.sampler(13)
+        (whole,), *others = (
+            [task.planned(network, sample, numbers, print) for numbers in np.split(np.arange(13), np.cumsum(cut)[:-1])]
+            for cut in cuts
+        )
+    for pieces in others:
+        torch.testing.assert_close(torch.cat([piece.events for piece in pieces]), whole.events, rtol=1e-5, atol=1e-5)
+        assert torch.equal(torch.cat([piece.conditions for piece in pieces]), whole.conditions)
+    assert len({tuple(event.tolist()) for event in whole.events}) == 13
+    if low is None:
+        assert whole.entry.tolist() == [7, 2, 5, 11, 4] * 2 + [7, 2, 5]
+        assert torch.equal(whole.conditions, given.repeat(3, 1)[:13])
+    else:
+        assert (whole.conditions.abs() <= -low).all()
+        assert len(whole.conditions.unique(dim=0)) == 13
 
 
 def test_validation_by_likelihood_alone_generates_nothing() -> None:
-    """Inference does, all the same."""
-    (network, step), sample_of = make(Ranks(), Likelihood, generate_in_validation=False), [1, 2, 3]
-    task, sizes, generate = step.task, [], network.generate
-    network.generate = lambda noise, conditions: sizes.append(len(noise)) or generate(noise, conditions)
-    sample = task.prepare(batch(sample_of))
-    with torch.no_grad():
-        outputs, counters = task.evaluate(network, sample, lambda tensor: tensor)
-        assert sizes == []
+    """As the evaluation of an inference, which generates what is planned by itself."""
+    for options, plan in (
+        ({"generate_in_validation": False}, None),
+        ({}, Plan(np.arange(4), torch.zeros(4, 2), 10, 1)),
+    ):
+        network, step = make(Ranks(), Likelihood, **options)
+        task, sample = step.task, step.task.prepare(batch([1, 2, 3]))
+        network.generate, task.plan = None, plan
+        with torch.no_grad():
+            outputs, counters = task.evaluate(network, sample, lambda tensor: tensor)
         assert task.metrics(counters).keys() == {"loss", task.score}
         assert task.display(sample, outputs, 0, "") is None
-        task.plan = Plan(np.arange(4), 10, 1)
-        outputs, counters = task.evaluate(network, sample, lambda tensor: tensor)
-    assert {"Wasserstein", "KS", task.score} <= task.metrics(counters).keys()
-    assert len(outputs.events) == 7
-    assert sizes == [3, 3, 1], "no more at once than are read"
 
 
 def test_an_evaluation_of_a_generator_has_no_losses() -> None:
@@ -140,7 +126,9 @@ class Nothing:
 
 @pytest.mark.parametrize("conditions", ["data", "uniform"])
 def test_the_plan_follows_from_what_inference_runs_over(conditions: str, tmp_path: object) -> None:
-    task = Likelihood(Likelihood.Config(generate=GenerateConfig(20, conditions, 7)), SPEC, ParameterView(SPEC))
+    task = Likelihood(
+        Likelihood.Config(generate=GenerateConfig(20, conditions=conditions, seed=7)), SPEC, ParameterView(SPEC)
+    )
     whole = Selection(Nothing(), np.array([2, 4, 9]))
     task.report(Splits(whole, None, whole), tmp_path, {}, True)
     assert (task.plan.events, task.plan.seed, list(task.plan.entries)) == (20, 7, [2, 4, 9])

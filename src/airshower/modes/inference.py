@@ -1,4 +1,4 @@
-"""mode=inference: a trained network over a whole file; predictions in the detector's format, metrics and figures."""
+"""mode=inference: what a network makes of a whole file, or generates; in the detector's format, with metrics."""
 
 import contextlib
 import time
@@ -12,6 +12,7 @@ from airshower.data.source import Selection
 from airshower.engine import checkpoint
 from airshower.errors import UserError
 from airshower.modes.evaluate import evaluate
+from airshower.modes.generate import generate
 from airshower.modes.job import Job
 from airshower.runtime.log import logger, progress_bar
 from airshower.writers import figures
@@ -38,13 +39,17 @@ def run(job: Job) -> int:
 
         def add(batch: EventBatch, sample: Any, outputs: Any) -> None:
             nonlocal read
-            for events, part in ranks.gather((len(batch), report.pack(batch, sample, outputs))):
-                report.add(part)
+            part = None if task.plan else report.pack(batch, sample, outputs)
+            for events, packed in ranks.gather((len(batch), part)):
+                if packed is not None:
+                    report.add(packed)
                 read += events
             bar.update(line, completed=read, note=f"{read / (time.perf_counter() - begun):.2f} img/s")
 
         size = job.settings.run.minibatch_size
         result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
+        if task.plan:
+            generate(job, task, network, report, bar)
     if ranks.master:
         made = report.finish(entries, result.metrics, result.counters)
         for entry, figure in result.displays:

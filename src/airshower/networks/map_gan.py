@@ -10,6 +10,7 @@ from airshower.config.fields import number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
+from airshower.networks.generator import EventGenerator
 from airshower.networks.images import ImageView
 from airshower.networks.marginals import normal_scores
 from airshower.networks.quantities import Quantities, check_mode, context, encoded_size
@@ -28,7 +29,7 @@ class MapGanConfig:
     conditional: bool = True
 
 
-class MapGan(nn.Module):
+class MapGan(EventGenerator):
     """A `generator` (noise [n, `noise`], conditions) -> images [n, channels, rows, columns], and a `critic` (images,
     conditions) -> score [n]. `generator` and `critic` of the config are channels at the full resolution."""
 
@@ -54,7 +55,7 @@ class MapGan(nn.Module):
         return images
 
     def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
-        """Images from uniform noise [n, `latent`] between 0 and 1 and scaled conditions."""
+        """See `EventGenerator`."""
         return self.generator(normal_scores(noise), conditions).clamp(0, 1)
 
 

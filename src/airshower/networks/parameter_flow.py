@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from airshower.config.fields import number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
+from airshower.networks.generator import EventGenerator
 from airshower.networks.layers import perceptron
 from airshower.networks.marginals import Marginals, normal_scores
 from airshower.networks.quantities import ParameterView, check_parameters, context, encoded_size
@@ -27,7 +28,7 @@ class ParameterFlowConfig:
     conditional: bool = True
 
 
-class ParameterFlow(nn.Module):
+class ParameterFlow(EventGenerator):
     """(scaled parameters [n, quantities], conditions) -> logarithm of their density [n], in natural units and scaled
     parameters.
 
@@ -76,7 +77,7 @@ class ParameterFlow(nn.Module):
         return density
 
     def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
-        """Scaled parameters of events from uniform noise [n, `latent`] between 0 and 1 and scaled conditions."""
+        """See `EventGenerator`."""
         ranks = []
         known = [conditions.new_ones(len(conditions), 1), context(conditions, self.given)]
         for uniform, periodic, layers in zip(noise.unbind(1), self.periodic, self.splines, strict=True):

@@ -9,6 +9,7 @@ from airshower.config.fields import choice, number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
+from airshower.networks.generator import EventGenerator
 from airshower.networks.layers import perceptron
 from airshower.networks.marginals import Marginals, from_normal_scores, normal_scores
 from airshower.networks.quantities import (
@@ -34,7 +35,7 @@ class ParameterGanConfig:
     marginals: str = choice("normal", "scaled")
 
 
-class ParameterGan(nn.Module):
+class ParameterGan(EventGenerator):
     """A `generator` (noise [n, `noise`], conditions) -> features, and a `critic` (features, conditions) -> score [n].
 
     Features are the scaled parameters, with `marginals` normal their normal scores (see `Marginals`), so that hard
@@ -84,7 +85,7 @@ class ParameterGan(nn.Module):
         return values
 
     def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
-        """Scaled parameters of events from uniform noise [n, `latent`] between 0 and 1 and scaled conditions."""
+        """See `EventGenerator`."""
         return self.parameters_of(self.generator(normal_scores(noise), conditions))
 
     def _angles_apart(self, scaled: Tensor, others: Tensor) -> Tensor:

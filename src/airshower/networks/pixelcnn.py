@@ -7,20 +7,23 @@ streams of gated resnets over several resolutions, and on conditions of the even
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
+from airshower.networks.generator import EventGenerator
 from airshower.networks.images import ImageView, quantise
 from airshower.networks.pixelcnn_config import PixelCnnConfig, check
 from airshower.networks.pixelcnn_layers import CausalConv, NormedLayer, Stream
 from airshower.networks.pixelcnn_mixture import LogisticMixture, centred
-from airshower.networks.pixelcnn_sampler import Sampler
+from airshower.networks.pixelcnn_sampler import Sampler, largest_batch
 from airshower.networks.quantities import encode, encoded_size
 
+CPU_BATCH = 256  # images at a time: with more, each takes a CPU no less time
 
-class PixelCnn(nn.Module):
+
+class PixelCnn(EventGenerator):
     """Images [n, channels, rows, columns] and scaled conditions [n, quantities] -> their log-likelihood, nats [n], over
     the cells that have a PMT; see `quantise` for what it is the likelihood of.
 
@@ -93,8 +96,13 @@ class PixelCnn(nn.Module):
             hook.remove()
 
     def generate(self, noise: Tensor, conditions: Tensor | None = None) -> Tensor:
-        """Images [n, channels, rows, columns] for uniform `noise` [n, draws] and scaled conditions [n, quantities].
-
-        An image depends on its own row of both alone. Several batches of one size are faster with one `Sampler`.
-        """
+        """See `EventGenerator`. Several batches are faster with one `sampler`."""
         return Sampler(self, len(noise))(noise, conditions)
+
+    def at_once(self, memory: int | None) -> int:
+        """See `EventGenerator`."""
+        return CPU_BATCH if memory is None else largest_batch(self, memory)
+
+    def sampler(self, batch: int) -> Sampler:
+        """See `EventGenerator`."""
+        return Sampler(self, batch, graphs=True)

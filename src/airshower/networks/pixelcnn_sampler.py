@@ -6,6 +6,7 @@ second, and a column for every second, of the one above. Cells without PMT are k
 one that is not.
 """
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,8 +24,8 @@ TEMPORARY = 16  # values for each column and filter that a row of the vertical s
 
 
 class Sampler:
-    """Generates `batch` images at a time, with the weights that the network has now, in `dtype`: by default in that of
-    the weights, or of autocast where it is on. The mixture is at least in float32.
+    """Generates up to `batch` images at a time, with the weights that the network has now, in `dtype`: by default in
+    that of the weights, or of autocast where it is on. The mixture is at least in float32.
 
     On a CUDA device, `graphs` records each row's kernels at the second batch and replays them from then on, which saves
     launching them one by one.
@@ -59,10 +60,13 @@ class Sampler:
         return self.memory.nbytes + self.numbers.nbytes + self.noise.nbytes
 
     @torch.inference_mode()
-    def __call__(self, noise: Tensor, conditions: Tensor | None = None) -> Tensor:
-        """Images float32 [batch, channels, rows, columns] for uniform noise [batch, draws] and scaled conditions
-        [batch, quantities]."""
-        network, mixture = self.network, self.network.mixture
+    def __call__(
+        self, noise: Tensor, conditions: Tensor | None = None, tick: Callable[[float], None] = lambda _: None
+    ) -> Tensor:
+        """Images float32 [n, channels, rows, columns] for uniform noise [n, draws] and scaled conditions [n,
+        quantities]; `tick` is called with the share done after each row. Fewer than `batch` take as long."""
+        network, mixture, count = self.network, self.network.mixture, len(noise)
+        noise, conditions = self._filled(noise), None if conditions is None else self._filled(conditions)
         with torch.autocast(self.memory.device.type, enabled=False):
             self.memory.clear()
             self.noise.copy_(mixture.prepare(noise.to(self.wide).unflatten(1, (-1, mixture.draws))).transpose(0, 1))
@@ -73,8 +77,13 @@ class Sampler:
                         resnet.condition_on(features.to(network.head.layer.bias.dtype))
             for row in range(len(self.steps)):
                 self._run(row)
+                tick((row + 1) / len(self.steps))
         self.warm = True
-        return dequantise(self.numbers, network.levels)
+        return dequantise(self.numbers[:count], network.levels)
+
+    def _filled(self, rows: Tensor) -> Tensor:
+        """A whole batch of them, the last of them zeros."""
+        return torch.cat([rows, rows.new_zeros(self.memory.batch - len(rows), *rows.shape[1:])])
 
     def _run(self, row: int) -> None:
         if self.graphs is None or not self.warm:

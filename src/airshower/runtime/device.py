@@ -12,6 +12,7 @@ from airshower.config.schema import FrameworkConfig, RunConfig
 from airshower.errors import UserError
 from airshower.runtime.ranks import Ranks
 
+USED_SHARE = 0.8  # of the memory that is free
 _TYPES = {"gpu": "cuda", "xpu": "xpu", "mps": "mps"}
 
 
@@ -105,6 +106,18 @@ def peak_memory(device: torch.device) -> int:
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def free_memory(device: torch.device) -> int | None:
+    """Bytes of an accelerator's memory that may be filled, with some left for what libraries need; None of a CPU, or
+    where it is not known."""
+    if device.type == "cpu":
+        return None
+    module = torch.get_device_module(device)
+    if not hasattr(module, "mem_get_info"):
+        return None
+    torch.accelerator.empty_cache()
+    return int(USED_SHARE * module.mem_get_info(device)[0])
 
 
 def place(network: nn.Module, device: torch.device, framework: FrameworkConfig) -> nn.Module:

@@ -1,7 +1,7 @@
 """What generators of events have in common: what they learn from, how they generate, and how they are judged."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from airshower.config.fields import choice, number, section
 from airshower.data.source import Selection, Source, Splits
 from airshower.data.tanks import TankBatch, TankSpec
 from airshower.errors import UserError
+from airshower.networks.generator import EventGenerator, Sampling
 from airshower.networks.images import ImageView
 from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig, View
 from airshower.tasks.histograms import count_values
@@ -30,6 +31,7 @@ class GenerateConfig:
     """`task.generate.*`."""
 
     events: int = number(0, low=0)
+    at_once: int = number(0, low=0)
     conditions: str = choice("data", "uniform")
     seed: int = number(1, low=0)
 
@@ -48,39 +50,26 @@ class Sample:
         return len(self.entries)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Plan:
-    """Which events inference generates: number i has the conditions of entry i modulo their number, or conditions drawn
-    evenly from `low` to `high` [conditions]."""
+    """Which events inference generates: number i has the scaled `conditions` [entries, quantities] of entry i modulo
+    their number, or conditions drawn evenly from `low` to `high` [quantities]."""
 
     entries: np.ndarray
+    conditions: Tensor
     events: int
     seed: int
     low: Tensor | None = None
     high: Tensor | None = None
 
-    def of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of the events that have these entries' conditions, and the place in `entries` of each."""
-        count = len(self.entries)
-        first = self._order[np.searchsorted(self.entries, entries, sorter=self._order)]
-        times = np.maximum(0, -(-(self.events - first) // count))
-        place = np.repeat(np.arange(len(entries)), times)
-        again = np.arange(len(place)) - np.repeat(np.cumsum(times) - times, times)
-        return first[place] + count * again, place
-
-    @cached_property
-    def _order(self) -> np.ndarray:
-        return np.argsort(self.entries)
-
 
 class Generation:
     """A task that trains a network to generate events like those it reads.
 
-    The network has `task`, the `name` of the task that trains it; `latent`, how many random numbers an event takes;
-    `given`, the conditions that it looks at, all or none; `generate` (uniform noise [n, latent], scaled conditions) ->
-    scaled events; and `fit` (examples of them, their conditions), which is called before the first step. `sees` is the
-    view that it has of events: numbers, or images. An event's random numbers follow from its number alone, so that
-    what is generated does not depend on how it is cut into batches.
+    The network is an `EventGenerator` that has `task`, the `name` of the task that trains it, and `fit` (examples of
+    events, their conditions), which is called before the first step. `sees` is the view that it has of events: numbers,
+    or images. An event's random numbers follow from its number alone, so that what is generated does not depend on how
+    it is cut into batches. With a `plan`, an evaluation measures the network on the sample and generates nothing.
     """
 
     reads = "tank_hits"
@@ -124,22 +113,28 @@ class Generation:
         """The weight of each term."""
         return totals
 
-    def generated(self, network: nn.Module, sample: Sample) -> Generated:
-        """In inference the events of the plan that have the conditions of this sample's entries; else one for each."""
-        if self.plan is None:
-            numbers, place, seed = sample.entries, np.arange(len(sample)), 0
-        else:
-            (numbers, place), seed = self.plan.of(sample.entries), self.plan.seed
-        conditions = sample.conditions[torch.from_numpy(place).to(sample.conditions.device)]
-        drawn = event_noise(seed, numbers, network.latent + conditions.shape[1]).to(conditions)
-        noise, share = drawn.split([network.latent, conditions.shape[1]], 1)
-        if self.plan is not None and self.plan.low is not None:
-            low, high = self.plan.low.to(conditions), self.plan.high.to(conditions)
-            conditions = low + (high - low) * share
-        size = max(len(sample), 1)  # at once as many as are read: a plan may want any number for an entry
-        pieces = zip(noise.split(size), conditions.split(size), strict=True)
-        events = torch.cat([network.generate(*piece) for piece in pieces]).float()
-        return Generated(events, conditions[:, : len(network.given)], torch.from_numpy(sample.entries[place]))
+    def generated(self, network: EventGenerator, sample: Sample) -> Generated:
+        """One event for each of the sample, with its conditions."""
+        noise = event_noise(0, sample.entries, network.latent).to(sample.conditions)
+        events = network.generate(noise, sample.conditions).float()
+        return Generated(events, sample.conditions[:, : len(network.given)], torch.from_numpy(sample.entries))
+
+    def planned(
+        self, network: EventGenerator, sample: Sampling, numbers: np.ndarray, tick: Callable[[float], None]
+    ) -> Generated:
+        """The events of the plan that have these numbers, from a `sampler` of the network; what they are follows from
+        their numbers alone."""
+        plan, device = self.plan, next(network.parameters()).device
+        entry = numbers % len(plan.entries)
+        conditions = plan.conditions[entry]
+        noise, share = event_noise(plan.seed, numbers, network.latent + conditions.shape[1]).split(
+            [network.latent, conditions.shape[1]], 1
+        )
+        if plan.low is not None:
+            conditions = plan.low + (plan.high - plan.low) * share
+        conditions = conditions.to(device)
+        events = sample(noise.to(device), conditions, tick).float()
+        return Generated(events, conditions[:, : len(network.given)], torch.from_numpy(plan.entries[entry]))
 
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
         """Counters of the sample's events and of those generated, in the steps and the turn that files have."""
@@ -161,11 +156,9 @@ class Generation:
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:
         """See `Task.report`."""
         wanted, entries = self.config.generate, splits.whole.entries
-        limits = (None, None)
-        if wanted.conditions == "uniform":
-            conditions = torch.from_numpy(splits.whole.source.scalars(entries)[1])
-            limits = (conditions.amin(0), conditions.amax(0))
-        self.plan = Plan(entries, wanted.events or len(entries), wanted.seed, *limits)
+        conditions = torch.from_numpy(splits.whole.source.scalars(entries)[1])
+        limits = (conditions.amin(0), conditions.amax(0)) if wanted.conditions == "uniform" else ()
+        self.plan = Plan(entries, conditions, wanted.events or len(entries), wanted.seed, *limits)
         kind = ImageReport if isinstance(self.view, ImageView) else GenerationReport
         return kind(splits, self.config.report, folder, provenance, self.view)
 

@@ -3,7 +3,6 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -11,7 +10,6 @@ from torch import Tensor
 from airshower.config.fields import number
 from airshower.data.source import Selection, Splits
 from airshower.data.table import Table
-from airshower.data.tanks import TankBatch
 from airshower.errors import TrainingError
 from airshower.networks.images import ImageView
 from airshower.networks.quantities import ParameterView
@@ -74,7 +72,7 @@ class GenerationReport(contextlib.ExitStack):
         self.enter_context(self.writer)
         return self
 
-    def pack(self, batch: TankBatch, sample: Any, outputs: Generated) -> PackedEvents:
+    def pack(self, _batch: None, _sample: None, outputs: Generated) -> PackedEvents:
         """In physical units. Raises `TrainingError` for what is not a number."""
         entry, parameters = outputs.entry.cpu().numpy(), self.view.table(outputs.events)
         for quantity, values in parameters.columns():  # 0 is a number that has no logarithm

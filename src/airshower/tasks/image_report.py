@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -10,7 +9,7 @@ from torch import Tensor
 from airshower.data.source import Selection
 from airshower.data.table import Table
 from airshower.data.tank_summary import charge_centroid, lateral_profile, summaries
-from airshower.data.tanks import TankBatch, TankHits
+from airshower.data.tanks import TankHits
 from airshower.errors import TrainingError
 from airshower.tasks.generation_report import Generated, GenerationReport, PackedEvents
 from airshower.tasks.judgement.judge import Events
@@ -34,7 +33,7 @@ class ImageReport(GenerationReport):
     """See `GenerationReport`. The detector's file and `generated.npz` have hits. The numbers that are judged are made
     of them, for real images as for generated ones."""
 
-    def pack(self, batch: TankBatch, sample: Any, outputs: Generated) -> PackedImages:
+    def pack(self, _batch: None, _sample: None, outputs: Generated) -> PackedImages:
         """Raises `TrainingError` for images that are not numbers."""
         images, entry = outputs.events, outputs.entry.cpu().numpy()
         if bad := (~images.isfinite().flatten(1).all(1)).nonzero()[:, 0].tolist():

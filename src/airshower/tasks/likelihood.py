@@ -52,7 +52,7 @@ class Likelihood(Generation):
     ) -> tuple[Generated | None, dict[str, Tensor]]:
         """See `Task.evaluate`."""
         loss = _counted(self._terms(network(sample.real, sample.conditions)))
-        if self.plan is None and not self.config.generate_in_validation:
+        if self.plan or not self.config.generate_in_validation:
             return None, loss
         generated = self.generated(network, sample)
         return generated, loss | self.apart(sample, generated)

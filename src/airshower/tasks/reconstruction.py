@@ -57,6 +57,7 @@ class Reconstruction:
     """
 
     reads = "telescope_images"
+    plan = None
 
     @dataclass
     class Config:

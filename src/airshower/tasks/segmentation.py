@@ -55,6 +55,7 @@ class Segmentation:
 
     reads = "wire_images"
     score = "Average/Dataset_mIoU"
+    plan = None
 
     @dataclass
     class Config:

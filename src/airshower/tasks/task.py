@@ -47,13 +47,14 @@ class Task(Protocol):
 
     Attributes: `reads`, the kind of data; `outputs`, what is asked of the network, by name, with the number of
     channels; `headline`, the metrics worth a line on the console and their short names; `score`, the metric that the
-    best checkpoint has most of.
+    best checkpoint has most of; `plan`, the events that inference is to generate, None for tasks that predict.
     """
 
     reads: str
     outputs: dict[str, int]
     headline: dict[str, str]
     score: str
+    plan: Any
 
     def check(self, source: Source) -> None:
         """Raise `DataError` where a source's files do not hold the truth that training needs. Needs no batch."""
@@ -115,7 +116,8 @@ class Report(AbstractContextManager, Protocol):
     file. Every rank packs, one adds."""
 
     def pack(self, batch: EventBatch, sample: Any, outputs: Any) -> Sized:
-        """What is to be written of one batch, as long as it has events, small enough to be sent to another process."""
+        """What is to be written of one batch, as long as it has events, small enough to be sent to another process. Of
+        generated events, `batch` and `sample` are None."""
         ...
 
     def add(self, packed: Any) -> None:

@@ -1,0 +1,37 @@
+"""What networks that generate events have in common."""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+from airshower.networks.quantities import Quantities
+
+Sampling = Callable[[Tensor, Tensor, Callable[[float], None]], Tensor]
+
+
+class EventGenerator(nn.Module):
+    """A network whose `latent` is how many random numbers an event takes, and `given` the conditions that it looks at,
+    all or none."""
+
+    latent: int
+    given: Quantities
+
+    def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
+        """Events, parameters or images, as the spec scales them, from uniform noise [n, `latent`] between 0 and 1 and
+        scaled conditions [n, quantities]. An event depends on its own row of both alone."""
+        raise NotImplementedError
+
+    def at_once(self, memory: int | None) -> int | None:
+        """How many events at a time are best, where so many bytes are free on the device (None: it is a CPU); None
+        where it hardly matters."""
+        return None
+
+    def sampler(self, batch: int) -> Sampling:
+        """A function (noise, conditions, tick) that generates at most `batch` events at a time with the weights of now,
+        and calls `tick` with the share that is done where that takes long. It may be used often, and keeps what only
+        the first batch needs to make."""
+
+        def sample(noise: Tensor, conditions: Tensor, _: Callable[[float], None]) -> Tensor:
+            return self.generate(noise, conditions)
+
+        return sample
