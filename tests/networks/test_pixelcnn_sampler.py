@@ -78,6 +78,13 @@ def test_whole_images(dtype: torch.dtype) -> None:
     assert drawn_again(net, images.flip(0), noise) > 0
 
 
+def test_whole_images_through_the_whole_network() -> None:
+    """Both samplers in full, cell by cell: 1200 passes of the network for the one that is not cached."""
+    net = started(tank_spec(40, 1), filters=4)
+    noise = uniform(1, net)
+    assert torch.equal(net.generate(noise), sample_naively(net, noise))
+
+
 def test_images_depend_on_their_own_noise_and_conditions() -> None:
     spec = tank_spec(12, 2, (ENERGY, AZIMUTH))
     net = started(spec, conditions=True).double()
@@ -99,6 +106,17 @@ def test_nothing_is_left_of_other_images() -> None:
     first = sampler(noise)
     assert not torch.equal(sampler(uniform(3, net, seed=2)), first)
     assert torch.equal(sampler(noise), first)
+
+
+def test_fewer_images_than_a_batch() -> None:
+    """They are those of a whole batch; what is done is told row by row."""
+    net, shares = started(tank_spec(12, 1, (ENERGY, AZIMUTH)), conditions=True).double(), []
+    noise, conditions = uniform(3, net, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
+    sample = net.sampler(3)
+    whole = sample(noise, conditions, shares.append)
+    assert shares == [(row + 1) / 12 for row in range(12)]
+    for count in (2, 0):
+        assert torch.equal(sample(noise[:count], conditions[:count], print), whole[:count])
 
 
 def test_lower_precision() -> None:
