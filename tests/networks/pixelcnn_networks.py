@@ -27,7 +27,7 @@ def tank_spec(size: int = 12, channels: int = 2, conditions: tuple[Quantity, ...
 def network(spec: TankSpec, **config: object) -> PixelCnn:
     """In evaluation, with weights that are not those of a data-dependent start."""
     torch.manual_seed(3)
-    options = {"filters": 4, "resnets": 1, "mixtures": 3, **config}
+    options = {"filters": 4, "resnets": 1, "mixtures": 3, "conditional": False, **config}
     return PixelCnn(PixelCnnConfig(**options), spec, {}, FrameworkConfig()).eval()
 
 

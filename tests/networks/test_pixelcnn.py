@@ -97,7 +97,7 @@ def test_bits_per_dimension() -> None:
 def test_conditions_change_outputs_and_only_if_asked_for() -> None:
     spec = tank_spec(8, 2, (ENERGY, AZIMUTH))
     images, conditions = sparse_images(2, spec), torch.tensor([[0.5, 1.0], [-1.0, 2.0]])
-    net, blind = network(spec, conditions=True), network(spec)
+    net, blind = network(spec, conditional=True), network(spec)
     with torch.no_grad():
         nats = net(images, conditions)
         assert not torch.isclose(nats, net(images, conditions.flip(0))).any()
@@ -108,7 +108,7 @@ def test_conditions_change_outputs_and_only_if_asked_for() -> None:
 def test_layers_start_with_unit_moments() -> None:
     """Over the images that they are given, at each layer's output before the non-linearity."""
     spec = tank_spec(12, 2, (ENERGY,))
-    net, images, conditions = network(spec, conditions=True), sparse_images(8, spec), torch.randn(8, 1)
+    net, images, conditions = network(spec, conditional=True), sparse_images(8, spec), torch.randn(8, 1)
     net.train()
     net.fit(images, conditions)
     assert net.training
@@ -129,7 +129,7 @@ def test_layers_start_with_unit_moments() -> None:
 @pytest.mark.parametrize("channels", [1, 2])
 def test_every_weight_has_a_gradient(channels: int, zero: bool) -> None:
     spec = tank_spec(8, channels, (ENERGY,))
-    net = network(spec, conditions=True, zero=zero, dropout=0.5).train()
+    net = network(spec, conditional=True, zero=zero, dropout=0.5).train()
     net(sparse_images(4, spec), torch.randn(4, 1)).sum().backward()
     for name, parameter in net.named_parameters():
         assert parameter.grad is not None, name
@@ -193,7 +193,7 @@ def test_concat_elu() -> None:
     [
         (12, 0, {}, "data.channels: .*not of 0 channels; use"),
         (12, 2, {"resolutions": 4}, "network.resolutions=4: .*12 x 12 can be halved 2 times; at most 3"),
-        (12, 2, {"conditions": True}, "network.conditions=true: there are none"),
+        (12, 2, {"conditional": True}, "network.conditional: this data has no conditions"),
     ],
 )
 def test_impossible_options_are_refused(size: int, channels: int, config: dict, message: str) -> None:

@@ -20,7 +20,7 @@ CONFIGS = [
     (2, {"resnets": 2, "zero": False}),
     (2, {"resolutions": 1, "levels": 16}),
     (1, {"resolutions": 2, "mixtures": 1}),
-    (2, {"conditions": True}),
+    (2, {"conditional": True}),
 ]
 
 
@@ -87,7 +87,7 @@ def test_whole_images_through_the_whole_network() -> None:
 
 def test_images_depend_on_their_own_noise_and_conditions() -> None:
     spec = tank_spec(12, 2, (ENERGY, AZIMUTH))
-    net = started(spec, conditions=True).double()
+    net = started(spec, conditional=True).double()
     noise, conditions = uniform(4, net, dtype=torch.float64), torch.randn(4, 2, dtype=torch.float64)
     together = net.generate(noise, conditions)
     alone = [net.generate(noise[i : i + 1], conditions[i : i + 1]) for i in range(4)]
@@ -110,7 +110,7 @@ def test_nothing_is_left_of_other_images() -> None:
 
 def test_fewer_images_than_a_batch() -> None:
     """They are those of a whole batch; what is done is told row by row."""
-    net, shares = started(tank_spec(12, 1, (ENERGY, AZIMUTH)), conditions=True).double(), []
+    net, shares = started(tank_spec(12, 1, (ENERGY, AZIMUTH)), conditional=True).double(), []
     noise, conditions = uniform(3, net, dtype=torch.float64), torch.randn(3, 2, dtype=torch.float64)
     sample = net.sampler(3)
     whole = sample(noise, conditions, shares.append)

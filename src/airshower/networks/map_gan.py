@@ -13,7 +13,7 @@ from airshower.errors import UserError
 from airshower.networks.generator import EventGenerator
 from airshower.networks.images import ImageView
 from airshower.networks.marginals import normal_scores
-from airshower.networks.quantities import Quantities, check_mode, context, encoded_size
+from airshower.networks.quantities import Quantities, check_conditions, check_mode, context, encoded_size
 
 HALVINGS = 2  # of the image, to where it is generated from noise
 GROUPS = 8  # of channels, that are normalised together (Wu & He 2018): no running statistics
@@ -116,8 +116,7 @@ def _check(config: MapGanConfig, spec: TankSpec, framework: FrameworkConfig) -> 
         raise UserError("framework.compile=true: is not for generators with a critic; use framework.compile=false")
     if not spec.channels:
         raise UserError("data.channels=[]: there is no image to generate; use data.channels=[charge] or [charge,time]")
-    if config.conditional and not spec.conditions:
-        raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
+    check_conditions(config.conditional, spec)
     if config.generator % GROUPS:
         raise UserError(f"network.generator={config.generator}: must be a multiple of {GROUPS}")
     if any(size % (1 << HALVINGS) for size in spec.shape):

@@ -27,7 +27,7 @@ class PixelCnn(EventGenerator):
     """Images [n, channels, rows, columns] and scaled conditions [n, quantities] -> their log-likelihood, nats [n], over
     the cells that have a PMT; see `quantise` for what it is the likelihood of.
 
-    Without `network.conditions`, conditions are not looked at and may be None.
+    Without `network.conditional`, conditions are not looked at and may be None.
     """
 
     Config = PixelCnnConfig
@@ -40,7 +40,7 @@ class PixelCnn(EventGenerator):
         check(config, spec, framework)
         channels, filters = len(spec.channels), config.filters
         self.shape, self.channels, self.levels = spec.shape, channels, config.levels
-        self.given = spec.conditions if config.conditions else ()
+        self.given = spec.conditions if config.conditional else ()
         self.register_buffer("live", torch.from_numpy(np.flatnonzero(~spec.dead)), persistent=False)
         self.mixture = LogisticMixture(channels, config.mixtures, config.levels, config.zero)
         self.rows_above = CausalConv(channels + 1, filters, (2, 3), left=1, shift=(1, 0))
@@ -75,7 +75,7 @@ class PixelCnn(EventGenerator):
         return theta.to(torch.promote_types(theta.dtype, torch.float32))
 
     def features(self, conditions: Tensor | None) -> Tensor | None:
-        """Conditions as resnets take them, [n, features]; None without `network.conditions`."""
+        """Conditions as resnets take them, [n, features]; None without `network.conditional`."""
         return encode(conditions, self.given) if self.given else None
 
     @torch.no_grad()

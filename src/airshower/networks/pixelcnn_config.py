@@ -7,7 +7,7 @@ from airshower.config.schema import FrameworkConfig
 from airshower.data.source import halvings
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
-from airshower.networks.quantities import check_mode
+from airshower.networks.quantities import check_conditions, check_mode
 
 
 @dataclass
@@ -21,7 +21,7 @@ class PixelCnnConfig:
     mixtures: int = number(10, low=1)
     levels: int = number(256, low=3, high=65536)
     zero: bool = True
-    conditions: bool = False
+    conditional: bool = True
 
 
 def check(config: PixelCnnConfig, spec: TankSpec, framework: FrameworkConfig) -> None:
@@ -39,5 +39,4 @@ def check(config: PixelCnnConfig, spec: TankSpec, framework: FrameworkConfig) ->
             f"network.resolutions={config.resolutions}: images of {rows} x {columns} can be halved {most - 1} times; "
             f"at most {most}"
         )
-    if config.conditions and not spec.conditions:
-        raise UserError("network.conditions=true: there are none; name some in data.conditions, or use false")
+    check_conditions(config.conditional, spec)
