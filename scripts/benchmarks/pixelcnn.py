@@ -67,11 +67,8 @@ def cost(
         image_channels(["charge", "time"][:channels], 1e4, -100.0, 200.0), "plane", (), (), array.position, array.cell,
         array.pmt, ("gamma",),
     )  # fmt: skip
-    network = (
-        PixelCnn(PixelCnnConfig(filters=filters, resnets=resnets, conditional=False), spec, {}, FrameworkConfig())
-        .eval()
-        .to(place)
-    )
+    config = PixelCnnConfig(filters=filters, resnets=resnets, conditional=False)
+    network = PixelCnn(config, spec, {}, FrameworkConfig()).eval().to(place)
     network.fit(torch.rand(4, channels, *spec.shape, device=place))
     noise = torch.rand(batch, network.latent, device=place)
 
