@@ -28,7 +28,10 @@ def network(spec: TankSpec, **config: object) -> PixelCnn:
     """In evaluation, with weights that are not those of a data-dependent start."""
     torch.manual_seed(3)
     options = {"filters": 4, "resnets": 1, "mixtures": 3, "conditional": False, **config}
-    return PixelCnn(PixelCnnConfig(**options), spec, {}, FrameworkConfig()).eval()
+    net = PixelCnn(PixelCnnConfig(**options), spec, {}, FrameworkConfig()).eval()
+    for place in (net.place_above, net.place):
+        torch.nn.init.normal_(place)
+    return net
 
 
 def sparse_images(count: int, spec: TankSpec, share: float = 0.3, seed: int = 0) -> Tensor:

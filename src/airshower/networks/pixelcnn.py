@@ -2,12 +2,13 @@
 
 Source: Salimans et al., PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other
 Modifications (2017). A pixel's distribution depends on the rows above and on what is left of it in its row, through two
-streams of gated resnets over several resolutions, and on conditions of the event.
+streams of gated resnets over several resolutions, and on conditions of the event. Cells differ, unlike a photograph's
+pixels: beside its value the network sees whether a cell has a PMT, and adds a map of weights where each stream begins.
 """
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from airshower.config.schema import FrameworkConfig
@@ -42,10 +43,12 @@ class PixelCnn(EventGenerator):
         self.shape, self.channels, self.levels = spec.shape, channels, config.levels
         self.given = spec.conditions if config.conditional else ()
         self.register_buffer("live", torch.from_numpy(np.flatnonzero(~spec.dead)), persistent=False)
+        self.register_buffer("there", torch.from_numpy(~spec.dead), persistent=False)
         self.mixture = LogisticMixture(channels, config.mixtures, config.levels, config.zero)
         self.rows_above = CausalConv(channels + 1, filters, (2, 3), left=1, shift=(1, 0))
         self.row_above = CausalConv(channels + 1, filters, (1, 3), left=1, shift=(1, 0))
         self.left = CausalConv(channels + 1, filters, (2, 1), shift=(0, 1))
+        self.place_above, self.place = (nn.Parameter(torch.zeros(filters, *spec.shape)) for _ in range(2))
         conditions = encoded_size(self.given)
         self.vertical = Stream(config, False, conditions)
         self.horizontal = Stream(config, True, conditions)
@@ -68,9 +71,9 @@ class PixelCnn(EventGenerator):
         columns]; at least in float32."""
         features = self.features(conditions)
         x = centred(numbers.to(self.head.layer.bias.dtype), self.levels)
-        x = functional.pad(x, (0, 0, 0, 0, 0, 1), value=1.0)  # 1 in images and 0 beside them
-        _, above = self.vertical(self.rows_above(x), [], features)
-        x, _ = self.horizontal(self.row_above(x) + self.left(x), above, features)
+        x = torch.cat([x, self.there.to(x.dtype).expand(len(x), 1, -1, -1)], 1)  # 0 also beside images
+        _, above = self.vertical(self.rows_above(x) + self.place_above, [], features)
+        x, _ = self.horizontal(self.row_above(x) + self.left(x) + self.place, above, features)
         theta = self.head(functional.elu(x))
         return theta.to(torch.promote_types(theta.dtype, torch.float32))
 

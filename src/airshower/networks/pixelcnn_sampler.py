@@ -39,7 +39,11 @@ class Sampler:
             dtype = torch.get_autocast_dtype(device.type) if autocast else bias.dtype
         self.memory = memory = Memory(batch, dtype, device)
         (rows, columns), channels = network.shape, network.channels
-        self.empty = torch.tensor([-1.0] * channels + [1.0], dtype=dtype, device=device)  # a cell without a hit
+        self.empty = torch.full((rows, columns, channels + 1), -1.0, dtype=dtype, device=device)  # rows without a hit
+        self.empty[..., -1] = network.there
+        self.place_above, self.place = (
+            memory.weight(place.permute(1, 2, 0)) for place in (network.place_above, network.place)
+        )
         self.here, self.before = Row(memory, columns, channels + 1), Row(memory, columns, channels + 1)
         self.rows_above = CachedConv(network.rows_above, memory, self.before, columns)
         self.row_above = CachedConv(network.row_above, memory, self.before, columns)
@@ -104,10 +108,10 @@ class Sampler:
         for stream in (vertical, horizontal):
             stream.start_row(depth)
         self.before.values.copy_(self.here.values)
-        self.here.inner.copy_(self.empty.expand_as(self.here.inner))
-        vertical(self.rows_above(0, columns), 0, columns, depth)
+        self.here.inner.copy_(self.empty[row].expand_as(self.here.inner))
+        vertical(self.rows_above(0, columns) + self.place_above[row], 0, columns, depth)
         horizontal.see(vertical, depth)
-        self.left.above += self.row_above(0, columns)
+        self.left.above += self.row_above(0, columns) + self.place[row]
         for a, b, cell in self.steps[row]:
             x = horizontal(self.left(a, b), a, b, depth)
             if cell is not None:
