@@ -46,9 +46,8 @@ def test_images_are_written_as_hits_and_judged(splits: Splits, tmp_path: Path) -
             packed = opened.pack(None, None, Generated(images, conditions, torch.from_numpy(part)))
             opened.add(packed)
     figures = opened.finish(entries, {"loss": 0.5}, {})
-    assert {"hit_probability", "lateral_profile", "events", "arrival", "distributions"} <= {
-        path.stem for path in figures
-    }
+    drawn = {"hit_probability", "lateral_profile", "time_residuals", "events", "arrival", "distributions"}
+    assert drawn <= {path.stem for path in figures}
     metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
     assert metrics["dead_cells_not_0"] == 0
     assert metrics["KS/image.nHit"] == 0

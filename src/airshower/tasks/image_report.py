@@ -9,7 +9,7 @@ from torch import Tensor
 
 from airshower.data.source import Selection
 from airshower.data.table import Table
-from airshower.data.tank_summary import charge_centroid, lateral_profile, summaries
+from airshower.data.tank_summary import charge_centroid, lateral_profile, residual_profile, summaries
 from airshower.data.tanks import TankBatch, TankHits
 from airshower.errors import TrainingError
 from airshower.tasks.generation_report import Generated, GenerationReport, PackedEvents
@@ -18,7 +18,7 @@ from airshower.writers import image_figures as drawing
 from airshower.writers.figures import save
 
 READ = 256  # images at a time
-EDGES = np.arange(0.0, 160.0, 10.0)  # m, of the lateral profile
+EDGES = np.arange(0.0, 160.0, 10.0)  # m, of profiles
 SHOWN = 4  # events on the array
 
 
@@ -87,16 +87,22 @@ class ImageReport(GenerationReport):
         spec, samples = self.source.spec, (real, made)
         pmts = len(spec.position)
         shares = [np.bincount(hits.grid_id - 1, minlength=pmts) / max(events, 1) for hits, events in samples]
-        profiles = [lateral_profile(hits, charge_centroid(hits, events, spec), EDGES, spec) for hits, events in samples]
+        cores = [charge_centroid(hits, events, spec) for hits, events in samples]
+        around = list(zip((hits for hits, _ in samples), cores, strict=True))
+        profiles = [lateral_profile(hits, core, EDGES, spec) for hits, core in around]
         first = [[_of_event(hits, event) for event in range(min(SHOWN, events))] for hits, events in samples]
         figures = {
             "hit_probability": drawing.hit_probability(spec.position, *shares),
             "lateral_profile": drawing.lateral_figure(EDGES, *profiles),
             "events": drawing.events_on_array(spec.position, *first),
         }
+        timed = len(spec.channels) > 1
+        if timed:
+            residuals = [residual_profile(hits, core, EDGES, spec) for hits, core in around]
+            figures["time_residuals"] = drawing.residual_figure(EDGES, *residuals)
         folder = self.folder / "figures"
         drawn = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
-        if len(spec.channels) > 1 and all(events for _, events in samples):
+        if timed and all(events for _, events in samples):
             drawn.append(drawing.arrival_animation(spec.position, first[0][0], first[1][0], folder / "arrival.gif"))
         return drawn
 

@@ -62,6 +62,23 @@ def lateral_figure(edges: np.ndarray, real: np.ndarray, generated: np.ndarray) -
     return figure
 
 
+def residual_figure(edges: np.ndarray, real: np.ndarray, generated: np.ndarray) -> Figure:
+    """Times (ns) of hits behind the plane of their event in rings with these edges (m) about the centroid of its
+    charge: means, and the ends of the middle 68 %, [3, rings] each."""
+    figure, axis = pyplot().subplots(figsize=(6.4, 4.6), layout="constrained")
+    mean, low, high = real
+    axis.stairs(high, edges, baseline=low, fill=True, color="0.85", label="real: mean, middle 68 %")
+    axis.stairs(mean, edges, baseline=None, color=REAL, lw=1.3)
+    mean = generated[0]
+    middle, lengths = (edges[1:] + edges[:-1]) / 2, np.abs(generated[1:] - mean)
+    label = "generated: mean, middle 68 %"
+    axis.errorbar(middle, mean, lengths, fmt="o", ms=4, lw=1.2, color=GENERATED, label=label)
+    axis.set(xlabel="distance from the centroid of the charge (m)", ylabel="time behind the fitted plane (ns)")
+    axis.set(xlim=(edges[0], edges[-1]))
+    axis.legend(*axis.get_legend_handles_labels(), loc="upper left")
+    return figure
+
+
 def events_on_array(position: np.ndarray, real: Sequence[TankHits], generated: Sequence[TankHits]) -> Figure:
     """Events on the PMTs' places: the charge as size and, where there are no times (ns), as colour."""
     count = max(len(real), len(generated))
