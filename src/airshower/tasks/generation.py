@@ -155,7 +155,7 @@ class Generation:
             return None
         both = sample.recorded, outputs.events
         if isinstance(self.view, ImageView):
-            return image_grid(*(images[:SHOWN].cpu().numpy() for images in both), self.spec.dead)
+            return image_grid(self.spec.channels, self.spec.dead, *(images[:SHOWN].cpu().numpy() for images in both))
         return histograms(*map(self.view.table, both))
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:

@@ -30,17 +30,20 @@ class Roc:
     area: str
 
 
-def histograms(real: Table, generated: Table) -> Figure:
-    """Of each quantity the share of events in bins, and below that the ratio of both, with errors of counts."""
+def histograms(real: Table, generated: Table, bins: Sequence[np.ndarray] | None = None, name: str = "events") -> Figure:
+    """Of each quantity the share of events, or of what `name` says, in bins, those given or those of `bin_edges`, and
+    below that the ratio of both, with errors of counts."""
     figure, panels = _panels(len(real.quantities), ratios=True)
-    for (upper, lower), (quantity, own), (_, new) in zip(panels, real.columns(), generated.columns(), strict=True):
-        edges = bin_edges(quantity, own)
+    bins = bins or [bin_edges(quantity, own) for quantity, own in real.columns()]
+    for (upper, lower), edges, (quantity, own), (_, new) in zip(
+        panels, bins, real.columns(), generated.columns(), strict=True
+    ):
         shown = [_in_range(quantity, values) for values in (own, new)]
         counts = _beside(upper, edges, *shown)
         if outside := np.mean((shown[1] < edges[0]) | (shown[1] > edges[-1])):
             upper.set_title(f"{100 * outside:.2g} % of generated outside", fontsize=8, color=GENERATED, loc="right")
         _ratio(lower, edges, counts, (len(own), len(new)))
-        upper.set(ylabel="share of events", ylim=(0, None), xlim=(edges[0], edges[-1]))
+        upper.set(ylabel=f"share of {name}", ylim=(0, None), xlim=(edges[0], edges[-1]))
         lower.set(xlabel=titled(quantity), ylabel="generated\n/ real", ylim=(0.4, 1.6), xlim=(edges[0], edges[-1]))
         for axis in (upper, lower):
             _log_axis(axis, quantity, edges)

@@ -1,6 +1,6 @@
 """What generated events differ in from real ones, beside what other real events do: the floor of each distance."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
@@ -24,10 +24,12 @@ Scores = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True, eq=False)
 class Events:
-    """A sample: what events are, and what was asked for, which may have no quantities."""
+    """A sample: what events are, and what was asked for, which may have no quantities; of images also their live cells
+    in levels, uint8 [n, channels, PMTs]."""
 
     parameters: Table
     conditions: Table
+    images: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -36,8 +38,19 @@ class Events:
         """So many of them at most, drawn always the same way."""
         if len(self) <= most:
             return self
-        chosen = np.sort(np.random.default_rng(SEED).permutation(len(self))[:most])
-        return type(self)(self.parameters.rows(chosen), self.conditions.rows(chosen))
+        return self.rows(np.sort(np.random.default_rng(SEED).permutation(len(self))[:most]))
+
+    def rows(self, chosen: np.ndarray) -> Self:
+        """These of them."""
+        images = None if self.images is None else self.images[chosen]
+        return type(self)(self.parameters.rows(chosen), self.conditions.rows(chosen), images)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Those of all parts, of which there is one at least."""
+        tables = (Table.joined([getattr(part, name) for part in parts]) for name in ("parameters", "conditions"))
+        images = None if parts[0].images is None else np.concatenate([part.images for part in parts])
+        return cls(*tables, images)
 
 
 @dataclass(frozen=True, eq=False)
