@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Quantity:
     """A number as files have it, in `unit`, and as a network sees it: less `middle` and by `width`, of its natural
     logarithm where it is `logarithmic`, with `floor` added before. Angles repeat after `period` (0: does not). Files
-    have multiples of `step` (0: any number)."""
+    have multiples of `step` (0: any number). `names` are those of 0, 1, ..., where these are classes."""
 
     name: str
     unit: str
@@ -25,6 +25,7 @@ class Quantity:
     floor: float = 0.0
     period: float = 0.0
     step: float = 0.0
+    names: tuple[str, ...] = ()
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """What a network sees of them, float32; NaN or infinite where there is no logarithm."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from airshower.config.fields import choice, number, section
 from airshower.data.source import Selection, Source, Splits
+from airshower.data.table import Table
 from airshower.data.tanks import TankBatch, TankSpec
 from airshower.errors import UserError
 from airshower.networks.images import ImageView
@@ -135,7 +136,8 @@ class Generation:
         noise, share = drawn.split([network.latent, conditions.shape[1]], 1)
         if self.plan is not None and self.plan.low is not None:
             low, high = self.plan.low.to(conditions), self.plan.high.to(conditions)
-            conditions = low + (high - low) * share
+            drawn = Table.of_scaled(self.spec.conditions, (low + (high - low) * share).cpu().numpy())
+            conditions = torch.from_numpy(drawn.scaled).to(conditions)
         size = max(len(sample), 1)  # at once as many as are read: a plan may want any number for an entry
         pieces = zip(noise.split(size), conditions.split(size), strict=True)
         events = torch.cat([network.generate(*piece) for piece in pieces]).float()

@@ -15,8 +15,8 @@ from airshower.data.tanks import TankBatch
 from airshower.errors import TrainingError
 from airshower.networks.images import ImageView
 from airshower.networks.quantities import ParameterView
-from airshower.tasks.judgement.judge import Events
 from airshower.tasks.judgement.report import write_judgement
+from airshower.tasks.judgement.sample import Events
 
 View = ParameterView | ImageView
 

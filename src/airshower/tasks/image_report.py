@@ -11,12 +11,12 @@ from torch import Tensor
 from airshower.data.source import Selection
 from airshower.data.table import Table
 from airshower.data.tank_summary import charge_centroid, lateral_profile, residual_profile
-from airshower.data.tanks import TankBatch, TankHits
+from airshower.data.tanks import Quantity, TankBatch, TankHits
 from airshower.errors import TrainingError
 from airshower.networks.images import LEVELS
 from airshower.runtime.log import progress
 from airshower.tasks.generation_report import Generated, GenerationReport, PackedEvents
-from airshower.tasks.judgement.judge import Events
+from airshower.tasks.judgement.sample import Events
 from airshower.writers import image_figures as drawing
 from airshower.writers.figures import Figure, save
 from airshower.writers.generation_figures import histograms
@@ -146,8 +146,11 @@ def _of_event(hits: TankHits, event: int) -> TankHits:
 
 def _titles(conditions: Table) -> list[str]:
     """What was asked for, a line for each quantity."""
-    shown = [
-        [f"{quantity.name.split('.')[-1]} {value:.3g} {quantity.unit}" for value in values]
-        for quantity, values in conditions.columns()
-    ]
+    shown = [[_said(quantity, value) for value in values] for quantity, values in conditions.columns()]
     return ["\n".join(lines) for lines in zip(*shown, strict=True)]
+
+
+def _said(quantity: Quantity, value: float) -> str:
+    if quantity.names:
+        return quantity.names[round(value)]
+    return f"{quantity.name.split('.')[-1]} {value:.3g} {quantity.unit}"
