@@ -8,8 +8,9 @@ import h5py
 import numpy as np
 from matplotlib import pyplot as plt
 
+from airshower.data.shower_front import LIGHT_SPEED
 from airshower.detectors.hawc.array import PMTS, TankArray, hawc_array
-from airshower.detectors.hawc.images import LIGHT_SPEED, one_hit_each
+from airshower.detectors.hawc.images import one_hit_each
 from airshower.detectors.hawc.simulation.showers import Primaries, axis_distance, develop, relative
 from airshower.detectors.hawc.simulation.tanks import observe, read_out
 

@@ -1,9 +1,20 @@
 """Numbers of hits, against what they are by hand."""
 
+from dataclasses import replace
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
-from airshower.data.tank_summary import charge_centroid, lateral_profile, summaries, summary_quantities
+from airshower.data.shower_front import CURVATURE, JITTER, LIGHT_SPEED, front_thickness
+from airshower.data.tank_summary import (
+    charge_centroid,
+    core_distance,
+    lateral_profile,
+    residual_profile,
+    summaries,
+    summary_quantities,
+)
 from airshower.data.tanks import TankHits
 from tests.networks.pixelcnn_networks import tank_spec
 
@@ -50,3 +61,54 @@ def test_lateral_profile_counts_pmts_without_hits() -> None:
     core = charge_centroid(hits(), 3, SPEC)
     found = lateral_profile(hits(), core, np.array([0.0, 1000.0]), SPEC)
     assert found == pytest.approx([12 / 3600])
+
+
+DIRECTION = np.array([0.3, -0.4])
+
+
+def front(towards: np.ndarray, jitter: float = 0.0) -> TankHits:
+    """Every third PMT of two events, in showers' fronts from this direction; and an event of one hit."""
+    rng, grid_id = np.random.default_rng(0), np.arange(1, 1201, 3)
+    event = np.repeat([0, 1, 2], [400, 400, 1])
+    shown = TankHits(event, np.r_[grid_id, grid_id, 7], rng.uniform(1, 50, 801), np.zeros(801))
+    distance = core_distance(shown, charge_centroid(shown, 3, SPEC), SPEC)
+    thickness = front_thickness(distance, shown.charge)
+    time = np.array([20.0, -5.0, 0.0])[event] - SPEC.position[shown.grid_id - 1, :2] @ towards / LIGHT_SPEED
+    time += CURVATURE * distance + thickness + jitter * np.hypot(thickness, JITTER) * rng.standard_normal(801)
+    return shown._replace(time=time)
+
+
+def of_front(hits: TankHits, time: str) -> dict[str, np.ndarray]:
+    spec = replace(tank_spec(40), time=time)
+    return {quantity.name: values for quantity, values in summaries(hits, 3, spec).columns()}
+
+
+def test_the_front_gives_the_direction() -> None:
+    found = of_front(front(DIRECTION), "absolute")
+    assert found["image.planeAngle"] == pytest.approx([30.0, 30.0, 0.0], abs=1e-3)
+    assert found["image.planeAzimuth"] == pytest.approx([*2 * [np.arctan2(-0.4, 0.3)], 0.0], abs=1e-4)
+    assert found["image.planeChi2"] == pytest.approx(0.0, abs=1e-5)
+
+
+@pytest.mark.parametrize("jitter", [1.0, 2.0])
+def test_chi2_says_how_thick_the_front_is(jitter: float) -> None:
+    """Also with some noise, which the fit leaves out."""
+    hits, rng = front(np.array([0.02, 0.0]), jitter), np.random.default_rng(1)
+    noise = rng.random(801) < 0.05
+    found = of_front(hits._replace(time=np.where(noise, hits.time + 300.0, hits.time)), "plane")
+    assert "image.planeAzimuth" not in found
+    assert found["image.planeAngle"][:2] == pytest.approx(np.degrees(np.arcsin(0.02)), abs=0.4)
+    assert found["image.planeChi2"][:2] == pytest.approx(jitter**2, rel=0.2)
+
+
+def test_residuals_show_curvature_and_thickness() -> None:
+    hits, edges = front(DIRECTION), np.array([0.0, 40.0, 70.0, 110.0, 200.0])
+    core = charge_centroid(hits, 3, SPEC)
+    mean, low, high = residual_profile(hits, core, edges, SPEC)
+    distance = core_distance(hits, core, SPEC)
+    expected = CURVATURE * distance + front_thickness(distance, hits.charge)
+    for ring, (inner, outer) in enumerate(pairwise(edges[:-1])):
+        inside = expected[(distance >= inner) & (distance < outer) & (hits.event < 2)]
+        assert mean[ring] == pytest.approx(inside.mean(), abs=0.1)
+        assert (low[ring], high[ring]) == pytest.approx(tuple(np.percentile(inside, [15.87, 84.13])), abs=0.15)
+    assert np.isnan([mean[3], low[3], high[3]]).all()

@@ -8,6 +8,7 @@ import torch
 from scipy.stats import ks_2samp, wasserstein_distance
 
 from airshower.data.source import Selection, Splits
+from airshower.data.tanks import Quantity
 from airshower.errors import UserError
 from airshower.networks.quantities import ParameterView
 from airshower.runtime.ranks import Ranks
@@ -55,6 +56,18 @@ def test_what_is_generated_does_not_depend_on_batches(low: torch.Tensor | None) 
     else:
         assert (whole.conditions.abs() <= -low).all()
         assert len(whole.conditions.unique(dim=0)) == 13
+
+
+def test_even_conditions_are_multiples_of_their_steps() -> None:
+    network, step = make(Ranks(), Likelihood)
+    task = step.task
+    kept, classes = task.spec.conditions[0], Quantity("primary", "", 0.5, 0.5, step=1.0)
+    task.spec = replace(task.spec, conditions=(kept, classes))
+    task.plan = Plan(np.arange(3), 60, 4, -torch.ones(2), torch.ones(2))
+    with torch.no_grad():
+        given = task.generated(network, task.prepare(batch([0, 1, 2]))).conditions
+    assert len(given[:, 0].unique()) == 60
+    assert given[:, 1].unique().tolist() == [-1.0, 1.0]
 
 
 def test_validation_by_likelihood_alone_generates_nothing() -> None:

@@ -16,7 +16,8 @@ from airshower.data.tanks import Quantity
 from airshower.errors import TrainingError
 from airshower.networks.quantities import ParameterView
 from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig
-from airshower.tasks.judgement.judge import LEAST, Events, differences, feature_names, judge
+from airshower.tasks.judgement.judge import differences, judge
+from airshower.tasks.judgement.sample import LEAST, Events
 from airshower.writers.comparison.runs import read_run
 
 HITS = Quantity("rec.nHit", "", 4.68, 0.8, logarithmic=True, step=1.0)
@@ -230,7 +231,7 @@ def test_the_end_of_the_turn_is_no_difference() -> None:
     at_the_end, in_the_middle = differences(*folded, 300), differences(*moved, 300)
     for metric in ("Kuiper/rec.azimuthAngle", "Wasserstein/rec.azimuthAngle", "FPD"):
         assert at_the_end.values[metric] == pytest.approx(in_the_middle.values[metric], abs=1e-5)
-    assert feature_names(folded[0].parameters) == ["cos rec.azimuthAngle", "sin rec.azimuthAngle"]
+    assert folded[0].feature_names == ["cos rec.azimuthAngle", "sin rec.azimuthAngle"]
 
 
 def test_closure_of_angles_all_around_has_no_mean() -> None:

@@ -29,7 +29,7 @@ def test_levels_change_charges_by_half_a_level() -> None:
     spec = SimulatedHawc(config, 0).open().train.source.spec
     images[:, :, torch.from_numpy(spec.dead)] = 0
     images[:, :, :20] = 0
-    exact, found = spec.hits(images.numpy()), ImageView(spec).hits(images)
+    exact, found = spec.hits(images.numpy()), ImageView(spec).hits(ImageView(spec).levels(images))
     assert (exact.grid_id == found.grid_id).all()
     step = spec.channels[0].width / 255
     assert np.abs(np.log(found.charge / exact.charge)).max() < 0.501 * step
@@ -46,9 +46,17 @@ def test_images_are_written_as_hits_and_judged(splits: Splits, tmp_path: Path) -
             packed = opened.pack(None, None, Generated(images, conditions, torch.from_numpy(part)))
             opened.add(packed)
     figures = opened.finish(entries, {"loss": 0.5}, {})
-    assert {"hit_probability", "lateral_profile", "events", "arrival", "distributions"} <= {
-        path.stem for path in figures
+    drawn = {
+        "hit_probability",
+        "lateral_profile",
+        "time_residuals",
+        "hit_values",
+        "images",
+        "events",
+        "arrival",
+        "distributions",
     }
+    assert drawn <= {path.stem for path in figures}
     metrics = json.loads((tmp_path / "metrics.json").read_text())["metrics"]
     assert metrics["dead_cells_not_0"] == 0
     assert metrics["KS/image.nHit"] == 0
@@ -76,7 +84,7 @@ def test_light_in_dead_cells_is_counted_and_no_hit(splits: Splits) -> None:
     images = torch.zeros(2, 2, 40, 40)
     images[1, 0, torch.from_numpy(view.spec.dead)] = 0.5
     assert view.dead_cells(images).tolist() == [0, 400]
-    assert len(view.hits(images).event) == 0
+    assert len(view.hits(view.levels(images)).event) == 0
 
 
 def test_what_is_no_number_is_refused(splits: Splits, tmp_path: Path) -> None:

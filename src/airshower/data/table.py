@@ -1,5 +1,6 @@
 """Events as rows of quantities, in the units of files and as networks see them."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,6 +25,11 @@ class Table:
         not below 0, and nothing is below what it has a logarithm of."""
         columns = [_stepped(quantity, column) for quantity, column in zip(quantities, scaled.T, strict=True)]
         return cls(quantities, np.stack(columns, 1) if columns else np.zeros((len(scaled), 0)))
+
+    @classmethod
+    def joined(cls, tables: Sequence[Self]) -> Self:
+        """The events of all, which have the same quantities."""
+        return cls(tables[0].quantities, np.concatenate([table.values for table in tables]))
 
     @property
     def scaled(self) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""What an event's hits say as numbers: how many there are, how much light, where it is, and how evenly it is spread."""
+"""What an event's hits say as numbers: how many they are, how much light, where it is, how it is spread, and when."""
 
 import numpy as np
 
+from airshower.data.shower_front import Plane, fit_plane
 from airshower.data.table import Table
 from airshower.data.tanks import Quantity, TankHits, TankSpec
 
@@ -22,18 +23,33 @@ QUANTITIES = (
 TIMES = (
     Quantity("image.meanTime", "ns", 10.0, 20.0),
     Quantity("image.timeSpread", "ns", 20.0, 15.0),
+    Quantity("image.planeChi2", "", 1.0, 0.95, logarithmic=True, floor=0.1),
 )
+DIRECTIONS = {  # by what times are relative to
+    "plane": (Quantity("image.planeAngle", "deg", 0.65, 1.1, logarithmic=True, floor=0.1),),
+    "absolute": (
+        Quantity("image.planeAngle", "deg", 22.0, 12.0),
+        Quantity("image.planeAzimuth", "rad", 0.0, 1.8, period=2.0 * np.pi),
+    ),
+}
+PLANE_STEPS = 2  # after the first fit
+FITTED = 3  # numbers of a plane
+LEAST_HITS = 10  # of a ring, whose residuals have a spread
 
 
 def summary_quantities(spec: TankSpec) -> tuple[Quantity, ...]:
     """What `summaries` has of such images."""
-    return QUANTITIES + (TIMES if len(spec.channels) > 1 else ())
+    return QUANTITIES + (TIMES + DIRECTIONS[spec.time] if len(spec.channels) > 1 else ())
 
 
 def summaries(hits: TankHits, events: int, spec: TankSpec) -> Table:
     """Of each event, at most one hit of a PMT: numbers of PMTs and tanks, total and largest charge, CxPE40 and PINC
-    about the centroid of the charge, the centroid, and the root mean square distance from it; with times their mean
-    and standard deviation, weighted with the charge. Events without hits have no light, in the middle of the array."""
+    about the centroid of the charge, the centroid, and the root mean square distance from it. Events without hits have
+    no light, in the middle of the array.
+
+    With times: their mean and standard deviation, weighted with the charge; of the front's plane chi2 by the degrees of
+    freedom, and the angle between it and the one that times are behind, as if that were horizontal; of absolute times
+    this is the zenith angle, and there is the azimuth. Both are 0 of events whose hits make no plane."""
     total = np.bincount(hits.event, hits.charge, events)
 
     def mean(values: np.ndarray) -> np.ndarray:
@@ -57,7 +73,12 @@ def summaries(hits: TankHits, events: int, spec: TankSpec) -> Table:
     ]
     if hits.time is not None:
         middle = mean(hits.time)
-        columns += [middle, np.sqrt(mean((hits.time - middle[hits.event]) ** 2))]
+        plane = front_plane(hits, core, distance, spec)
+        squares = np.bincount(hits.event, plane.weight * plane.late**2, events)
+        freedom = np.bincount(hits.event, plane.weight > 0, events) - FITTED
+        columns += [middle, np.sqrt(mean((hits.time - middle[hits.event]) ** 2)), squares / np.maximum(freedom, 1)]
+        angles = np.degrees(np.arcsin(np.hypot(*plane.towards.T))), np.arctan2(*plane.towards.T[::-1])
+        columns += angles[: len(DIRECTIONS[spec.time])]
     return Table(summary_quantities(spec), np.stack(columns, 1).astype(np.float64))
 
 
@@ -73,6 +94,30 @@ def charge_centroid(hits: TankHits, events: int, spec: TankSpec) -> np.ndarray:
 def core_distance(hits: TankHits, core: np.ndarray, spec: TankSpec) -> np.ndarray:
     """From the core of their event [events, 2], on the ground, in m [hits]."""
     return np.hypot(*(spec.position[hits.grid_id - 1, :2] - core[hits.event]).T)
+
+
+def front_plane(hits: TankHits, core: np.ndarray, distance: np.ndarray, spec: TankSpec) -> Plane:
+    """The planes of events with these cores [events, 2], at that `distance` [hits] from which hits are. First of all
+    hits, then of those near the front, as most noise is not."""
+    off, events = spec.position[hits.grid_id - 1, :2] - core[hits.event], len(core)
+    plane = fit_plane(hits, np.ones(len(distance), bool), off, distance, events)
+    for _ in range(PLANE_STEPS):
+        plane = fit_plane(hits, plane.near, off, distance, events)
+    return plane
+
+
+def residual_profile(hits: TankHits, core: np.ndarray, edges: np.ndarray, spec: TankSpec) -> np.ndarray:
+    """When hits near the front come after its plane (ns), in rings about the cores [events, 2] that have these edges
+    (m): mean, and what 16 % and 84 % of them are below [3, rings], NaN in rings of few hits."""
+    distance = core_distance(hits, core, spec)
+    plane = front_plane(hits, core, distance, spec)
+    ring = np.where(plane.near, np.searchsorted(edges, distance, side="right") - 1, -1)
+    found = np.full((3, len(edges) - 1), np.nan)
+    for number in range(len(edges) - 1):
+        behind = plane.behind[ring == number]
+        if len(behind) >= LEAST_HITS:
+            found[:, number] = behind.mean(), *np.percentile(behind, [15.87, 84.13])
+    return found
 
 
 def lateral_profile(hits: TankHits, core: np.ndarray, edges: np.ndarray, spec: TankSpec) -> np.ndarray:

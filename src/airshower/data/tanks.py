@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 class Quantity:
     """A number as files have it, in `unit`, and as a network sees it: less `middle` and by `width`, of its natural
     logarithm where it is `logarithmic`, with `floor` added before. Angles repeat after `period` (0: does not). Files
-    have multiples of `step` (0: any number)."""
+    have multiples of `step` (0: any number). `names` are those of 0, 1, ..., where these are classes."""
 
     name: str
     unit: str
@@ -25,6 +25,7 @@ class Quantity:
     floor: float = 0.0
     period: float = 0.0
     step: float = 0.0
+    names: tuple[str, ...] = ()
 
     def scaled(self, values: np.ndarray) -> np.ndarray:
         """What a network sees of them, float32; NaN or infinite where there is no logarithm."""
@@ -99,12 +100,21 @@ class TankSpec:
             images[hits.event, channel, row, column] = quantity.scaled(values).clip(0.0, 1.0)
         return images
 
+    def live_cells(self, images: np.ndarray) -> np.ndarray:
+        """What images [n, channels, rows, columns] have where there is a PMT, row by row [n, channels, PMTs]."""
+        return images[:, :, ~self.dead]
+
     def hits(self, images: np.ndarray) -> TankHits:
         """The hits in images [n, channels, rows, columns], also in generated ones: where the charge is positive and
         there is a PMT."""
-        event, row, column = np.nonzero((images[:, 0] > 0) & ~self.dead)
-        found = [q.physical(images[event, c, row, column]) for c, q in enumerate(self.channels)]
-        return TankHits(event, self.pmt[row, column] + 1, found[0], found[1] if len(found) > 1 else None)
+        return self.cell_hits(self.live_cells(images))
+
+    def cell_hits(self, cells: np.ndarray) -> TankHits:
+        """The same of live cells [n, channels, PMTs]."""
+        event, place = np.nonzero(cells[:, 0] > 0)
+        found = [quantity.physical(cells[event, c, place]) for c, quantity in enumerate(self.channels)]
+        grid_id = self.pmt[~self.dead][place] + 1
+        return TankHits(event, grid_id, found[0], found[1] if len(found) > 1 else None)
 
     def physical(self, scaled: np.ndarray, quantities: tuple[Quantity, ...]) -> dict[str, np.ndarray]:
         """Scaled parameters or conditions [n, quantities] in their units, f8 [n] by name."""

@@ -40,14 +40,22 @@ class ImageView:
         live, whole = bits_per_dimension(torch.tensor([nats]), self.spec)
         return {"bits_per_dimension": float(live), "bits_per_dimension_of_all_cells": float(whole)}
 
-    def hits(self, images: Tensor) -> TankHits:
-        """Hits of images, recorded or generated ones, in detector units; with `LEVELS` charges and times, so that all
-        are compared alike."""
-        return self.spec.hits(dequantise(quantise(images.float().cpu(), LEVELS), LEVELS).numpy())
+    def levels(self, images: Tensor) -> np.ndarray:
+        """Live cells of images, recorded or generated ones, in `LEVELS`, so that all are compared alike: uint8 [n,
+        channels, PMTs]."""
+        return self.spec.live_cells(quantise(images.float().cpu(), LEVELS).to(torch.uint8).numpy())
+
+    def hits(self, levels: np.ndarray) -> TankHits:
+        """The hits of such cells, in detector units."""
+        return self.spec.cell_hits(dequantise(torch.from_numpy(levels), LEVELS).numpy())
+
+    def summary(self, levels: np.ndarray) -> Table:
+        """What is compared of them, in units."""
+        return summaries(self.hits(levels), len(levels), self.spec)
 
     def table(self, images: Tensor) -> Table:
-        """What is compared, in units."""
-        return summaries(self.hits(images), len(images), self.spec)
+        """What is compared of images."""
+        return self.summary(self.levels(images))
 
     def dead_cells(self, images: Tensor) -> np.ndarray:
         """How many cells without a PMT are not 0 in each image [n]."""

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from airshower.config.fields import choice, number, section
 from airshower.data.source import Selection, Source, Splits
+from airshower.data.table import Table
 from airshower.data.tanks import TankBatch, TankSpec
 from airshower.errors import UserError
 from airshower.networks.generator import EventGenerator, Sampling
@@ -131,7 +132,8 @@ class Generation:
             [network.latent, conditions.shape[1]], 1
         )
         if plan.low is not None:
-            conditions = plan.low + (plan.high - plan.low) * share
+            drawn = Table.of_scaled(self.spec.conditions, (plan.low + (plan.high - plan.low) * share).numpy())
+            conditions = torch.from_numpy(drawn.scaled)
         conditions = conditions.to(device)
         events = sample(noise.to(device), conditions, tick).float()
         return Generated(events, conditions[:, : len(network.given)], torch.from_numpy(plan.entries[entry]))
@@ -150,7 +152,7 @@ class Generation:
             return None
         both = sample.recorded, outputs.events
         if isinstance(self.view, ImageView):
-            return image_grid(*(images[:SHOWN].cpu().numpy() for images in both), self.spec.dead)
+            return image_grid(self.spec.channels, self.spec.dead, *(images[:SHOWN].cpu().numpy() for images in both))
         return histograms(*map(self.view.table, both))
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:

@@ -13,10 +13,9 @@ from airshower.data.table import Table
 from airshower.errors import TrainingError
 from airshower.networks.images import ImageView
 from airshower.networks.quantities import ParameterView
-from airshower.tasks.judgement.judge import Events
 from airshower.tasks.judgement.report import write_judgement
+from airshower.tasks.judgement.sample import Events
 
-PARTS = ("parameters", "conditions")
 View = ParameterView | ImageView
 
 
@@ -91,38 +90,40 @@ class GenerationReport(contextlib.ExitStack):
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`."""
-        generated = Events(*(_joined([getattr(batch.events, name) for batch in self.batches]) for name in PARTS))
-        entry = np.concatenate([batch.entry for batch in self.batches])
-        np.savez(
-            self.folder / "generated.npz", entry=entry, **PackedEvents(generated, entry).columns(), **self._stored()
-        )
-        conditional = bool(generated.conditions.quantities)
+        events = Events.joined([batch.events for batch in self.batches])
+        made = PackedEvents(events, np.concatenate([batch.entry for batch in self.batches]))
+        np.savez(self.folder / "generated.npz", entry=made.entry, **made.columns(), **self._stored(events))
+        conditional = bool(events.conditions.quantities)
         real = self._real(Selection(self.source, entries), conditional)
         training = self._real(self._not_judged(entries), conditional)
-        return write_judgement(real, generated, training, self.options.most, self.folder, metrics)
+        drawn = write_judgement(real, events, training, self.options.most, self.folder, metrics)
+        return drawn + self._draw(real, made)
 
     def _conditions(self, outputs: Generated) -> Table:
         """What was asked for; of networks that ask for nothing, no quantities."""
         conditions = outputs.conditions.float().cpu().numpy()
-        return Table.of_scaled(self.source.spec.conditions if conditions.shape[1] else (), conditions)
+        return self._asked(conditions, bool(conditions.shape[1]))
 
-    def _stored(self) -> dict[str, np.ndarray]:
+    def _stored(self, made: Events) -> dict[str, np.ndarray]:
         """What `generated.npz` has beside the columns of events."""
         return {}
 
+    def _draw(self, real: Events, made: PackedEvents) -> list[Path]:
+        """Figures beside those of the judgement."""
+        return []
+
     def _real(self, selection: Selection, conditional: bool) -> Events:
-        """Real events, without their hits, and without their conditions unless what is judged is conditional."""
-        spec = selection.source.spec
+        """Real events, without their conditions unless what is judged is conditional."""
         parameters, conditions = selection.source.scalars(selection.entries)
-        asked = Table.of_scaled(spec.conditions, conditions) if conditional else Table((), conditions[:, :0])
-        return Events(Table.of_scaled(spec.parameters, parameters), asked)
+        return Events(Table.of_scaled(self.source.spec.parameters, parameters), self._asked(conditions, conditional))
+
+    def _asked(self, conditions: np.ndarray, conditional: bool) -> Table:
+        """Scaled conditions as a table."""
+        quantities = self.source.spec.conditions if conditional else ()
+        return Table.of_scaled(quantities, conditions[:, : len(quantities)])
 
     def _not_judged(self, entries: np.ndarray) -> Selection:
         """The entries that were trained on, and are not among those that inference ran over."""
         train = self.splits.train
         same = train.source is self.source
         return Selection(train.source, np.setdiff1d(train.entries, entries) if same else train.entries)
-
-
-def _joined(tables: list[Table]) -> Table:
-    return Table(tables[0].quantities, np.concatenate([table.values for table in tables]))

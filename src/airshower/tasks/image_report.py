@@ -1,31 +1,35 @@
 """What an inference of a generator of images leaves beside what is said of all generators: hits, and their figures."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from airshower.data.source import Selection
 from airshower.data.table import Table
-from airshower.data.tank_summary import charge_centroid, lateral_profile, summaries
-from airshower.data.tanks import TankHits
+from airshower.data.tank_summary import charge_centroid, lateral_profile, residual_profile
+from airshower.data.tanks import Quantity, TankHits
 from airshower.errors import TrainingError
+from airshower.networks.images import LEVELS
+from airshower.runtime.log import progress
 from airshower.tasks.generation_report import Generated, GenerationReport, PackedEvents
-from airshower.tasks.judgement.judge import Events
+from airshower.tasks.judgement.sample import Events
 from airshower.writers import image_figures as drawing
-from airshower.writers.figures import save
+from airshower.writers.figures import Figure, save
+from airshower.writers.generation_figures import histograms
 
 READ = 256  # images at a time
-EDGES = np.arange(0.0, 160.0, 10.0)  # m, of the lateral profile
-SHOWN = 4  # events on the array
+EDGES = np.arange(0.0, 160.0, 10.0)  # m, of profiles
+SHOWN, ON_ARRAY = 6, 4  # images, and those also shown on the array
+BIN_LEVELS = 5  # in a bin of hits' charges and times
 
 
 @dataclass(frozen=True, eq=False)
 class PackedImages(PackedEvents):
-    """With their `hits`, and how many cells without a PMT were not 0 in each image [m]."""
+    """With how many cells without a PMT were not 0 in each image [m]."""
 
-    hits: TankHits
     dead_cells: np.ndarray
 
 
@@ -41,63 +45,84 @@ class ImageReport(GenerationReport):
                 f"generated images are not numbers in {len(bad)} of {len(images)} events, first for entry "
                 f"{entry[bad[0]]}: these weights are of no use; train with a lower mode.optimizer.learning_rate"
             )
-        hits = self.view.hits(images)
-        events = Events(summaries(hits, len(images), self.source.spec), self._conditions(outputs))
-        return PackedImages(events, entry, hits, self.view.dead_cells(images))
+        return PackedImages(self._events(images, self._conditions(outputs)), entry, self.view.dead_cells(images))
 
     def add(self, packed: PackedImages) -> None:
         """Write and keep a batch's events."""
         if len(packed):
             self.batches.append(packed)
             conditions = {quantity.name: values for quantity, values in packed.events.conditions.columns()}
-            self.writer.append(conditions, packed.hits, len(packed))
+            self.writer.append(conditions, self.view.hits(packed.events.images), len(packed))
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`."""
         dead = np.concatenate([batch.dead_cells for batch in self.batches])
-        drawn = super().finish(entries, metrics | {"dead_cells_not_0": float(dead.mean())}, counters)
-        made = joined([(batch.hits, len(batch)) for batch in self.batches])
-        return drawn + self._draw(self._read(Selection(self.source, entries)), (made, len(dead)))
+        return super().finish(entries, metrics | {"dead_cells_not_0": float(dead.mean())}, counters)
 
-    def _stored(self) -> dict[str, np.ndarray]:
+    def _events(self, images: Tensor, conditions: Table) -> Events:
+        levels = self.view.levels(images)
+        return Events(self.view.summary(levels), conditions, levels)
+
+    def _stored(self, made: Events) -> dict[str, np.ndarray]:
         """Of `generated.npz`: the hits of all images in a row, each with its event's place."""
-        hits = joined([(batch.hits, len(batch)) for batch in self.batches])
-        return {f"hit_{name}": column for name, column in hits._asdict().items() if column is not None}
+        columns = self._hits(made)._asdict().items()
+        return {f"hit_{name}": column for name, column in columns if column is not None}
 
     def _real(self, selection: Selection, conditional: bool) -> Events:
         """Of a random part where there are many: hits have to be read."""
         chosen = np.random.default_rng(0).permutation(selection.entries)[: self.options.most]
-        selection = replace(selection, entries=np.sort(chosen))
-        hits, events = self._read(selection)
-        conditions = selection.source.scalars(selection.entries)[1]
-        spec = selection.source.spec
-        asked = Table.of_scaled(spec.conditions, conditions) if conditional else Table((), conditions[:, :0])
-        return Events(summaries(hits, events, spec), asked)
+        what = "reading images to compare with" if selection.source is self.source else "reading training images"
+        parts = progress(_pieces(np.sort(chosen)), what)
+        return Events.joined([self._read(Selection(selection.source, part), conditional) for part in parts])
 
-    def _read(self, selection: Selection) -> tuple[TankHits, int]:
-        """The hits of images, made as of generated ones, and how many events there are."""
-        import torch
+    def _read(self, selection: Selection, conditional: bool) -> Events:
+        batch = selection.source.read(selection.entries)
+        return self._events(torch.from_numpy(batch.images), self._asked(batch.conditions, conditional))
 
-        pieces = np.array_split(selection.entries, -(-len(selection.entries) // READ) or 1)
-        images = (torch.from_numpy(selection.source.read(piece).images) for piece in pieces)
-        return joined([(self.view.hits(of_piece), len(of_piece)) for of_piece in images]), len(selection.entries)
+    def _hits(self, events: Events) -> TankHits:
+        return joined([(self.view.hits(part), len(part)) for part in _pieces(events.images)])
 
-    def _draw(self, real: tuple[TankHits, int], made: tuple[TankHits, int]) -> list[Path]:
-        spec, samples = self.source.spec, (real, made)
-        pmts = len(spec.position)
-        shares = [np.bincount(hits.grid_id - 1, minlength=pmts) / max(events, 1) for hits, events in samples]
-        profiles = [lateral_profile(hits, charge_centroid(hits, events, spec), EDGES, spec) for hits, events in samples]
-        first = [[_of_event(hits, event) for event in range(min(SHOWN, events))] for hits, events in samples]
+    def _draw(self, real: Events, made: PackedEvents) -> list[Path]:
+        """Of all events, and of the first few with the real ones that had their conditions."""
+        rows = np.sort(np.unique(made.entry, return_index=True)[1])[:SHOWN]
+        pairs = self._read(Selection(self.source, made.entry[rows]), True), made.events.rows(rows)
+        drawn = self._profiles(real, made.events) | self._images(*pairs)
+        folder = self.folder / "figures"
+        paths = [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
+        if len(self.source.spec.channels) > 1:
+            first = (self._hits(events.rows(np.arange(1))) for events in pairs)
+            paths.append(drawing.arrival_animation(self.source.spec.position, *first, folder / "arrival.gif"))
+        return paths
+
+    def _profiles(self, *samples: Events) -> dict[str, Figure]:
+        spec, found = self.source.spec, [self._hits(events) for events in samples]
+        cores = [charge_centroid(hits, len(events), spec) for hits, events in zip(found, samples, strict=True)]
+        around, pmts = list(zip(found, cores, strict=True)), len(spec.position)
+        shares = [np.bincount(hits.grid_id - 1, minlength=pmts) / len(core) for hits, core in around]
+        laterals = [lateral_profile(hits, core, EDGES, spec) for hits, core in around]
         figures = {
             "hit_probability": drawing.hit_probability(spec.position, *shares),
-            "lateral_profile": drawing.lateral_figure(EDGES, *profiles),
+            "lateral_profile": drawing.lateral_figure(EDGES, *laterals),
+        }
+        if all(len(hits.event) for hits in found):
+            ends = (np.arange(0, LEVELS, BIN_LEVELS) + 0.5) / (LEVELS - 1)
+            tables = [Table(spec.channels, np.stack(hits[2 : 2 + len(spec.channels)], 1)) for hits in found]
+            bins = [channel.physical(ends) for channel in spec.channels]
+            figures["hit_values"] = histograms(*tables, bins, "hits")
+        if len(spec.channels) > 1:
+            residuals = [residual_profile(hits, core, EDGES, spec) for hits, core in around]
+            figures["time_residuals"] = drawing.residual_figure(EDGES, *residuals)
+        return figures
+
+    def _images(self, *pairs: Events) -> dict[str, Figure]:
+        spec, found = self.source.spec, [self._hits(events) for events in pairs]
+        images = [spec.images(hits, len(events)) for hits, events in zip(found, pairs, strict=True)]
+        titles = [_titles(events.conditions) for events in pairs]
+        first = [[_of_event(hits, event) for event in range(min(ON_ARRAY, len(pairs[0])))] for hits in found]
+        return {
+            "images": drawing.image_grid(spec.channels, spec.dead, *images, titles),
             "events": drawing.events_on_array(spec.position, *first),
         }
-        folder = self.folder / "figures"
-        drawn = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
-        if len(spec.channels) > 1 and all(events for _, events in samples):
-            drawn.append(drawing.arrival_animation(spec.position, first[0][0], first[1][0], folder / "arrival.gif"))
-        return drawn
 
 
 def joined(parts: list[tuple[TankHits, int]]) -> TankHits:
@@ -108,6 +133,23 @@ def joined(parts: list[tuple[TankHits, int]]) -> TankHits:
     return TankHits(*(None if column[0] is None else np.concatenate(column) for column in columns))
 
 
+def _pieces(rows: np.ndarray) -> list[np.ndarray]:
+    """So many of them that images of a piece are not too many at once."""
+    return np.array_split(rows, -(-len(rows) // READ) or 1)
+
+
 def _of_event(hits: TankHits, event: int) -> TankHits:
     rows = hits.event == event
     return TankHits(*(None if column is None else column[rows] for column in hits))
+
+
+def _titles(conditions: Table) -> list[str]:
+    """What was asked for, a line for each quantity."""
+    shown = [[_said(quantity, value) for value in values] for quantity, values in conditions.columns()]
+    return ["\n".join(lines) for lines in zip(*shown, strict=True)]
+
+
+def _said(quantity: Quantity, value: float) -> str:
+    if quantity.names:
+        return quantity.names[round(value)]
+    return f"{quantity.name.split('.')[-1]} {value:.3g} {quantity.unit}"

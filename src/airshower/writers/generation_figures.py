@@ -1,6 +1,6 @@
 """Figures of generated events beside real ones: distributions, correlations, closure, classifiers, neighbours."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,7 @@ BEYOND = 0.1  # of the range of real events, that is shown on both sides of it
 REAL, GENERATED = "0.35", COLOURS[1]
 WRITTEN = 10  # matrices of as many rows have their numbers written in
 
+Scores = tuple[np.ndarray, np.ndarray]
 Band = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
@@ -30,17 +31,20 @@ class Roc:
     area: str
 
 
-def histograms(real: Table, generated: Table) -> Figure:
-    """Of each quantity the share of events in bins, and below that the ratio of both, with errors of counts."""
+def histograms(real: Table, generated: Table, bins: Sequence[np.ndarray] | None = None, name: str = "events") -> Figure:
+    """Of each quantity the share of events, or of what `name` says, in bins, those given or those of `bin_edges`, and
+    below that the ratio of both, with errors of counts."""
     figure, panels = _panels(len(real.quantities), ratios=True)
-    for (upper, lower), (quantity, own), (_, new) in zip(panels, real.columns(), generated.columns(), strict=True):
-        edges = bin_edges(quantity, own)
+    bins = bins or [bin_edges(quantity, own) for quantity, own in real.columns()]
+    for (upper, lower), edges, (quantity, own), (_, new) in zip(
+        panels, bins, real.columns(), generated.columns(), strict=True
+    ):
         shown = [_in_range(quantity, values) for values in (own, new)]
         counts = _beside(upper, edges, *shown)
         if outside := np.mean((shown[1] < edges[0]) | (shown[1] > edges[-1])):
             upper.set_title(f"{100 * outside:.2g} % of generated outside", fontsize=8, color=GENERATED, loc="right")
         _ratio(lower, edges, counts, (len(own), len(new)))
-        upper.set(ylabel="share of events", ylim=(0, None), xlim=(edges[0], edges[-1]))
+        upper.set(ylabel=f"share of {name}", ylim=(0, None), xlim=(edges[0], edges[-1]))
         lower.set(xlabel=titled(quantity), ylabel="generated\n/ real", ylim=(0.4, 1.6), xlim=(edges[0], edges[-1]))
         for axis in (upper, lower):
             _log_axis(axis, quantity, edges)
@@ -98,6 +102,8 @@ def closure_figure(
         if quantity.logarithmic:
             axis.set_yscale("log")
         _log_axis(axis, condition, edges)
+        if condition.names:
+            axis.set_xticks(range(len(condition.names)), condition.names)
         if not np.isfinite(own[0]).any():
             axis.text(0.5, 0.5, "no preferred angle", ha="center", va="center", transform=axis.transAxes, color="0.4")
             axis.set_yticks([])
@@ -131,6 +137,26 @@ def classifier_figure(found: Sequence[Roc], floors: Sequence[Roc]) -> Figure:
     right.set_aspect("equal")
     columns = 2 if floors else 1
     figure.legend(*right.get_legend_handles_labels(), loc="outside lower right", fontsize=8, ncols=columns)
+    return figure
+
+
+def transfer_figure(classes: Sequence[str], real: Scores, generated: Scores, curves: Mapping[str, Scores]) -> Figure:
+    """Scores of being of the first class, of events of the second and of the first, real and generated; the efficiency
+    of the second class against that of the first as a cut goes down, by name, of real events and of generated ones."""
+    figure, (left, right) = pyplot().subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    edges = np.linspace(0, 1, 41)
+    for name, colour, own, new in zip(classes[::-1], (COLOURS[1], COLOURS[0]), real, generated, strict=True):
+        shares = [np.histogram(scores, edges)[0] / len(scores) for scores in (own, new)]
+        left.stairs(shares[0], edges, fill=True, color=colour, alpha=0.25, label=f"real {name}s ({len(own):,})")
+        left.stairs(shares[1], edges, color=colour, lw=1.4, label=f"generated {name}s ({len(new):,})")
+    left.set(xlabel=f"score of being a {classes[0]}, learned from real events", ylabel="share of events", xlim=(0, 1))
+    left.legend(*left.get_legend_handles_labels(), fontsize=8)
+    for (name, (background, signal)), colour in zip(curves.items(), (REAL, GENERATED), strict=True):
+        right.plot(signal, background, color=colour, lw=1.4, label=name)
+    least = 1 / max(len(scores[0]) for scores in (real, generated))
+    right.set(xlabel=f"efficiency of {classes[0]}s", ylabel=f"efficiency of {classes[1]}s", xlim=(0, 1))
+    right.set(yscale="log", ylim=(0.8 * least, 1.1))
+    right.legend(*right.get_legend_handles_labels(), loc="lower right")
     return figure
 
 

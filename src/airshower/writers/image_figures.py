@@ -6,30 +6,52 @@ from typing import Any
 
 import numpy as np
 
-from airshower.data.tanks import TankHits
+from airshower.data.tanks import Quantity, TankHits
 from airshower.writers.curves import COLOURS
 from airshower.writers.figures import Figure, pyplot
 
 REAL, GENERATED = "0.35", COLOURS[1]
 SIZE = 2.0  # of the marker of a hit of 0.1 p.e., in square points; it grows with the charge's logarithm
 FRAMES = 24
+OUTSIDE = 3  # percent of hits beyond each end of the colours
 
 
-def image_grid(real: np.ndarray, generated: np.ndarray, dead: np.ndarray) -> Figure:
+def image_grid(
+    channels: Sequence[Quantity],
+    dead: np.ndarray,
+    real: np.ndarray,
+    generated: np.ndarray,
+    titles: Sequence[Sequence[str]] = ((), ()),
+) -> Figure:
     """Images [n, channels, rows, columns] between 0 and 1: a row of real ones and one of generated ones for each
-    channel; cells without a PMT are grey."""
-    count, channels = min(len(real), len(generated)), real.shape[1]
-    figure, axes = pyplot().subplots(
-        2 * channels, count, figsize=(1.7 * count + 0.8, 3.5 * channels + 0.3), squeeze=False, layout="constrained"
-    )
-    colours = pyplot().get_cmap("viridis").with_extremes(bad="0.85")
-    for channel in range(channels):
-        for row, (name, images) in enumerate((("real", real), ("generated", generated))):
-            for axis, image in zip(axes[2 * channel + row], images, strict=False):
-                axis.imshow(np.where(dead, np.nan, image[channel]), vmin=0, vmax=1, cmap=colours, origin="lower")
+    channel, with `titles` of both; cells without a hit are white, those without a PMT grey."""
+    count = min(len(real), len(generated))
+    size = 1.7 * count + 1.2, 3.6 * len(channels) + 0.3 + 0.3 * any(titles)
+    figure, axes = pyplot().subplots(2 * len(channels), count, figsize=size, squeeze=False, layout="constrained")
+    colours = pyplot().get_cmap("viridis").with_extremes(bad="0.85", under="white")
+    for number, channel in enumerate(channels):
+        rows = axes[2 * number : 2 * number + 2]
+        for row, name, images, texts in zip(rows, ("real", "generated"), (real, generated), titles, strict=True):
+            for axis, image in zip(row, images, strict=False):
+                shown = axis.imshow(
+                    np.where(dead, np.nan, image[number]), vmin=1e-6, vmax=1, cmap=colours, origin="lower"
+                )
                 axis.set(xticks=[], yticks=[])
-            axes[2 * channel + row, 0].set_ylabel(f"{name}, {('charge', 'time')[channel]}")
+            row[0].set_ylabel(name)
+            for axis, text in zip(row, texts if number == 0 else (), strict=False):
+                axis.set_title(text, fontsize=7)
+        values = _round_values(channel)
+        bar = figure.colorbar(shown, ax=rows, shrink=0.8, label=f"{channel.name} ({channel.unit})")
+        bar.set_ticks(channel.scaled(values).clip(0, 1), labels=[f"{value:g}" for value in values])
     return figure
+
+
+def _round_values(channel: Quantity) -> np.ndarray:
+    """Values of a channel between its ends, powers of ten of a logarithmic one."""
+    low, high = channel.physical(np.array([0.0, 1.0]))
+    if channel.logarithmic:
+        return 10.0 ** np.arange(np.ceil(np.log10(low) - 1e-6), np.floor(np.log10(high) + 1e-6) + 1)
+    return np.linspace(low, high, 4)
 
 
 def hit_probability(position: np.ndarray, real: np.ndarray, generated: np.ndarray) -> Figure:
@@ -62,19 +84,38 @@ def lateral_figure(edges: np.ndarray, real: np.ndarray, generated: np.ndarray) -
     return figure
 
 
+def residual_figure(edges: np.ndarray, real: np.ndarray, generated: np.ndarray) -> Figure:
+    """Times (ns) of hits behind the plane of their event in rings with these edges (m) about the centroid of its
+    charge: means, and the ends of the middle 68 %, [3, rings] each."""
+    figure, axis = pyplot().subplots(figsize=(6.4, 4.6), layout="constrained")
+    mean, low, high = real
+    axis.stairs(high, edges, baseline=low, fill=True, color="0.85", label="real: mean, middle 68 %")
+    axis.stairs(mean, edges, baseline=None, color=REAL, lw=1.3)
+    mean = generated[0]
+    middle, lengths = (edges[1:] + edges[:-1]) / 2, np.abs(generated[1:] - mean)
+    label = "generated: mean, middle 68 %"
+    axis.errorbar(middle, mean, lengths, fmt="o", ms=4, lw=1.2, color=GENERATED, label=label)
+    axis.set(xlabel="distance from the centroid of the charge (m)", ylabel="time behind the fitted plane (ns)")
+    axis.set(xlim=(edges[0], edges[-1]))
+    axis.legend(*axis.get_legend_handles_labels(), loc="upper left")
+    return figure
+
+
 def events_on_array(position: np.ndarray, real: Sequence[TankHits], generated: Sequence[TankHits]) -> Figure:
-    """Events on the PMTs' places: the charge as size and, where there are no times (ns), as colour."""
+    """Events on the PMTs' places: the charge as size and, where there are no times (ns), as colour, which is the same
+    beyond what few hits have."""
     count = max(len(real), len(generated))
     figure, axes = pyplot().subplots(
         2, count, figsize=(3.9 * count + 1.0, 6.4), sharex=True, sharey=True, squeeze=False, layout="constrained"
     )
     values = np.concatenate([_colour(hits)[0] for hits in (*real, *generated)])
-    limits = (float(values.min()), float(values.max())) if len(values) else (0.0, 1.0)  # the same for all
+    limits = tuple(np.percentile(values, [OUTSIDE, 100 - OUTSIDE])) if len(values) else (0.0, 1.0)  # the same for all
     for row, events in zip(axes, (real, generated), strict=True):
         for axis, hits in zip(row, events, strict=False):
             shown = _draw_event(axis, position, hits, limits)
+            axis.label_outer()
             label = _colour(hits)[1]
-    figure.colorbar(shown, ax=axes, shrink=0.7, label=label)
+    figure.colorbar(shown, ax=axes, shrink=0.7, label=label, extend="both")
     axes[0, 0].set_title("real", loc="left")
     axes[1, 0].set_title("generated", loc="left")
     return figure

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
+from airshower.data.shower_front import LIGHT_SPEED
 from airshower.data.tanks import Quantity, TankHits, TankSpec
 from airshower.detectors.hawc.array import PMTS, hawc_array
-from airshower.detectors.hawc.images import LIGHT_SPEED, behind_plane, one_hit_each
+from airshower.detectors.hawc.images import behind_plane, one_hit_each
 from airshower.detectors.hawc.quantities import QUANTITIES, chosen, image_channels
 from airshower.errors import UserError
 

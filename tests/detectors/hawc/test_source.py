@@ -121,6 +121,24 @@ def test_parameters_alone_read_no_hits(files: dict[str, Path], monkeypatch: pyte
     assert (batch.parameters.shape, batch.conditions.shape) == ((4, 1), (4, 0))
 
 
+def test_the_primary_is_a_condition(files: dict[str, Path], tmp_path: Path) -> None:
+    """And what is generated for it is written."""
+    source = opened(files, conditions=["SimEvent.energyTrue", "primary"]).train.source
+    entries = np.array([5, 31, 0])
+    assert source.scalars(entries)[1][:, 1].tolist() == [-1.0, 1.0, -1.0]
+    assert source.columns["primary"].sum() == 10
+    with source.prediction_writer(tmp_path / "generated", {}) as writer:
+        writer.append({"primary": np.array([0.0, 1.0, 1.0])})
+    assert XcdfFile(tmp_path / "generated.xcd").columns()["primary"].tolist() == [0, 1, 1]
+
+
+def test_the_primary_of_one_class_is_refused(files: dict[str, Path]) -> None:
+    with pytest.raises(UserError, match=r"data.conditions: primary needs both classes, but all events are protons"):
+        opened({"gamma": "", "proton": files["proton"]}, conditions=["primary"])
+    with pytest.raises(UserError, match=r"data.parameters: there is no primary"):
+        opened(files, parameters=["primary"])
+
+
 def test_scalars_read_no_hits(files: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     source = opened(files).train.source
     batch = source.read(np.array([7, 2]))

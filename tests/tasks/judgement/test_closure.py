@@ -75,6 +75,16 @@ def test_curves_and_bands_are_in_physical_units() -> None:
     np.testing.assert_allclose(np.sqrt(high / low), np.exp(0.31), rtol=0.1)
 
 
+@pytest.mark.parametrize(("step", "edges"), [(1.0, [0.5, 1.5, 3.0, 4.5]), (0.0, [1.0, 2.0, 4.0])])
+def test_each_of_a_few_steps_has_a_bin(step: float, edges: list[float]) -> None:
+    """Of numbers without steps, bins of equal numbers of events, which end at values that repeat."""
+    table, asked = sample(9)
+    asked = Table((Quantity("telescopes", "", 0.0, 1.0, step=step),), np.resize([1.0, 2.0, 4.0], (EVENTS, 1)))
+    (closure,) = closures(table, asked, table, asked)
+    assert closure.edges.tolist() == edges
+    assert closure.real[0].events.sum() == EVENTS
+
+
 @pytest.mark.parametrize("conditions", [[], [5.0], [5.0, 6.0]])
 def test_what_does_not_vary_or_has_few_values(conditions: list[float]) -> None:
     table, asked = sample(9)

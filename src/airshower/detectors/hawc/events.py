@@ -14,6 +14,7 @@ from airshower.data.source import STUDIED
 from airshower.data.tanks import Quantity, TankBatch, TankHits, TankSpec
 from airshower.detectors.hawc.event_fields import ENERGY
 from airshower.detectors.hawc.generated_file import GeneratedFile
+from airshower.detectors.hawc.quantities import PRIMARY
 from airshower.errors import UserError
 from airshower.runtime.log import logger
 
@@ -122,10 +123,12 @@ class TankEvents:
         check_names(self.cuts, set(common), common)
         used = [quantity.name for quantity in self._quantities]
         used += [name for cut in self.cuts for name in cut.names] + self._needed(common)
-        used = list(dict.fromkeys(used))
+        own = {PRIMARY.name} if PRIMARY in self.spec.conditions else set()
+        used = list(dict.fromkeys(name for name in used if name not in own))
         read = [file.columns(used) for file in self.files]
         columns = {name: np.concatenate([part[name] for part in read]).astype(float) for name in used}
         counts = [len(file) for file in self.files]
+        columns |= {name: np.repeat(self._primary, counts).astype(float) for name in own}
         ids = np.stack([np.repeat(np.arange(len(counts)), counts), np.concatenate(list(map(np.arange, counts)))], 1)
         kept = self._kept(columns, sum(counts))
         self.columns = {name: column[kept] for name, column in columns.items()}

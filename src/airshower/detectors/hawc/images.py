@@ -2,9 +2,9 @@
 
 import numpy as np
 
+from airshower.data.shower_front import LIGHT_SPEED
 from airshower.data.tanks import TankHits
 
-LIGHT_SPEED = 0.299792458  # m/ns
 KEEP = ("largest", "first", "last")
 
 

@@ -32,6 +32,7 @@ QUANTITIES = {
         Quantity(PHI, "deg", 180.0, 103.8, period=360.0),
     )
 }
+PRIMARY = Quantity("primary", "", 0.5, 0.5, step=1.0, names=("gamma", "proton"))  # no field: the class of the file
 PARAMETERS = ("rec.logNPE", "rec.nHit", "rec.nTankHit", ZENITH, AZIMUTH, "rec.coreX", "rec.coreY", "rec.CxPE40")
 CONDITIONS = (ENERGY, THETA, PHI)
 

@@ -28,7 +28,15 @@ from airshower.detectors.hawc.event_fields import (
 )
 from airshower.detectors.hawc.events import NO_HITS, EventConfig, TankEvents
 from airshower.detectors.hawc.images import KEEP, behind_plane, one_hit_each
-from airshower.detectors.hawc.quantities import CONDITIONS, LEAST_CHARGE, PARAMETERS, chosen, image_channels
+from airshower.detectors.hawc.quantities import (
+    CONDITIONS,
+    LEAST_CHARGE,
+    PARAMETERS,
+    PRIMARY,
+    QUANTITIES,
+    chosen,
+    image_channels,
+)
 from airshower.detectors.hawc.xcdf_block import Ragged
 from airshower.detectors.hawc.xcdf_file import KEPT_BYTES, XcdfFile
 from airshower.errors import DataError, UserError
@@ -59,13 +67,18 @@ class HawcEvents(TankEvents):
     def __init__(self, config: TankConfig, files: dict[str, Sequence[Path]]):
         if config.latest <= config.earliest:
             raise UserError(f"data.latest={config.latest}: must be above data.earliest={config.earliest}")
+        if PRIMARY.name in config.conditions and len(files) < len(PRIMARY.names):
+            raise UserError(
+                f"data.conditions: {PRIMARY.name} needs both classes, but all events are {next(iter(files))}s; name"
+                " files of both (data.gammas, data.protons), or a data.proton_fraction between 0 and 1"
+            )
         share = KEPT_BYTES // sum(map(len, files.values()))
         opened = {name: [XcdfFile(path, share) for path in paths] for name, paths in files.items()}
         spec = TankSpec(
             channels=image_channels(config.channels, config.most_charge, config.earliest, config.latest),
             time=config.time,
             parameters=chosen(config.parameters, "data.parameters"),
-            conditions=chosen(config.conditions, "data.conditions"),
+            conditions=chosen(config.conditions, "data.conditions", QUANTITIES | {PRIMARY.name: PRIMARY}),
             position=pmt_positions(next(iter(opened.values()))[0]),
             cell=hawc_array().cell,
             pmt=hawc_array().pmt,

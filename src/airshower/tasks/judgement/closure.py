@@ -81,11 +81,12 @@ class Closure:
 
 
 def closures(real: Table, real_conditions: Table, other: Table, other_conditions: Table) -> list[Closure]:
-    """One for each condition that varies, in bins of equal numbers of real events."""
+    """One for each condition that varies, in bins of equal numbers of real events, or of each value where there are
+    few."""
     found = []
     units = [deviation(quantity, column) for quantity, column in zip(real.quantities, real.scaled.T, strict=True)]
     for (condition, values), (_, others) in zip(real_conditions.columns(), other_conditions.columns(), strict=True):
-        edges = _equal_edges(values)
+        edges = _edges(condition, values)
         if len(edges) > 2:
             places = (np.searchsorted(edges[1:-1], column) for column in (values, others))
             parts = (_moments(table, place, len(edges) - 1) for table, place in zip((real, other), places, strict=True))
@@ -98,8 +99,13 @@ def deviation(quantity: Quantity, scaled: np.ndarray) -> float:
     return float(_of_angles(quantity, scaled)[2] if quantity.period else np.std(scaled, dtype=np.float64)) or 1.0
 
 
-def _equal_edges(values: np.ndarray) -> np.ndarray:
-    """Edges of bins with about the same number of values [n]; fewer bins where values repeat."""
+def _edges(condition: Quantity, values: np.ndarray) -> np.ndarray:
+    """Edges of bins with about the same number of values [n]; fewer bins where values repeat. Each of a few steps, as
+    of classes, has a bin of its own."""
+    few = np.unique(values)
+    if condition.step and len(few) <= MOST_BINS:
+        half = condition.step / 2
+        return np.concatenate([few[:1] - half, (few[1:] + few[:-1]) / 2, few[-1:] + half])
     bins = max(1, min(MOST_BINS, len(values) // BIN_EVENTS))
     return np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
 

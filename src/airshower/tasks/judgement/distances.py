@@ -18,6 +18,7 @@ MOST_IN_BATCH = 5000
 FOLDS = 5
 LEAST_GROUPS = 10  # a batch, and two of each fold
 
+Scores = tuple[np.ndarray, np.ndarray]  # of events of two samples
 Grouped = tuple[np.ndarray, np.ndarray]  # features and groups of one sample
 
 
@@ -103,9 +104,7 @@ def kernel_distance(real: np.ndarray, other: np.ndarray, groups: np.ndarray, see
     return Measured(float(np.median(found)), float(high - low) / 2)
 
 
-def classifier_scores(
-    real: np.ndarray, other: np.ndarray, groups: np.ndarray, seed: int = 0
-) -> tuple[np.ndarray, np.ndarray]:
+def classifier_scores(real: np.ndarray, other: np.ndarray, groups: np.ndarray, seed: int = 0) -> Scores:
     """How probable boosted trees find it that an event [n], [m] is of the other sample, each judged by trees that have
     not seen it, nor any of its group."""
     from sklearn.ensemble import HistGradientBoostingClassifier

@@ -2,52 +2,28 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Self
 
 import numpy as np
-import torch
 
-from airshower.data.table import Table
 from airshower.data.tanks import Quantity
-from airshower.networks.quantities import encode
 from airshower.runtime.log import logger
 from airshower.tasks.judgement import distances
 from airshower.tasks.judgement.closure import Closure, closures, deviation
+from airshower.tasks.judgement.distances import Scores
+from airshower.tasks.judgement.sample import LEAST, Events
+from airshower.tasks.judgement.transfer import Transfer, transfer
 
-LEAST = 50  # events of each sample that more than distances of single quantities are measured of
 NEAR = 0.01  # the share of real events that are nearer to the training events than what is called near
 COPIES = 5.0  # standard errors below 1/2: of a classifier that saw an event's copy among those of the other sample
-SEED = 0
-
-Scores = tuple[np.ndarray, np.ndarray]
-
-
-@dataclass(frozen=True, eq=False)
-class Events:
-    """A sample: what events are, and what was asked for, which may have no quantities."""
-
-    parameters: Table
-    conditions: Table
-
-    def __len__(self) -> int:
-        return len(self.parameters)
-
-    def some(self, most: int) -> Self:
-        """So many of them at most, drawn always the same way."""
-        if len(self) <= most:
-            return self
-        chosen = np.sort(np.random.default_rng(SEED).permutation(len(self))[:most])
-        return type(self)(self.parameters.rows(chosen), self.conditions.rows(chosen))
 
 
 @dataclass(frozen=True, eq=False)
 class Differences:
-    """Of another sample from the real one: `values` and, where known, standard `errors` by metric. `correlations` are
-    those of the other sample's features; `scores` by metric are the classifiers', of real and other events."""
+    """Of another sample from the real one: `values` and, where known, standard `errors` by metric; `scores` by metric
+    are the classifiers', of real and other events."""
 
     values: dict[str, float] = field(default_factory=dict)
     errors: dict[str, float] = field(default_factory=dict)
-    correlations: np.ndarray | None = None
     scores: dict[str, Scores] = field(default_factory=dict)
     closures: list[Closure] = field(default_factory=list)
 
@@ -80,13 +56,15 @@ class Memorisation:
 @dataclass(frozen=True, eq=False)
 class Judgement:
     """All there is to say of so many `events`: real, generated, training. `floor` is how training events differ from
-    the real ones; None without any, as is `memorisation`."""
+    the real ones; None without any, as are `memorisation` and `transfer`. `enough` says that there are so many events
+    that more than single quantities are compared."""
 
     events: tuple[int, int, int]
+    enough: bool
     generated: Differences
     floor: Differences | None
-    real_correlations: np.ndarray | None
     memorisation: Memorisation | None
+    transfer: Transfer | None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -115,16 +93,18 @@ def judge(real: Events, generated: Events, training: Events, most: int) -> Judge
             "data.test_fraction keeps some apart"
         )
     floor = differences(real, training.some(len(generated)), most) if len(training) else None
-    found = None
+    found = told = None
     if enough and len(training) >= LEAST:
-        own, new, seen = (_standard(real, events) for events in (real.some(most), generated.some(most), training))
+        own, new, seen = (events.standard(real) for events in (real.some(most), generated.some(most), training))
         found = Memorisation(distances.nearest(own, seen), distances.nearest(new, seen))
-    correlations = distances.rank_correlations(_standard(real, real)) if enough else None
     made = differences(real, generated, most)
+    if told := transfer(real, generated, training.some(most)):
+        for name, measured in told.areas().items():
+            made.add(name, measured)
     area, error = (of.get("classifier_AUC", 0.5) for of in (made.values, made.errors))
     if area < 0.5 - COPIES * error:
         logger.info("the classifier is wrong more often than by chance: generated events are copies of the real ones")
-    return Judgement((len(real), len(generated), len(training)), made, floor, correlations, found)
+    return Judgement((len(real), len(generated), len(training)), enough, made, floor, found, told)
 
 
 def differences(real: Events, other: Events, most: int) -> Differences:
@@ -139,28 +119,18 @@ def differences(real: Events, other: Events, most: int) -> Differences:
         found.values[f"Wasserstein/{quantity.name}"] = moved / deviation(quantity, scaled)
     if min(len(real), len(other)) < LEAST:
         return found
-    features, other_features = _standard(real, real), _standard(real, other)
-    found.add("FPD", distances.frechet_distance(features, other_features, _groups(real, other)))
+    features = real.standard(real), other.standard(real)
+    found.add("FPD", distances.frechet_distance(*features, _groups(real, other)))
     _classify(found, real, other, most)
     parts = real.some(most), other.some(most)
-    found.add("KPD", distances.kernel_distance(*(_standard(real, part) for part in parts), _groups(*parts)))
-    correlations = distances.rank_correlations(other_features)
-    apart = np.abs(correlations - distances.rank_correlations(features)).max()
-    found.values["correlation_difference"] = float(apart)
+    found.add("KPD", distances.kernel_distance(*(part.standard(real) for part in parts), _groups(*parts)))
+    found.values["correlation_difference"] = float(np.abs(other.correlations - real.correlations).max())
     shut = closures(real.parameters, real.conditions, other.parameters, other.conditions)
     if shut:
         found.values["closure_mean"] = _mean_size(closure.mean_differences() for closure in shut)
         found.values["closure_spread"] = _mean_size(closure.spread_differences() for closure in shut)
-    return Differences(found.values, found.errors, correlations, found.scores, shut)
-
-
-def feature_names(table: Table) -> list[str]:
-    """Of the columns of features: angles have two."""
-    return [
-        name
-        for quantity in table.quantities
-        for name in ([f"cos {quantity.name}", f"sin {quantity.name}"] if quantity.period else [quantity.name])
-    ]
+        found.closures.extend(shut)
+    return found
 
 
 def cumulative_metric(quantity: Quantity) -> str:
@@ -180,26 +150,15 @@ def _classify(found: Differences, real: Events, other: Events, most: int) -> Non
     are in one fold: a real event would else tell of the generated one that had its conditions."""
     count = min(len(real), len(other), most)
     parts = real.some(count), other.some(count)
-    inputs, groups = [_features(part.parameters) for part in parts], _groups(*parts)
+    inputs, groups = [part.features for part in parts], _groups(*parts)
     scores = found.scores["classifier_AUC"] = distances.classifier_scores(*inputs, groups)
     found.add("classifier_AUC", distances.area_under_roc(*scores))
     if real.conditions.quantities:
-        inputs = [np.hstack([own, _features(part.conditions)]) for own, part in zip(inputs, parts, strict=True)]
+        inputs = [np.hstack([part.features, part.condition_features]) for part in parts]
         scores = found.scores["classifier_AUC_with_conditions"] = distances.classifier_scores(*inputs, groups)
         found.add("classifier_AUC_with_conditions", distances.area_under_roc(*scores))
 
 
 def _groups(*parts: Events) -> np.ndarray:
     """Which events of two samples [n + m] have the same conditions."""
-    return distances.groups_of(np.concatenate([_features(part.conditions) for part in parts]))
-
-
-def _features(table: Table) -> np.ndarray:
-    return encode(torch.from_numpy(table.scaled), table.quantities).double().numpy()
-
-
-def _standard(real: Events, events: Events) -> np.ndarray:
-    """Features of parameters, less the mean of the real ones and by their standard deviation."""
-    known = _features(real.parameters)
-    spread = known.std(0)
-    return (_features(events.parameters) - known.mean(0)) / np.where(spread > 0, spread, 1.0)
+    return distances.groups_of(np.concatenate([part.condition_features for part in parts]))

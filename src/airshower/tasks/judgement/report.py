@@ -3,18 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-from airshower.data.table import Table
 from airshower.runtime.log import logger
 from airshower.tasks.judgement.closure import Closure
-from airshower.tasks.judgement.judge import (
-    Differences,
-    Events,
-    Judgement,
-    Memorisation,
-    cumulative_metric,
-    feature_names,
-    judge,
-)
+from airshower.tasks.judgement.judge import Differences, Judgement, Memorisation, cumulative_metric, judge
+from airshower.tasks.judgement.sample import Events
+from airshower.tasks.judgement.transfer import KINDS, Transfer
+from airshower.tasks.shower_metrics import roc_curve
 from airshower.writers import figures
 from airshower.writers import generation_figures as drawing
 from airshower.writers.tables import write_metrics
@@ -26,14 +20,14 @@ def write_judgement(
     """Judges generated events and writes `metrics.json`, with other `metrics` in it, and figures into `folder`; returns
     the figures."""
     judgement = judge(real, generated, training, most)
-    write_metrics(folder / "metrics.json", _record(real.parameters, judgement, metrics))
+    write_metrics(folder / "metrics.json", _record(real, generated, judgement, metrics))
     for name in judgement.metrics:
         logger.info("  %-34s %s", name, judgement.said(name))
-    drawn = _figures(real.parameters, generated.parameters, judgement)
+    drawn = _figures(real, generated, judgement)
     return [figures.save(figure, folder / "figures" / f"{name}.png") for name, figure in drawn.items()]
 
 
-def _record(table: Table, judgement: Judgement, metrics: dict[str, float]) -> dict[str, Any]:
+def _record(real: Events, generated: Events, judgement: Judgement, metrics: dict[str, float]) -> dict[str, Any]:
     """`floors` and errors have the names of the metrics that they belong to."""
     floor, made = judgement.floor or Differences(), judgement.generated
     real_events, events, training_events = judgement.events
@@ -43,31 +37,31 @@ def _record(table: Table, judgement: Judgement, metrics: dict[str, float]) -> di
         "floors": floor.values, "floor_errors": floor.errors,
         "curves": [curve.record() for closure in made.closures for curve in closure.curves()],
     }  # fmt: skip
-    if judgement.real_correlations is not None:
-        record["correlations"] = {
-            "features": feature_names(table),
-            "real": judgement.real_correlations.tolist(),
-            "generated": made.correlations.tolist(),
-        }
+    if judgement.enough:
+        correlations = {"real": real.correlations.tolist(), "generated": generated.correlations.tolist()}
+        record["correlations"] = {"features": real.feature_names, **correlations}
     return record
 
 
-def _figures(real: Table, generated: Table, judgement: Judgement) -> dict[str, figures.Figure]:
-    metrics = [cumulative_metric(quantity) for quantity in real.quantities]
+def _figures(real: Events, generated: Events, judgement: Judgement) -> dict[str, figures.Figure]:
+    both = real.parameters, generated.parameters
+    metrics = [cumulative_metric(quantity) for quantity in real.parameters.quantities]
     texts = [f"{metric.split('/')[0]} {judgement.said(metric)}" for metric in metrics]
     drawn = {
-        "distributions": drawing.histograms(real, generated),
-        "cumulative": drawing.cumulative(real, generated, texts),
+        "distributions": drawing.histograms(*both),
+        "cumulative": drawing.cumulative(*both, texts),
     }
-    if judgement.real_correlations is not None:
-        matrices = judgement.real_correlations, judgement.generated.correlations
-        drawn["correlations"] = drawing.correlation_figure(feature_names(real), *matrices)
+    if judgement.enough:
+        matrices = real.correlations, generated.correlations
+        drawn["correlations"] = drawing.correlation_figure(real.feature_names, *matrices)
         floors = _rocs("training events, ", judgement.floor) if judgement.floor else []
         drawn["classifier"] = drawing.classifier_figure(_rocs("", judgement.generated), floors)
     for closure in judgement.generated.closures:
         drawn[f"closure_{closure.condition.name}"] = _closure(closure)
     if judgement.memorisation:
         drawn["nearest_training_events"] = _nearest(judgement.memorisation)
+    if judgement.transfer:
+        drawn["gamma_hadron"] = _transfer(judgement.transfer)
     return drawn
 
 
@@ -93,3 +87,10 @@ def _nearest(found: Memorisation) -> figures.Figure:
     ratio, share = found.metrics().values()
     text = f"ratio of medians {ratio:.3f}; {100 * share:.2f} % of generated are nearer than the line"
     return drawing.nearest_figure(found.real, found.generated, found.near, text)
+
+
+def _transfer(found: Transfer) -> figures.Figure:
+    areas = found.areas().values()
+    names = [f"{kind}: AUC {area.value:.3f} ± {area.error:.3f}" for kind, area in zip(KINDS, areas, strict=True)]
+    curves = [roc_curve(signal, background) for background, signal in (found.real, found.generated)]
+    return drawing.transfer_figure(found.classes, found.real, found.generated, dict(zip(names, curves, strict=True)))

@@ -14,6 +14,7 @@ from airshower.writers.comparison.runs import Row, Run, data_name
 
 HIGHER, LOWER, ZERO = "higher", "lower", "nearer to 0"
 BETTER = {
+    "": {"hadron"},
     HIGHER: {"accuracy", "auc", "iou", "detection", "label", "negative", "efficiency", "purity", "likelihood"},
     LOWER: {
         "loss", "error", "resolution", "distance", "difference", "closure", "ks", "kuiper", "wasserstein", "classifier",

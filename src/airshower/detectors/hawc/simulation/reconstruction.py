@@ -10,20 +10,14 @@ from functools import cache
 
 import numpy as np
 
+from airshower.data.shower_front import Plane, fit_plane
 from airshower.data.tank_summary import compactness_charge, pinc
 from airshower.data.tanks import TankHits
 from airshower.detectors.hawc.array import TANKS, TankArray
 from airshower.detectors.hawc.event_fields import FAILED_ZENITH
-from airshower.detectors.hawc.images import LIGHT_SPEED, one_hit_each
+from airshower.detectors.hawc.images import one_hit_each
 from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, horizontal, limited, relative
-from airshower.detectors.hawc.simulation.tanks import (
-    CURVATURE,
-    JITTER,
-    LEAST_CHARGE,
-    TRIGGER_TIME,
-    TRIGGER_WINDOW,
-    front_thickness,
-)
+from airshower.detectors.hawc.simulation.tanks import TRIGGER_TIME, TRIGGER_WINDOW
 
 AGE = 1.15  # of the fitted lateral distribution of light, r^(s-3) near the axis: a fit by the published width of cores
 NEAREST = 5.0  # m, below which it does not rise
@@ -31,8 +25,7 @@ GRID = (7.0, 0.0, 110.0), (25.0, 110.0, 600.0)  # m: step, and distances from th
 CORE_STEPS = 4  # from there
 LONGEST_STEP, FARTHEST = 20.0, 600.0  # m per step, m from the middle of the array
 PLANE_STEPS = 3
-NEAR_PLANE = 50.0, 120.0  # ns before and after the plane: hits it is fitted to
-OF_EVENT = 250.0, 500.0  # ns likewise: hits that count; a fit by their published number
+OF_EVENT = 250.0, 500.0  # ns before and after the plane: hits that count; a fit by their published number
 
 
 @dataclass(frozen=True)
@@ -56,46 +49,21 @@ def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
     light, place = hits.charge * used, array.position[hits.grid_id - 1, :2]
     middle = np.stack([np.bincount(hits.event, light * axis, events) for axis in place.T], 1)
     middle = middle / np.maximum(np.bincount(hits.event, light, events), 1e-9)[:, None]
-    plane = fit_plane(hits, used, middle, np.zeros((events, 2)), array)
+    plane = _fit_plane(hits, used, middle, np.zeros((events, 2)), array)
     tank = TANKS * hits.event + array.tank[hits.grid_id - 1]
     tanks = np.bincount(tank, hits.charge * plane.near, TANKS * events).reshape(events, TANKS)
     core = fit_core(tanks, plane.towards, array)
     for _ in range(PLANE_STEPS):
-        plane = fit_plane(hits, plane.near, core, plane.towards, array)
+        plane = _fit_plane(hits, plane.near, core, plane.towards, array)
     of_event = (plane.late > -OF_EVENT[0]) & (plane.late < OF_EVENT[1])
     return _parameters(TankHits(*(values[of_event] for values in hits)), core, plane, array)
 
 
-@dataclass(frozen=True)
-class Plane:
-    """`towards` [n, 2], horizontal part of the unit vector to where it comes from; `late` [hits], ns that they are
-    behind it; `failed` bool [n]."""
-
-    towards: np.ndarray
-    late: np.ndarray
-    failed: np.ndarray
-
-    @property
-    def near(self) -> np.ndarray:
-        """Hits that are not far from it."""
-        return (self.late > -NEAR_PLANE[0]) & (self.late < NEAR_PLANE[1])
-
-
-def fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray) -> Plane:
-    """The plane through the times of the hits in use (bool [hits]), corrected for the front's curvature about the core
-    and for its thickness."""
-    x, y = (array.position[hits.grid_id - 1, :2] - core[hits.event]).T
-    distance = axis_distance(towards[hits.event], x, y)
-    thickness = front_thickness(distance, np.maximum(hits.charge, LEAST_CHARGE))
-    weight = used / (thickness**2 + JITTER**2)
-    flat = hits.time - CURVATURE * distance - thickness
-    design = np.stack([np.ones_like(x), -x / LIGHT_SPEED, -y / LIGHT_SPEED])
-    sums = [np.bincount(hits.event, weight * one * other, len(core)) for one in design for other in (*design, flat)]
-    sums = np.stack(sums, 1).reshape(-1, 3, 4)
-    found = np.linalg.solve(sums[..., :3] + 1e-6 * np.eye(3), sums[..., 3:])[..., 0]
-    late = flat - (design * found[hits.event].T).sum(0)
-    failed = (np.hypot(*found[:, 1:].T) >= 1.0) | (np.bincount(hits.event, used, len(core)) < len(design))
-    return Plane(np.where(failed[:, None], 0.0, found[:, 1:]), late, failed)
+def _fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray) -> Plane:
+    """The plane through the times of the hits in use, with the front's curvature about the core [n, 2] of showers from
+    a direction `towards` [n, 2]."""
+    off = array.position[hits.grid_id - 1, :2] - core[hits.event]
+    return fit_plane(hits, used, off, axis_distance(towards[hits.event], *off.T), len(core))
 
 
 def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.ndarray:

@@ -9,9 +9,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from airshower.data.shower_front import CURVATURE, JITTER, LIGHT_SPEED, front_thickness
 from airshower.data.tanks import TankHits
 from airshower.detectors.hawc.array import CENTRAL, PMTS, TANKS, TankArray
-from airshower.detectors.hawc.images import LIGHT_SPEED
 from airshower.detectors.hawc.simulation.showers import (
     Cascades,
     Primaries,
@@ -35,9 +35,6 @@ OTHER_LIGHT, OTHER_SPREAD = 10.0, 1.0  # like MUON_LIGHT of these, many of which
 SINGLE_PE = 0.35  # relative rms of the charge of one photoelectron
 LEAST_CHARGE = 0.2  # p.e., below which there is no hit
 MOST_CHARGE = 1000.0  # p.e. that much light tends to: the PMTs' signals saturate
-CURVATURE = 0.10  # ns/m that the front is behind its plane
-THICKNESS, THICKNESS_RADIUS, THICKNESS_POWER = 4.0, 30.0, 1.2  # ns and m (Linsley)
-JITTER = 2.0  # ns
 BEFORE, WINDOW = 500.0, 1500.0  # ns that are read out, from before the trigger on
 TRIGGER_WINDOW, TRIGGER_TIME = 150.0, 100.0  # ns
 LEAST_HITS = 10  # of the shower, with however much noise
@@ -128,12 +125,6 @@ def _other_muons(rng: np.random.Generator, noise: float, events: int) -> TankHit
     charge = np.maximum(_smeared(rng, electrons[row, slot]), LEAST_CHARGE)
     time = when[row] + JITTER * rng.standard_normal(len(row))
     return TankHits(event[row], 4 * tank[row] + slot + 1, charge, time)
-
-
-def front_thickness(distance: np.ndarray, charge: np.ndarray) -> np.ndarray:
-    """Mean time (ns) from the front of the shower to the first of so many photoelectrons, at a distance from the axis;
-    also how much that varies."""
-    return THICKNESS * (1.0 + distance / THICKNESS_RADIUS) ** THICKNESS_POWER / np.sqrt(charge)
 
 
 def _particles(primaries: Primaries, cascades: Cascades, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
