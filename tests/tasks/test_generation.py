@@ -63,9 +63,9 @@ def test_even_conditions_are_multiples_of_their_steps() -> None:
     task = step.task
     kept, classes = task.spec.conditions[0], Quantity("primary", "", 0.5, 0.5, step=1.0)
     task.spec = replace(task.spec, conditions=(kept, classes))
-    task.plan = Plan(np.arange(3), 60, 4, -torch.ones(2), torch.ones(2))
+    task.plan = Plan(np.arange(3), torch.zeros(3, 2), 60, 4, -torch.ones(2), torch.ones(2))
     with torch.no_grad():
-        given = task.generated(network, task.prepare(batch([0, 1, 2]))).conditions
+        given = task.planned(network, network.sampler(60), np.arange(60), print).conditions
     assert len(given[:, 0].unique()) == 60
     assert given[:, 1].unique().tolist() == [-1.0, 1.0]
 

@@ -6,7 +6,12 @@ from torch import Tensor, nn
 
 from airshower.networks.quantities import Quantities
 
-Sampling = Callable[[Tensor, Tensor, Callable[[float], None]], Tensor]
+Tick = Callable[[float], None]  # is told the share that is done
+Sampling = Callable[[Tensor, Tensor, Tick], Tensor]
+
+
+def untold(_: float) -> None:
+    """The tick that nobody hears."""
 
 
 class EventGenerator(nn.Module):
@@ -27,11 +32,6 @@ class EventGenerator(nn.Module):
         return None
 
     def sampler(self, batch: int) -> Sampling:
-        """A function (noise, conditions, tick) that generates at most `batch` events at a time with the weights of now,
-        and calls `tick` with the share that is done where that takes long. It may be used often, and keeps what only
-        the first batch needs to make."""
-
-        def sample(noise: Tensor, conditions: Tensor, _: Callable[[float], None]) -> Tensor:
-            return self.generate(noise, conditions)
-
-        return sample
+        """A function (noise, conditions, tick) that generates at most `batch` events at a time with the weights of now.
+        It may be used often: what is made for the first batch is kept. `tick` is called where it takes long."""
+        return lambda noise, conditions, _: self.generate(noise, conditions)

@@ -6,10 +6,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from airshower.data.source import Selection
+from airshower.config.schema import FrameworkConfig
+from airshower.data.source import Selection, halvings
 from airshower.data.table import Table
 from airshower.data.tank_summary import summaries, summary_quantities
 from airshower.data.tanks import TankBatch, TankHits, TankSpec
+from airshower.errors import UserError
+from airshower.networks.quantities import check_generator
 
 LEVELS = 256  # of each channel in what is compared, that generators with levels are no worse for having them
 EXAMPLES = 32  # images that a network is given before the first step
@@ -82,3 +85,12 @@ def quantise(images: Tensor, levels: int) -> Tensor:
 def dequantise(numbers: Tensor, levels: int) -> Tensor:
     """The centres of the levels, float32 between 0 and 1, which `quantise` takes back to the same."""
     return numbers.float() / (levels - 1)
+
+
+def check_images(conditional: bool, spec: TankSpec, framework: FrameworkConfig, halved: int) -> None:
+    """Raise `UserError` for what generators of images, which are `halved` so many times, can't be made for."""
+    check_generator(conditional, spec, framework)
+    if not spec.channels:
+        raise UserError("data.channels=[]: there is no image to generate; use data.channels=[charge] or [charge,time]")
+    if halvings(spec.shape) < halved:
+        raise UserError(f"network: images of {spec.shape[0]} x {spec.shape[1]} can't be halved {halved} times")

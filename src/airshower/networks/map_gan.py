@@ -11,9 +11,9 @@ from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
 from airshower.networks.generator import EventGenerator
-from airshower.networks.images import ImageView
+from airshower.networks.images import ImageView, check_images
 from airshower.networks.marginals import normal_scores
-from airshower.networks.quantities import Quantities, check_conditions, check_mode, context, encoded_size
+from airshower.networks.quantities import Quantities, context, encoded_size
 
 HALVINGS = 2  # of the image, to where it is generated from noise
 GROUPS = 8  # of channels, that are normalised together (Wu & He 2018): no running statistics
@@ -111,13 +111,8 @@ class Critic(nn.Module):
 
 def _check(config: MapGanConfig, spec: TankSpec, framework: FrameworkConfig) -> None:
     """Raise `UserError` for what such a network can't be made for."""
-    check_mode(framework)
+    check_images(config.conditional, spec, framework, HALVINGS)
     if framework.compile:
         raise UserError("framework.compile=true: is not for generators with a critic; use framework.compile=false")
-    if not spec.channels:
-        raise UserError("data.channels=[]: there is no image to generate; use data.channels=[charge] or [charge,time]")
-    check_conditions(config.conditional, spec)
     if config.generator % GROUPS:
         raise UserError(f"network.generator={config.generator}: must be a multiple of {GROUPS}")
-    if any(size % (1 << HALVINGS) for size in spec.shape):
-        raise UserError(f"network: images of {spec.shape[0]} x {spec.shape[1]} can't be halved {HALVINGS} times")

@@ -7,7 +7,7 @@ from airshower.config.schema import FrameworkConfig
 from airshower.data.source import halvings
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
-from airshower.networks.quantities import check_conditions, check_mode
+from airshower.networks.images import check_images
 
 
 @dataclass
@@ -26,12 +26,7 @@ class PixelCnnConfig:
 
 def check(config: PixelCnnConfig, spec: TankSpec, framework: FrameworkConfig) -> None:
     """Raise `UserError` where the source's events are not what such a network can be made for."""
-    check_mode(framework)
-    if len(spec.channels) not in (1, 2):
-        raise UserError(
-            f"data.channels: PixelCNN++ generates images of charge, or of charge and time, not of {len(spec.channels)} "
-            "channels; use data.channels=[charge] or [charge,time]"
-        )
+    check_images(config.conditional, spec, framework, 0)
     most = halvings(spec.shape) + 1
     if config.resolutions > most:
         rows, columns = spec.shape
@@ -39,4 +34,3 @@ def check(config: PixelCnnConfig, spec: TankSpec, framework: FrameworkConfig) ->
             f"network.resolutions={config.resolutions}: images of {rows} x {columns} can be halved {most - 1} times; "
             f"at most {most}"
         )
-    check_conditions(config.conditional, spec)

@@ -6,13 +6,13 @@ second, and a column for every second, of the one above. Cells without PMT are k
 one that is not.
 """
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from airshower.networks.generator import Tick, untold
 from airshower.networks.images import dequantise
 from airshower.networks.pixelcnn_cache import CachedConv, CachedStream, Memory, Row
 from airshower.networks.pixelcnn_mixture import centred
@@ -64,9 +64,7 @@ class Sampler:
         return self.memory.nbytes + self.numbers.nbytes + self.noise.nbytes
 
     @torch.inference_mode()
-    def __call__(
-        self, noise: Tensor, conditions: Tensor | None = None, tick: Callable[[float], None] = lambda _: None
-    ) -> Tensor:
+    def __call__(self, noise: Tensor, conditions: Tensor | None = None, tick: Tick = untold) -> Tensor:
         """Images float32 [n, channels, rows, columns] for uniform noise [n, draws] and scaled conditions [n,
         quantities]; `tick` is called with the share done after each row. Fewer than `batch` take as long."""
         network, mixture, count = self.network, self.network.mixture, len(noise)

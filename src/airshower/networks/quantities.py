@@ -98,17 +98,12 @@ def check_parameters(conditional: bool, spec: TankSpec, framework: FrameworkConf
     """Raise `UserError` for what generators of parameters can't be made for."""
     if not spec.parameters:
         raise UserError("data.parameters=[]: there is nothing to generate; name parameters")
-    check_conditions(conditional, spec)
-    check_mode(framework)
+    check_generator(conditional, spec, framework)
 
 
-def check_conditions(conditional: bool, spec: TankSpec) -> None:
-    """Raise `UserError` for a network that is to be given what there is not."""
+def check_generator(conditional: bool, spec: TankSpec, framework: FrameworkConfig) -> None:
+    """Raise `UserError` for a network that is to be given what there is not, and for how none can be distributed."""
     if conditional and not spec.conditions:
         raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
-
-
-def check_mode(framework: FrameworkConfig) -> None:
-    """Raise `UserError` for how generators can't be distributed."""
     if framework.distributed_mode == "fsdp":
         raise UserError("framework.distributed_mode=fsdp: is not for generators; use framework.distributed_mode=ddp")

@@ -1,6 +1,5 @@
 """What generators of events have in common: what they learn from, how they generate, and how they are judged."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from airshower.data.source import Selection, Source, Splits
 from airshower.data.table import Table
 from airshower.data.tanks import TankBatch, TankSpec
 from airshower.errors import UserError
-from airshower.networks.generator import EventGenerator, Sampling
+from airshower.networks.generator import EventGenerator, Sampling, Tick
 from airshower.networks.images import ImageView
 from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig, View
 from airshower.tasks.histograms import count_values
@@ -120,9 +119,7 @@ class Generation:
         events = network.generate(noise, sample.conditions).float()
         return Generated(events, sample.conditions[:, : len(network.given)], torch.from_numpy(sample.entries))
 
-    def planned(
-        self, network: EventGenerator, sample: Sampling, numbers: np.ndarray, tick: Callable[[float], None]
-    ) -> Generated:
+    def planned(self, network: EventGenerator, sample: Sampling, numbers: np.ndarray, tick: Tick) -> Generated:
         """The events of the plan that have these numbers, from a `sampler` of the network; what they are follows from
         their numbers alone."""
         plan, device = self.plan, next(network.parameters()).device
