@@ -80,9 +80,7 @@ class FlowMatching(Generation):
         return {"loss": loss, "negative_loss": -loss, **apart}
 
 
-def velocity_error(
-    module: nn.Module, states: Tensor, times: Tensor, noise: Tensor, conditions: Tensor
-) -> LossTerms:
+def velocity_error(module: nn.Module, states: Tensor, times: Tensor, noise: Tensor, conditions: Tensor) -> LossTerms:
     """The mean squared error of the velocity, summed over events, and their number."""
     between = torch.lerp(noise, states, times[:, None])
     squared = (module(between, times, conditions) - (states - noise)).square().mean(1)
