@@ -191,7 +191,7 @@ def test_concat_elu() -> None:
 @pytest.mark.parametrize(
     ("size", "channels", "config", "message"),
     [
-        (12, 0, {}, "data.channels: .*not of 0 channels; use"),
+        (12, 0, {}, r"data.channels=\[\]: there is no image to generate; use"),
         (12, 2, {"resolutions": 4}, "network.resolutions=4: .*12 x 12 can be halved 2 times; at most 3"),
         (12, 2, {"conditional": True}, "network.conditional: this data has no conditions"),
     ],

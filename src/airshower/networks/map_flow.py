@@ -1,5 +1,6 @@
 """A generator of images of tanks that follows a flow from noise to data (Lipman et al. 2023, Liu et al. 2023)."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from torch.nn import functional
 from airshower.config.fields import number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
-from airshower.errors import UserError
+from airshower.errors import DataError, UserError
 from airshower.networks.generator import EventGenerator, Sampling, Tick, untold
 from airshower.networks.images import ImageView, check_images
 from airshower.networks.map_unet import GROUPS, HALVINGS, MapUnet, waves
@@ -18,6 +19,7 @@ from airshower.networks.quantities import context, encoded_size
 
 TANK = 2  # cells of a tank along rows and columns
 WAVES = 32  # that tell the time
+LEAST = 1e-3  # of the noise that is left when a velocity is asked for, and of a hit's charge and time
 
 
 @dataclass
@@ -26,7 +28,7 @@ class MapFlowConfig:
 
     width: int = number(32, low=GROUPS)
     blocks: int = number(1, low=1)
-    steps: int = number(20, low=1)
+    steps: int = number(10, low=1)
     conditional: bool = True
 
 
@@ -49,69 +51,80 @@ class MapFlow(EventGenerator):
         _check(config, spec, framework)
         self.steps, self.shape, self.channels = config.steps, spec.shape, 1 + len(spec.channels)
         self.given = spec.conditions if config.conditional else ()
-        live = torch.from_numpy(~spec.dead).flatten()
-        self.register_buffer("live", live.nonzero()[:, 0], persistent=False)
-        self.latent = self.channels * len(self.live)
+        live, by_tanks = _live_cells(spec)
+        self.register_buffer("live", live, persistent=False)
+        self.register_buffer("by_tanks", by_tanks, persistent=False)
+        self.latent = self.channels * len(live)
         # not trained, so in checkpoints and the same on all ranks
-        self.middle, self.scale = (
+        self.middle, self.width = (
             nn.Parameter(torch.full((len(spec.channels), 1), value), requires_grad=False) for value in (0.3, 0.1)
         )
-        features, cells = 4 * config.width, self.channels * TANK**2
+        features, maps = 4 * config.width, self.channels * TANK**2
         self.told = nn.Sequential(
             nn.Linear(WAVES + encoded_size(self.given), features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
         )
-        self.unet = MapUnet(cells, cells, _place(spec), config.width, config.blocks, features)
+        self.unet = MapUnet(maps, maps, _place(spec), config.width, config.blocks, features)
 
     @torch.no_grad()
     def fit(self, images: Tensor, conditions: Tensor) -> None:
-        """Take the median of hits' charges and times, and half of what lies between their quartiles."""
-        values = images.movedim(1, 0)[:, images[:, 0] > 0]
+        """Take mean and standard deviation of the hits' charges and times."""
+        values = images.movedim(1, 0)[:, images[:, 0] > 0].double()
         if values.shape[1] < 2:
-            raise UserError("data: there are no hits in the first events to learn from")
-        low, middle, high = values.double().quantile(torch.tensor([0.25, 0.5, 0.75]).double(), 1)
-        self.middle.copy_(middle[:, None])
-        self.scale.copy_(((high - low) / 2).clamp_min(1e-3)[:, None])
+            raise DataError("data: the first events have no hits; nothing can be learned from them")
+        self.middle.copy_(values.mean(1, keepdim=True))
+        self.width.copy_(values.std(1, keepdim=True).clamp_min(1e-3))
 
     def states(self, images: Tensor) -> Tensor:
         """What is learned of images."""
         cells = images.flatten(2)[:, :, self.live]
         hit = cells[:, :1] > 0
-        values = torch.asinh((cells - self.middle) / self.scale) * hit
-        return torch.cat([2.0 * hit - 1, values], 1).flatten(1)
+        return torch.cat([2.0 * hit - 1, (cells - self.middle) / self.width * hit], 1).flatten(1)
 
     def images(self, states: Tensor) -> Tensor:
         """The other way around, for any states: a hit is where its channel is above 0."""
-        hit, values = states.unflatten(1, (self.channels, -1)).split([1, self.channels - 1], 1)
-        cells = (values.sinh() * self.scale + self.middle).clamp(torch.finfo(torch.float32).eps, 1) * (hit > 0)
-        return self._lattice(cells)
+        hit, values = self._parts(states)
+        cells = (self.middle + self.width * values).clamp(LEAST, 1) * (hit > 0)
+        images = cells.new_zeros(*cells.shape[:2], math.prod(self.shape))
+        return images.index_copy(2, self.live, cells).unflatten(2, self.shape)
 
     def forward(self, states: Tensor, times: Tensor, conditions: Tensor) -> Tensor:
-        """See the class."""
-        told = self.told(torch.cat([waves(times, WAVES), context(conditions, self.given)], 1))
-        maps = self._lattice(states.unflatten(1, (self.channels, -1)))
-        maps = functional.pixel_shuffle(self.unet(functional.pixel_unshuffle(maps, TANK), told), TANK)
-        return maps.flatten(2)[:, :, self.live].flatten(1)
+        """See the class. What is expected of the data is Bayes' rule of what a state says of its own number, a bit or
+        a normal one, and of what the U-Net takes for known before: half the log odds of a hit, and its values' mean."""
+        hit, values = self._parts(states)
+        odds, mean = self._parts(self._known(states, times, conditions).to(states.dtype))
+        data, noise = times[:, None, None], (1 - times[:, None, None]).clamp_min(LEAST)
+        hit = torch.tanh(odds + hit * data / noise.square())
+        values = (mean * noise.square() + values * data) / (noise.square() + data.square())
+        expected = torch.cat([hit, values * (1 + hit) / 2], 1)
+        return ((expected - states.unflatten(1, (self.channels, -1))) / noise).flatten(1)
 
     def generate(self, noise: Tensor, conditions: Tensor, tick: Tick = untold) -> Tensor:
         """See `EventGenerator`: the flow in `steps` equal steps, each with the velocity in its middle (explicit
         midpoint method)."""
         states, step = normal_scores(noise), 1 / self.steps
-        for index in range(self.steps):
-            begin = states.new_full((len(states),), index * step)
+        for done in range(self.steps):
+            begin = states.new_full((len(states),), done * step)
             middle = states + 0.5 * step * self(states, begin, conditions)
             states = states + step * self(middle, begin + 0.5 * step, conditions)
-            tick((index + 1) * step)
+            tick((done + 1) * step)
         return self.images(states)
 
-    def sampler(self, _: int) -> Sampling:
+    def sampler(self, batch: int) -> Sampling:
         """See `EventGenerator`."""
         return self.generate
 
-    def _lattice(self, cells: Tensor) -> Tensor:
-        """Values of live cells [n, channels, cells] in images; 0 elsewhere."""
-        rows, columns = self.shape
-        images = cells.new_zeros(*cells.shape[:2], rows * columns)
-        return images.index_copy(2, self.live, cells).unflatten(2, (rows, columns))
+    def _parts(self, states: Tensor) -> tuple[Tensor, Tensor]:
+        """Whether cells have hits [n, 1, live cells], and the hits' values [n, channels, live cells]."""
+        return states.unflatten(1, (self.channels, -1)).split([1, self.channels - 1], 1)
+
+    def _known(self, states: Tensor, times: Tensor, conditions: Tensor) -> Tensor:
+        """What the U-Net makes of states, for each of their numbers [n, `latent`]."""
+        told = self.told(torch.cat([waves(times, WAVES), context(conditions, self.given)], 1))
+        cells = states.new_zeros(len(states), self.channels, math.prod(self.shape))
+        cells = cells.index_copy(2, self.by_tanks, states.unflatten(1, (self.channels, -1)))
+        maps = cells.view(len(states), self.channels * TANK**2, *(size // TANK for size in self.shape))
+        known = self.unet(maps, told).reshape(cells.shape)
+        return known[:, :, self.by_tanks].flatten(1)
 
 
 def _place(spec: TankSpec) -> Tensor:
@@ -122,7 +135,16 @@ def _place(spec: TankSpec) -> Tensor:
     known = torch.cat([torch.ones(len(position), 1), 2 * (position - low) / (high - low).clamp_min(1e-9) - 1], 1)
     pmt = torch.from_numpy(spec.pmt)
     channels = (known[pmt.clamp_min(0)] * (pmt >= 0)[..., None]).movedim(2, 0)
-    return functional.pixel_unshuffle(channels[None], TANK)[0]
+    return functional.pixel_unshuffle(channels, TANK)
+
+
+def _live_cells(spec: TankSpec) -> tuple[Tensor, Tensor]:
+    """The places of cells with a PMT in a flat image, and in one that is flat after `pixel_unshuffle`."""
+    live = torch.from_numpy(~spec.dead).flatten().nonzero()[:, 0]
+    place = torch.empty(spec.dead.size, dtype=torch.int64)
+    cells = torch.arange(spec.dead.size)
+    place[functional.pixel_unshuffle(cells.view(1, *spec.shape), TANK).flatten()] = cells
+    return live, place[live]
 
 
 def _check(config: MapFlowConfig, spec: TankSpec, framework: FrameworkConfig) -> None:

@@ -1,4 +1,4 @@
-"""A U-Net over the tanks whose blocks know features of the event (Ronneberger et al. 2015, Ho et al. 2020)."""
+"""A U-Net (Ronneberger et al. 2015) over the lattice of tanks, whose blocks know features of the event."""
 
 import math
 
@@ -28,6 +28,8 @@ class MapUnet(nn.Module):
         self.larger = nn.ModuleList(nn.Conv2d(2 * each, each, 1) for each in widths[:-1])
         self.norm = nn.GroupNorm(GROUPS, width)
         self.last = nn.Conv2d(width, outputs, 3, padding=1)
+        nn.init.zeros_(self.last.weight)  # nothing is known at first
+        nn.init.zeros_(self.last.bias)
 
     def forward(self, maps: Tensor, features: Tensor) -> Tensor:
         """See the class."""

@@ -1,6 +1,5 @@
 """A network that knows where events are going on their way from noise, and generates them by following it."""
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -27,15 +26,16 @@ class FlowMatching(OneLoss):
     def losses(self, module: nn.Module, network: EventGenerator, sample: Sample, training: bool) -> Tensor:
         """See `OneLoss`: the squared error of the velocity."""
         states = network.states(sample.real)
-        times, noise = self.drawn(states) if training else self.known(sample.entries, states)
+        times, noise = self.drawn(network, sample) if training else self.known(network, sample)
         between = torch.lerp(noise, states, times[:, None])
         return (module(between, times, sample.conditions) - (states - noise)).square().mean(1)
 
-    def drawn(self, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Times [n], evenly, and normal noise like the states."""
-        return torch.rand_like(states[:, 0]), torch.randn_like(states)
+    def drawn(self, network: EventGenerator, sample: Sample) -> tuple[Tensor, Tensor]:
+        """Times [n], evenly, and normal noise [n, `latent`] for events that are trained on."""
+        times = torch.rand(len(sample), dtype=sample.real.dtype, device=sample.real.device)
+        return times, torch.randn(len(sample), network.latent, dtype=times.dtype, device=times.device)
 
-    def known(self, entries: np.ndarray, states: Tensor) -> tuple[Tensor, Tensor]:
-        """Those that events of these entries have in each validation, on any rank."""
-        numbers = event_noise(0, entries, 1 + states.shape[1]).to(states)
+    def known(self, network: EventGenerator, sample: Sample) -> tuple[Tensor, Tensor]:
+        """Those that events have in each validation, on any rank."""
+        numbers = event_noise(0, sample.entries, 1 + network.latent).to(sample.real)
         return numbers[:, 0], normal_scores(numbers[:, 1:])
