@@ -100,6 +100,10 @@ def test_conditional_events(tmp_path: Path) -> None:
     assert (found["events"], found["real_events"], found["training_events"]) == (120, 120, 200)
     names = {f"{kind}/{quantity.name}" for quantity in (HITS, ZENITH, CORE) for kind in ("KS", "Wasserstein")}
     names |= {"Kuiper/rec.azimuthAngle", "Wasserstein/rec.azimuthAngle", *ALL, "classifier_AUC_with_conditions"}
+    for mean in ("KS", "Wasserstein"):
+        of_each = [value for name, value in found["metrics"].items() if name.startswith(f"{mean}/")]
+        assert found["metrics"][mean] == pytest.approx(np.mean(of_each))
+        names.add(mean)
     names |= {"closure_mean", "closure_spread"}
     assert set(found["floors"]) == names
     memory = {"memorisation/ratio_of_medians", "memorisation/share_near"}

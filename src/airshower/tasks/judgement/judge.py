@@ -108,7 +108,7 @@ def judge(real: Events, generated: Events, training: Events, most: int) -> Judge
 
 
 def differences(real: Events, other: Events, most: int) -> Differences:
-    """All distances of two samples; those of single quantities alone if there are few events."""
+    """All distances of two samples; those of single quantities, and their means, alone if there are few events."""
     found = Differences()
     for (quantity, values), (_, others), scaled, other_scaled in zip(
         real.parameters.columns(), other.parameters.columns(), real.parameters.scaled.T, other.parameters.scaled.T,
@@ -117,6 +117,10 @@ def differences(real: Events, other: Events, most: int) -> Differences:
         found.values[cumulative_metric(quantity)] = distances.kolmogorov_smirnov(values, others, quantity.period)
         moved = distances.wasserstein(scaled, other_scaled, quantity.period / quantity.width)
         found.values[f"Wasserstein/{quantity.name}"] = moved / deviation(quantity, scaled)
+    for name in ("KS", "Wasserstein"):
+        of_each = [value for metric, value in found.values.items() if metric.startswith(f"{name}/")]
+        if of_each:
+            found.values[name] = float(np.mean(of_each))
     if min(len(real), len(other)) < LEAST:
         return found
     features = real.standard(real), other.standard(real)
