@@ -1,6 +1,7 @@
 """What is compared of images, and what an inference writes of them."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from airshower.errors import TrainingError
 from airshower.networks.images import ImageView
 from airshower.tasks.generation_report import Generated, GenerationReportConfig
 from airshower.tasks.image_report import ImageReport, joined
+from airshower.tasks.likelihood import Likelihood
+from tests.networks.pixelcnn_networks import tank_spec
 
 
 @pytest.fixture(scope="module")
@@ -109,3 +112,14 @@ def test_examples_are_few(splits: Splits) -> None:
     )
     assert images.shape == (32, 2, 40, 40)
     assert conditions.shape == (32, 3)
+
+
+def test_likelihoods_of_images_are_also_bits() -> None:
+    """Each of 1193 cells with one bit."""
+    spec = tank_spec(40, 1)
+    task = Likelihood(Likelihood.Config(), spec, ImageView(spec))
+    nats = int((~spec.dead).sum()) * math.log(2)
+    found = task.metrics({"loss": torch.tensor([3 * nats, 3.0]).double()})
+    assert found["bits_per_dimension"] == pytest.approx(1.0)
+    assert found["bits_per_dimension_of_all_cells"] == pytest.approx((~spec.dead).mean())
+    assert found["loss"] == -found["log_likelihood"] == pytest.approx(nats)

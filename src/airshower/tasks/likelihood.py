@@ -24,4 +24,4 @@ class Likelihood(OneLoss):
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
         """See `OneLoss`."""
         found = super().metrics(counters)
-        return found | self.view.bits(found["loss"])
+        return found | self.view.bits(found[self.score])
