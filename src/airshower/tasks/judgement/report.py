@@ -73,12 +73,8 @@ def _figures(real: Events, generated: Events, judgement: Judgement) -> dict[str,
 
 
 def _rocs(prefix: str, found: Differences) -> list[drawing.Roc]:
-    rocs = []
-    for name, (real, other) in found.scores.items():
-        rocs.append(
-            drawing.Roc(prefix + SEEN[name], real, other, f"AUC {found.values[name]:.3f} ± {found.errors[name]:.3f}")
-        )
-    return rocs
+    areas = {name: f"AUC {found.values[name]:.3f} ± {found.errors[name]:.3f}" for name in found.scores}
+    return [drawing.Roc(prefix + SEEN[name], *scores, areas[name]) for name, scores in found.scores.items()]
 
 
 def _closure(closure: Closure) -> figures.Figure:
