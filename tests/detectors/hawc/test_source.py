@@ -68,7 +68,6 @@ def test_images_are_the_hits_of_the_file(files: dict[str, Path], time: str, keep
     source = opened(files, hits=keep, time=time, earliest=-3000.0, latest=3000.0).train.source
     entries = np.array([35, 3, 3, 0])
     batch = source.read(entries)
-    array = hawc_array()
     for image, entry in zip(batch.images, entries, strict=True):
         own, event, _ = source.event_ids[entry]
         stored = XcdfFile(list(files.values())[own]).read([event])
