@@ -1,7 +1,7 @@
 """What inference leaves of generated events, from no network: real ones, changed in a known way."""
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Self
@@ -17,6 +17,7 @@ from airshower.errors import TrainingError
 from airshower.networks.quantities import ParameterView
 from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig
 from airshower.tasks.judgement.judge import differences, judge
+from airshower.tasks.judgement.report import SEEN
 from airshower.tasks.judgement.sample import LEAST, Events
 from airshower.writers.comparison.runs import read_run
 
@@ -245,6 +246,19 @@ def test_closure_of_angles_all_around_has_no_mean() -> None:
     found = differences(events, events, 200).values
     assert np.isnan(found["closure_mean"])
     assert found["closure_spread"] == 0.0
+
+
+def test_images_have_a_classifier_of_their_own() -> None:
+    """Which sees what numbers of them do not say; and training events give its floor."""
+    generator = np.random.default_rng(18)
+    images = [generator.integers(0, 256, (200, 1, 40)).astype(np.uint8) for _ in range(3)]
+    images[1][:, :, :20] //= 4
+    real, made, training = (replace(truth(200, 19 + i), images=of_one) for i, of_one in enumerate(images))
+    judgement = judge(real, made, training, 200)
+    assert judgement.metrics["classifier_AUC_of_images"] > 0.95
+    assert abs(judgement.floor.values["classifier_AUC_of_images"] - 0.5) < 0.15
+    assert judgement.metrics["classifier_AUC"] < 0.65
+    assert set(judgement.generated.scores) == set(SEEN)
 
 
 def test_events_of_the_training_are_found() -> None:

@@ -1,7 +1,7 @@
 """Events of an array of water tanks: images of charge and time on a lattice of PMTs, parameters, conditions."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -48,12 +48,22 @@ class Quantity:
 
 class TankHits(NamedTuple):
     """Hits of many events: `event` and `grid_id` (from 1 on) int64, `charge` in p.e. and `time` in ns f8, each [hits];
-    `time` is None where images have charges alone."""
+    `time` is None where images, or files, have charges alone."""
 
     event: np.ndarray
     grid_id: np.ndarray
     charge: np.ndarray
     time: np.ndarray | None
+
+    def rows(self, chosen: np.ndarray) -> "TankHits":
+        """Some of them, by places or bool [hits]."""
+        return TankHits(*(None if column is None else column[chosen] for column in self))
+
+    @classmethod
+    def joined(cls, parts: Sequence["TankHits"]) -> "TankHits":
+        """The hits of all parts, of which there is one at least; all have times, or none has."""
+        columns = zip(*parts, strict=True)
+        return cls(*(None if column[0] is None else np.concatenate(column) for column in columns))
 
 
 @dataclass(frozen=True, eq=False)

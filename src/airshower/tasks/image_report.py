@@ -71,8 +71,7 @@ class ImageReport(GenerationReport):
     def _real(self, selection: Selection, conditional: bool) -> Events:
         """Of a random part where there are many: hits have to be read."""
         chosen = np.random.default_rng(0).permutation(selection.entries)[: self.options.most]
-        what = "reading images to compare with" if selection.source is self.source else "reading training images"
-        parts = progress(_pieces(np.sort(chosen)), what)
+        parts = progress(_pieces(np.sort(chosen)), f"reading {len(chosen)} real images, {READ} at a time")
         return Events.joined([self._read(Selection(selection.source, part), conditional) for part in parts])
 
     def _read(self, selection: Selection, conditional: bool) -> Events:
@@ -118,7 +117,7 @@ class ImageReport(GenerationReport):
         spec, found = self.source.spec, [self._hits(events) for events in pairs]
         images = [spec.images(hits, len(events)) for hits, events in zip(found, pairs, strict=True)]
         titles = [_titles(events.conditions) for events in pairs]
-        first = [[_of_event(hits, event) for event in range(min(ON_ARRAY, len(pairs[0])))] for hits in found]
+        first = [[hits.rows(hits.event == event) for event in range(min(ON_ARRAY, len(pairs[0])))] for hits in found]
         return {
             "images": drawing.image_grid(spec.channels, spec.dead, *images, titles),
             "events": drawing.events_on_array(spec.position, *first),
@@ -129,18 +128,12 @@ def joined(parts: list[tuple[TankHits, int]]) -> TankHits:
     """The hits of several batches of so many events as those of one."""
     starts = np.cumsum([0, *(events for _, events in parts)])
     moved = [hits._replace(event=hits.event + start) for (hits, _), start in zip(parts, starts, strict=False)]
-    columns = zip(*moved, strict=True)
-    return TankHits(*(None if column[0] is None else np.concatenate(column) for column in columns))
+    return TankHits.joined(moved)
 
 
 def _pieces(rows: np.ndarray) -> list[np.ndarray]:
     """So many of them that images of a piece are not too many at once."""
     return np.array_split(rows, -(-len(rows) // READ) or 1)
-
-
-def _of_event(hits: TankHits, event: int) -> TankHits:
-    rows = hits.event == event
-    return TankHits(*(None if column is None else column[rows] for column in hits))
 
 
 def _titles(conditions: Table) -> list[str]:

@@ -17,6 +17,8 @@ BEYOND = 0.1  # of the range of real events, that is shown on both sides of it
 REAL, GENERATED = "0.35", COLOURS[1]
 WRITTEN = 10  # matrices of as many rows have their numbers written in
 
+ROCS = COLOURS[1], COLOURS[0], COLOURS[2]
+
 Scores = tuple[np.ndarray, np.ndarray]
 Band = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -128,7 +130,7 @@ def classifier_figure(found: Sequence[Roc], floors: Sequence[Roc]) -> Figure:
     left.set(xlabel="score of being generated", ylabel="share of events", xlim=(0, 1), title=found[-1].name)
     left.legend(*left.get_legend_handles_labels())
     for rocs, style in ((found, "-"), (floors, "--")):
-        for colour, roc in zip((COLOURS[1], COLOURS[0]), rocs, strict=False):
+        for colour, roc in zip(ROCS, rocs[::-1], strict=False):
             cuts = np.linspace(0, 1, 501)
             passed = [1 - np.searchsorted(np.sort(values), cuts) / len(values) for values in (roc.real, roc.other)]
             right.plot(*passed, style, color=colour, lw=1.3, label=f"{roc.name}: {roc.area}")

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from airshower.data.tanks import TankHits
 from airshower.detectors.hawc.event_fields import EVENT_FIELDS
 from airshower.detectors.hawc.generated_file import field_of
 from airshower.detectors.hawc.quantities import CONDITIONS, PARAMETERS, QUANTITIES
@@ -65,6 +66,67 @@ def test_generated_events_are_read_as_any_other(source: HawcEvents, tmp_path: Pa
     again = Hawc(config, 0).open().train.source
     np.testing.assert_allclose(again.columns["rec.coreX"], columns["rec.coreX"], atol=0.0500001)
     assert len(again.read(np.arange(30))) == 30
+
+
+@pytest.mark.parametrize("channels", [["charge"], ["charge", "time"]])
+def test_generated_images_are_read_as_they_were(channels: list[str], tmp_path: Path) -> None:
+    """To the file's resolutions, with the least and the largest values that a generator gives, and without hits."""
+    config = SimulatedHawc.Config(events=20, validation_events=5, channels=channels)
+    source = SimulatedHawc(config, 0).open().train.source
+    images = source.read(np.arange(20)).images
+    row, column = source.spec.cell[:3].T
+    images[3, :, row, column] = np.array([1, 128, 255])[:, None] / 255
+    images[7] = 0.0
+    hits = source.spec.hits(images)
+    with source.prediction_writer(tmp_path / "generated", {"step": "1"}) as writer:
+        for events in (np.arange(8), np.arange(8, 20)):
+            chosen = hits.rows(np.isin(hits.event, events))
+            writer.append({}, chosen._replace(event=chosen.event - events[0]), len(events))
+    path = tmp_path / "generated.xcd"
+    shown = {"channels": channels, "time": "absolute", "parameters": [], "conditions": [], "validation_fraction": 0.0}
+    again = Hawc(Hawc.Config(gammas=str(path), **shown), 0).open().train.source
+    found = again.read(np.arange(20)).images
+    assert ((found > 0) == (images > 0)).all()
+    charges = [source.spec.channels[0].physical(values[images[:, 0] > 0]) for values in (images[:, 0], found[:, 0])]
+    assert np.abs(charges[1] - charges[0]).max() < 0.0101
+    timed = len(channels) == 2
+    if timed:
+        assert np.abs(found - images)[:, 1].max() * 300.0 < 0.0501
+    said = "airshower times: behind the plane of the shower; read them with data.time=absolute"
+    assert (said in XcdfFile(path).comments) == timed
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        (
+            {"channels": ["charge", "time"]},
+            r"data.channels=.charge,time.: hits of .*a.xcd have no times; use .charge.",
+        ),
+        ({"hits": "first"}, r"data.hits=first: hits of .*a.xcd have no times; use data.hits=largest"),
+    ],
+)
+def test_what_needs_times_that_files_do_not_have(source: HawcEvents, changed: dict, said: str, tmp_path: Path) -> None:
+    hits = TankHits(np.array([0, 1]), np.array([5, 7]), np.array([2.0, 3.0]), None)
+    with source.prediction_writer(tmp_path / "a", {}) as writer:
+        writer.append({}, hits, 2)
+    shown = {"channels": ["charge"], "parameters": [], "conditions": [], "validation_fraction": 0.0}
+    assert Hawc(config(tmp_path, shown), 0).open().train.source.hits(np.arange(2)).time is None
+    with pytest.raises(UserError, match=said):
+        Hawc(config(tmp_path, shown | changed), 0).open()
+
+
+def test_times_behind_a_plane_are_not_put_behind_another(source: HawcEvents, tmp_path: Path) -> None:
+    hits = TankHits(np.array([0, 1]), np.array([5, 7]), np.array([2.0, 3.0]), np.zeros(2))
+    with source.prediction_writer(tmp_path / "a", {}) as writer:
+        writer.append({}, hits, 2)
+    shown = {"channels": ["charge"], "parameters": [], "conditions": [], "validation_fraction": 0.0}
+    with pytest.raises(UserError, match=r"no rec.zenithAngle in all files; .* are read with data.time=absolute"):
+        Hawc(config(tmp_path, shown), 0).open()
+
+
+def config(folder: Path, shown: dict) -> Hawc.Config:
+    return Hawc.Config(gammas=str(folder / "a.xcd"), **shown)
 
 
 @pytest.mark.parametrize(

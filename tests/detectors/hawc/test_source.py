@@ -68,7 +68,6 @@ def test_images_are_the_hits_of_the_file(files: dict[str, Path], time: str, keep
     source = opened(files, hits=keep, time=time, earliest=-3000.0, latest=3000.0).train.source
     entries = np.array([35, 3, 3, 0])
     batch = source.read(entries)
-    array = hawc_array()
     for image, entry in zip(batch.images, entries, strict=True):
         own, event, _ = source.event_ids[entry]
         stored = XcdfFile(list(files.values())[own]).read([event])
@@ -85,7 +84,7 @@ def test_images_are_the_hits_of_the_file(files: dict[str, Path], time: str, keep
         np.testing.assert_allclose(found.charge, [best[i][1] for i in found.grid_id], rtol=1e-4)
         offset = found.time - [best[i][2] for i in found.grid_id]
         np.testing.assert_allclose(offset, offset[0] if time == "plane" else 0.0, atol=0.01)
-        assert not image[:, array.dead].any()
+        assert not image[:, source.spec.dead].any()
 
 
 def test_plane_times_are_near_zero_where_absolute_ones_are_not(files: dict[str, Path]) -> None:

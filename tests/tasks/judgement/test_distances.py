@@ -168,3 +168,17 @@ def test_area_and_its_error() -> None:
 def test_nearest_training_event() -> None:
     training = np.array([[0.0, 0.0], [3.0, 4.0]])
     assert distances.nearest(np.array([[0.0, 1.0], [3.0, 4.0]]), training).tolist() == [1.0, 0.0]
+
+
+def test_a_classifier_of_images_sees_where_light_is() -> None:
+    """Of images that have the same light, but not in the same place; of equal ones it sees nothing."""
+    generator = np.random.default_rng(12)
+    one, other = (generator.random((400, 30)).astype(np.float32) ** 4 for _ in range(2))
+    groups = np.arange(800)
+    value, error = distances.area_under_roc(*distances.image_classifier_scores(one, other, groups))
+    assert abs(value - 0.5) < 4 * error
+    other.sort(1)
+    moved = np.roll(other, 1, 1)  # in both samples brighter to the right
+    assert distances.area_under_roc(*distances.image_classifier_scores(other, moved, groups)).value > 0.9
+    copies = np.tile(np.arange(400), 2)
+    assert distances.area_under_roc(*distances.image_classifier_scores(one, one, copies)).value == pytest.approx(0.5)

@@ -48,11 +48,6 @@ class TankArray:
     pmt: np.ndarray
 
     @property
-    def dead(self) -> np.ndarray:
-        """Cells without a PMT, bool [40, 40]."""
-        return self.pmt < 0
-
-    @property
     def centre(self) -> np.ndarray:
         """The middle of the tanks, x and y in m."""
         return self.tank_position[:, :2].mean(0)

@@ -102,7 +102,9 @@ class TankEvents:
         return found if names is None else {name: found[name] for name in names if name in found}
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> GeneratedFile:
-        """A writer of parameters or hits, and conditions, of generated events."""
+        """A writer of parameters or hits, and conditions, of generated events. Its comments say of what times are."""
+        if len(self.spec.channels) > 1 and self.spec.time == "plane":
+            provenance = provenance | {"times": "behind the plane of the shower; read them with data.time=absolute"}
         return GeneratedFile(path, self._quantities, provenance, self.spec.position)
 
     @property

@@ -14,6 +14,7 @@ from airshower.detectors.hawc.xcdf_writer import XcdfWriter
 from airshower.errors import DataError
 
 MOST = 2.0**63
+LEAST_WRITTEN = 0.11  # p.e., the first number of a file above `LEAST_CHARGE`
 
 
 class GeneratedFile(contextlib.ExitStack):
@@ -34,8 +35,8 @@ class GeneratedFile(contextlib.ExitStack):
 
     def append(self, columns: Mapping[str, np.ndarray], hits: TankHits | None = None, events: int = 0) -> None:
         """Add events: f8 [n] by name, in the quantities' units, rounded to their steps, and the hits of so many events.
-        Raises `DataError` naming the
-        field for a name that is none of the quantities, numbers that are not finite, counts that can't be."""
+        Raises `DataError` naming the field for a name that is none of the quantities, numbers that are not finite,
+        counts that can't be."""
         for name in columns:
             if name not in self.quantities:
                 raise DataError(f"{self.path}: there is no {name}; there are {', '.join(self.quantities)}")
@@ -51,8 +52,9 @@ class GeneratedFile(contextlib.ExitStack):
         self.events += len(next(iter(values.values()), ()))
 
     def _of_hits(self, hits: TankHits, events: int) -> Columns:
-        """Columns as the detector's files have them; without times where images have none."""
-        columns = {GRID_ID: hits.grid_id, CHARGE: hits.charge}
+        """Columns as the detector's files have them; without times where images have none. The least charges are
+        rounded up: below that there is no hit."""
+        columns = {GRID_ID: hits.grid_id, CHARGE: np.maximum(hits.charge, LEAST_WRITTEN)}
         columns |= {TIME: hits.time} if hits.time is not None else {}
         columns |= dict(zip(POSITION, self.position[hits.grid_id - 1].T, strict=True))
         order, counts = np.argsort(hits.event, kind="stable"), np.bincount(hits.event, minlength=events)

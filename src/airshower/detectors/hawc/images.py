@@ -11,12 +11,12 @@ KEEP = ("largest", "first", "last")
 def one_hit_each(hits: TankHits, keep: str) -> TankHits:
     """Of several hits on a PMT in an event, that of the largest charge, or the first or the last one in time; in the
     order of events and PMTs."""
-    preferred = {"largest": -hits.charge, "first": hits.time, "last": -hits.time}[keep]
+    preferred = -hits.charge if keep == "largest" else hits.time if keep == "first" else -hits.time
     order = np.lexsort((preferred, hits.grid_id, hits.event))
     event, grid_id = hits.event[order], hits.grid_id[order]
     best = np.ones(len(order), bool)
     best[1:] = (np.diff(event) != 0) | (np.diff(grid_id) != 0)
-    return TankHits(*(values[order[best]] for values in hits))
+    return hits.rows(order[best])
 
 
 def behind_plane(hits: TankHits, towards: np.ndarray, position: np.ndarray) -> np.ndarray:

@@ -74,6 +74,10 @@ class HawcEvents(TankEvents):
             )
         share = KEPT_BYTES // sum(map(len, files.values()))
         opened = {name: [XcdfFile(path, share) for path in paths] for name, paths in files.items()}
+        untimed = [file.path for of_class in opened.values() for file in of_class if not _has(file, TIME)]
+        self._timed = not untimed
+        if untimed:
+            _check_untimed(config, untimed[0])
         spec = TankSpec(
             channels=image_channels(config.channels, config.most_charge, config.earliest, config.latest),
             time=config.time,
@@ -91,13 +95,16 @@ class HawcEvents(TankEvents):
         if not self.spec.channels:
             return NO_HITS
         hits = self._stored_hits(entries)
-        hits = _some(hits, (hits.charge > LEAST_CHARGE) & np.isfinite(hits.time))
+        hits = hits.rows(hits.charge > LEAST_CHARGE)
+        if hits.time is None:
+            return one_hit_each(hits, self.config.hits)
+        hits = hits.rows(np.isfinite(hits.time))
         if self.config.time == "plane":
             zenith, azimuth = (self.columns[name][entries] for name in (ZENITH, AZIMUTH))
             towards = np.sin(zenith)[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)], 1)
             hits = hits._replace(time=behind_plane(hits, towards, self.spec.position))
         inside = (hits.time >= self.config.earliest) & (hits.time <= self.config.latest)
-        return one_hit_each(_some(hits, inside), self.config.hits)
+        return one_hit_each(hits.rows(inside), self.config.hits)
 
     @property
     def showers(self) -> np.ndarray:
@@ -109,7 +116,13 @@ class HawcEvents(TankEvents):
         return keys.view(f"V{keys.itemsize * keys.shape[1]}").reshape(-1)
 
     def _needed(self, common: list[str]) -> list[str]:
-        plane = [ZENITH, AZIMUTH] if self.config.time == "plane" and self.spec.channels else []
+        plane = [ZENITH, AZIMUTH] if self.config.time == "plane" and self.spec.channels and self._timed else []
+        for name in plane:
+            if name not in common:
+                raise UserError(
+                    f"data.time=plane: there is no {name} in all files; times that are behind a plane already, as those"
+                    " of generated events, are read with data.time=absolute"
+                )
         return plane + [name for name in (*SHOWER, ZENITH) if name in common]
 
     def _tests(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -118,19 +131,22 @@ class HawcEvents(TankEvents):
         return {"failed fits": np.abs(columns[ZENITH] - FAILED_ZENITH) > FAILED}
 
     def _stored_hits(self, entries: np.ndarray) -> TankHits:
-        ids, parts = self.event_ids[entries], [NO_HITS]
+        ids, names = self.event_ids[entries], [GRID_ID, CHARGE, *([TIME] if self._timed else [])]
+        parts = [NO_HITS if self._timed else NO_HITS._replace(time=None)]
         for of_file in np.unique(ids[:, 0]):
             file, rows = self.files[of_file], np.flatnonzero(ids[:, 0] == of_file)
-            columns = file.read(ids[rows, 1], [GRID_ID, CHARGE, TIME])
-            grid_id, charge, time = (_vector(column, name, file) for name, column in columns.items())
+            columns = file.read(ids[rows, 1], names)
+            vectors = {name: _vector(column, name, file) for name, column in columns.items()}
+            grid_id = vectors[GRID_ID]
             event = np.repeat(rows, grid_id.counts)
             for place in np.flatnonzero((grid_id.values < 1) | (grid_id.values > PMTS))[:1]:
                 raise DataError(
                     f"{file.path}: event {ids[event[place], 1]}: {GRID_ID} is {grid_id.values[place]}, PMTs have 1 to "
                     f"{PMTS}"
                 )
-            parts.append(TankHits(event, grid_id.values.astype(np.int64), charge.values, time.values))
-        return TankHits(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+            time = vectors[TIME].values if self._timed else None
+            parts.append(TankHits(event, grid_id.values.astype(np.int64), vectors[CHARGE].values, time))
+        return TankHits.joined(parts)
 
 
 class Hawc:
@@ -170,7 +186,7 @@ def pmt_positions(file: XcdfFile) -> np.ndarray:
     """Positions f8 [1200, 3] in m of the PMTs that are hit in a file's first events, where it has them; else those of
     the built-in array."""
     position = hawc_array().position.copy()
-    if all(any(field.name == name for field in file.fields) for name in POSITION):
+    if all(_has(file, name) for name in POSITION):
         columns = file.columns([GRID_ID, *POSITION], 0, LAYOUT_EVENTS)
         vectors = {name: _vector(column, name, file).values for name, column in columns.items()}
         grid_id = vectors[GRID_ID].astype(np.int64)
@@ -186,5 +202,13 @@ def _vector(column: np.ndarray | Ragged, name: str, file: XcdfFile) -> Ragged:
     return column
 
 
-def _some(hits: TankHits, kept: np.ndarray) -> TankHits:
-    return TankHits(*(values[kept] for values in hits))
+def _has(file: XcdfFile, name: str) -> bool:
+    return any(field.name == name for field in file.fields)
+
+
+def _check_untimed(config: TankConfig, path: Path) -> None:
+    """Raise `UserError` for what needs times, which the hits of this file do not have."""
+    if "time" in config.channels:
+        raise UserError(f"data.channels=[{','.join(config.channels)}]: hits of {path} have no times; use [charge]")
+    if config.channels and config.hits != "largest":
+        raise UserError(f"data.hits={config.hits}: hits of {path} have no times; use data.hits=largest")

@@ -13,6 +13,7 @@ from airshower.tasks.judgement.distances import Scores
 from airshower.tasks.judgement.sample import LEAST, Events
 from airshower.tasks.judgement.transfer import Transfer, transfer
 
+MOST_IMAGES = 4000  # of each sample, that a classifier of images learns from: 76 MB of both in charge and time
 NEAR = 0.01  # the share of real events that are nearer to the training events than what is called near
 COPIES = 5.0  # standard errors below 1/2: of a classifier that saw an event's copy among those of the other sample
 
@@ -125,6 +126,8 @@ def differences(real: Events, other: Events, most: int) -> Differences:
         return found
     features = real.standard(real), other.standard(real)
     found.add("FPD", distances.frechet_distance(*features, _groups(real, other)))
+    if real.images is not None:
+        _classify_images(found, real, other)
     _classify(found, real, other, most)
     parts = real.some(most), other.some(most)
     found.add("KPD", distances.kernel_distance(*(part.standard(real) for part in parts), _groups(*parts)))
@@ -147,6 +150,15 @@ def _mean_size(differences: Iterable[list[tuple[np.ndarray, np.ndarray]]]) -> fl
     values = np.concatenate([value for of_condition in differences for value, _ in of_condition])
     known = np.abs(values[np.isfinite(values)])
     return float(known.mean()) if len(known) else float("nan")
+
+
+def _classify_images(found: Differences, real: Events, other: Events) -> None:
+    """Adds the area under the ROC curve of a classifier of images themselves."""
+    count = min(len(real), len(other), MOST_IMAGES)
+    parts = real.some(count), other.some(count)
+    scores = distances.image_classifier_scores(*(part.cells for part in parts), _groups(*parts))
+    found.scores["classifier_AUC_of_images"] = scores
+    found.add("classifier_AUC_of_images", distances.area_under_roc(*scores))
 
 
 def _classify(found: Differences, real: Events, other: Events, most: int) -> None:

@@ -13,6 +13,13 @@ from airshower.writers import figures
 from airshower.writers import generation_figures as drawing
 from airshower.writers.tables import write_metrics
 
+SEEN = {
+    "classifier_AUC_of_images": "images",
+    "classifier_AUC": "parameters",
+    "classifier_AUC_with_conditions": "with conditions",
+}
+"""What a classifier is given, by its metric."""
+
 
 def write_judgement(
     real: Events, generated: Events, training: Events, most: int, folder: Path, metrics: dict[str, float]
@@ -66,11 +73,8 @@ def _figures(real: Events, generated: Events, judgement: Judgement) -> dict[str,
 
 
 def _rocs(prefix: str, found: Differences) -> list[drawing.Roc]:
-    rocs = []
-    for name, (real, other) in found.scores.items():
-        said = prefix + ("with conditions" if name.endswith("conditions") else "parameters")
-        rocs.append(drawing.Roc(said, real, other, f"AUC {found.values[name]:.3f} ± {found.errors[name]:.3f}"))
-    return rocs
+    areas = {name: f"AUC {found.values[name]:.3f} ± {found.errors[name]:.3f}" for name in found.scores}
+    return [drawing.Roc(prefix + SEEN[name], *scores, areas[name]) for name, scores in found.scores.items()]
 
 
 def _closure(closure: Closure) -> figures.Figure:

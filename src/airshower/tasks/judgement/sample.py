@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from airshower.data.table import Table
+from airshower.networks.images import LEVELS
 from airshower.networks.quantities import encode
 from airshower.tasks.judgement import distances
 
@@ -50,6 +51,11 @@ class Events:
     def features(self) -> np.ndarray:
         """Of the parameters, f8 [n, features]; angles have two."""
         return encode(torch.from_numpy(self.parameters.scaled), self.parameters.quantities).double().numpy()
+
+    @property
+    def cells(self) -> np.ndarray:
+        """Of images all live cells and channels, float32 [n, cells] between 0 and 1."""
+        return self.images.reshape(len(self), -1).astype(np.float32) / (LEVELS - 1)
 
     @cached_property
     def condition_features(self) -> np.ndarray:
