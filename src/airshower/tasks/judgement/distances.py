@@ -16,7 +16,7 @@ FRECHET_PIECES = 4  # a sample as a whole, in halves, in thirds, in quarters
 BATCHES = 10  # of the kernel distance, and groups of the jackknife
 MOST_IN_BATCH = 5000
 FOLDS = 5
-UNITS, IMAGES_A_STEP, PATIENCE = (64,), 128, 3  # of the perceptron: a hidden layer, images, epochs
+UNITS, PATIENCE = (64,), 3  # of the perceptron: a hidden layer, and epochs without a gain
 LEAST_GROUPS = 10  # a batch, and two of each fold
 
 Scores = tuple[np.ndarray, np.ndarray]  # of events of two samples
@@ -118,8 +118,8 @@ def image_classifier_scores(real: np.ndarray, other: np.ndarray, groups: np.ndar
     events is told no better: trees take ten times as long for so many numbers."""
     from sklearn.neural_network import MLPClassifier
 
-    options = {"batch_size": IMAGES_A_STEP, "early_stopping": True, "n_iter_no_change": PATIENCE}
-    return _cross_validated(MLPClassifier(UNITS, **options, random_state=seed), real, other, groups, seed)
+    perceptron = MLPClassifier(UNITS, early_stopping=True, n_iter_no_change=PATIENCE, random_state=seed)
+    return _cross_validated(perceptron, real, other, groups, seed)
 
 
 def area_under_roc(real: np.ndarray, other: np.ndarray) -> Measured:
