@@ -27,7 +27,7 @@ class MapFlowConfig:
 
     width: int = number(32, low=GROUPS)
     blocks: int = number(1, low=1)
-    steps: int = number(10, low=1)
+    steps: int = number(8, low=1)
     conditional: bool = True
 
 

@@ -1,5 +1,6 @@
 """A network that knows where events are going on their way from noise, and generates them by following it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -8,6 +9,7 @@ from torch import Tensor, nn
 
 from airshower.config.fields import number
 from airshower.data.tanks import TankSpec
+from airshower.errors import UserError
 from airshower.networks.marginals import normal_scores
 from airshower.tasks.generation import Generation, Sample, check_betas, event_noise
 from airshower.tasks.generation_report import Generated, View
@@ -21,7 +23,8 @@ HEADLINE = {"loss": "velocity error", "Wasserstein": "Wasserstein", "KS": "KS"}
 class FlowMatching(Generation):
     """An event's state moves straight from normal noise at time 0 to data at time 1. The network gives its velocity, of
     (states between, times [n], conditions); the loss is the mean over events and numbers of a state of the squared
-    error (Lipman et al. 2023, equation 23; Liu et al. 2023).
+    error (Lipman et al. 2023, equation 23; Liu et al. 2023). The log odds of `times` are normal, of this mean and
+    standard deviation (Esser et al. 2024, section 3.1).
 
     The network has `states` (events) -> [n, `latent`], what is learned of them.
     """
@@ -32,6 +35,7 @@ class FlowMatching(Generation):
 
         betas: list[float] = field(default_factory=lambda: [0.9, 0.999])
         average: float = number(0.999, low=0.0, high=0.99999)
+        times: list[float] = field(default_factory=lambda: [-0.8, 1.0])
         generate_in_validation: bool = True
 
     name = "flow_matching"
@@ -40,30 +44,32 @@ class FlowMatching(Generation):
 
     def __init__(self, config: Config, spec: TankSpec, view: View):
         check_betas(config.betas)
+        if len(config.times) != 2 or not all(map(math.isfinite, config.times)) or config.times[1] < 0:
+            raise UserError(f"task.times={config.times}: must be a mean and a standard deviation")
         super().__init__(config, spec, view)
 
     def phases(self, network: nn.Module) -> list[Phase]:
         """One phase: all weights, one optimizer."""
 
         def loss(module: nn.Module, sample: Sample, _: Tensor) -> tuple[LossTerms, dict[str, Tensor]]:
-            terms = velocity_error(module, network.states(sample.real), *self.drawn(network, sample), sample.conditions)
+            terms = self._terms(module, network.states(sample.real), *self.drawn(network, sample), sample.conditions)
             return terms, _counted(terms)
 
         betas = tuple(self.config.betas)
         return [Phase("flow_matching", network, loss, betas=betas, average=self.config.average)]
 
     def drawn(self, network: nn.Module, sample: Sample) -> tuple[Tensor, Tensor]:
-        """Times [n], evenly, and normal noise [n, `latent`] for a sample that is trained on."""
-        times = torch.rand(len(sample), dtype=sample.real.dtype, device=sample.real.device)
-        return times, torch.randn(len(sample), network.latent, dtype=times.dtype, device=times.device)
+        """Normal numbers for a sample that is trained on: for the times [n], and as noise [n, `latent`]."""
+        drawn = torch.randn(len(sample), 1 + network.latent, dtype=sample.real.dtype, device=sample.real.device)
+        return drawn[:, 0], drawn[:, 1:]
 
     def evaluate(
         self, network: nn.Module, sample: Sample, _: Callable[[Tensor], Tensor]
     ) -> tuple[Generated | None, dict[str, Tensor]]:
         """See `Task.evaluate`; an event has the same time and noise in each validation, and on any rank."""
-        drawn = event_noise(0, sample.entries, 1 + network.latent).to(sample.real)
-        times, noise = drawn[:, 0], normal_scores(drawn[:, 1:])
-        loss = _counted(velocity_error(network, network.states(sample.real), times, noise, sample.conditions))
+        drawn = normal_scores(event_noise(0, sample.entries, 1 + network.latent).to(sample.real))
+        states = network.states(sample.real)
+        loss = _counted(self._terms(network, states, drawn[:, 0], drawn[:, 1:], sample.conditions))
         if self.plan is None and not self.config.generate_in_validation:
             return None, loss
         generated = self.generated(network, sample)
@@ -79,12 +85,15 @@ class FlowMatching(Generation):
         apart = distances(counters["real"], counters["generated"]) if "real" in counters else {}
         return {"loss": loss, "negative_loss": -loss, **apart}
 
-
-def velocity_error(module: nn.Module, states: Tensor, times: Tensor, noise: Tensor, conditions: Tensor) -> LossTerms:
-    """The mean squared error of the velocity, summed over events, and their number."""
-    between = torch.lerp(noise, states, times[:, None])
-    squared = (module(between, times, conditions) - (states - noise)).square().mean(1)
-    return LossTerms(squared.sum()[None], squared.new_full((1,), len(squared)))
+    def _terms(
+        self, module: nn.Module, states: Tensor, moments: Tensor, noise: Tensor, conditions: Tensor
+    ) -> LossTerms:
+        """Of states [n, `latent`], and normal numbers for their times [n] and as noise."""
+        mean, deviation = self.config.times
+        times = torch.sigmoid(mean + deviation * moments)
+        between = torch.lerp(noise, states, times[:, None])
+        squared = (module(between, times, conditions) - (states - noise)).square().mean(1)
+        return LossTerms(squared.sum()[None], squared.new_full((1,), len(squared)))
 
 
 def _counted(terms: LossTerms) -> dict[str, Tensor]:
