@@ -12,7 +12,7 @@ from airshower.data.table import Table
 from airshower.data.tank_summary import summaries, summary_quantities
 from airshower.data.tanks import TankBatch, TankHits, TankSpec
 from airshower.errors import UserError
-from airshower.networks.quantities import check_mode
+from airshower.networks.quantities import check_conditions, check_mode
 
 LEVELS = 256  # of each channel in what is compared, that generators with levels are no worse for having them
 EXAMPLES = 32  # images that a network is given before the first step
@@ -84,7 +84,6 @@ def check_images(conditional: bool, spec: TankSpec, framework: FrameworkConfig, 
     check_mode(framework)
     if not spec.channels:
         raise UserError("data.channels=[]: there is no image to generate; use data.channels=[charge] or [charge,time]")
-    if conditional and not spec.conditions:
-        raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
+    check_conditions(conditional, spec)
     if halvings(spec.shape) < halved:
         raise UserError(f"network: images of {spec.shape[0]} x {spec.shape[1]} can't be halved {halved} times")

@@ -146,5 +146,7 @@ def _live_cells(spec: TankSpec) -> tuple[Tensor, Tensor]:
 def _check(config: MapFlowConfig, spec: TankSpec, framework: FrameworkConfig) -> None:
     """Raise `UserError` for what such a network can't be made for."""
     check_images(config.conditional, spec, framework, 1 + HALVINGS)
+    if framework.compile:
+        raise UserError("framework.compile=true: this network can't be compiled; use framework.compile=false")
     if config.width % GROUPS:
         raise UserError(f"network.width={config.width}: must be a multiple of {GROUPS}")

@@ -98,9 +98,14 @@ def check_parameters(conditional: bool, spec: TankSpec, framework: FrameworkConf
     """Raise `UserError` for what generators of parameters can't be made for."""
     if not spec.parameters:
         raise UserError("data.parameters=[]: there is nothing to generate; name parameters")
+    check_conditions(conditional, spec)
+    check_mode(framework)
+
+
+def check_conditions(conditional: bool, spec: TankSpec) -> None:
+    """Raise `UserError` where a conditional generator has no conditions."""
     if conditional and not spec.conditions:
         raise UserError("network.conditional: this data has no conditions; use network.conditional=false, or name some")
-    check_mode(framework)
 
 
 def check_mode(framework: FrameworkConfig) -> None:
