@@ -154,6 +154,7 @@ def test_what_it_cannot_be_made_for_is_said() -> None:
         (MapFlowConfig(width=12), spec, framework, r"network\.width=12"),
         (MapFlowConfig(), tank_spec(12, 1, (ENERGY,)), framework, "12 x 12 can't be halved 3 times"),
         (MapFlowConfig(), spec, FrameworkConfig(distributed_mode="fsdp"), "fsdp"),
+        (MapFlowConfig(), spec, FrameworkConfig(compile=True), r"framework\.compile=true"),
     ):
         with pytest.raises(UserError, match=says):
             MapFlow(config, of, {}, mode)

@@ -41,10 +41,9 @@ class Doubled(FlowMatching):
         images = events.images.double()
         return Sample(images, images, events.conditions.double(), events.entries)
 
-    def drawn(self, network: torch.nn.Module, sample: Sample) -> tuple[Tensor, Tensor]:
+    def drawn(self, network: torch.nn.Module, sample: Sample) -> Tensor:
         rows = [np.random.default_rng(entry).normal(size=1 + network.latent) for entry in sample.entries]
-        rows = torch.from_numpy(np.array(rows).reshape(-1, 1 + network.latent))
-        return rows[:, 0].sigmoid(), rows[:, 1:]
+        return torch.from_numpy(np.array(rows).reshape(-1, 1 + network.latent))
 
 
 def make(
@@ -84,7 +83,8 @@ def test_the_loss_is_the_error_of_the_velocity_in_live_cells() -> None:
     sample = step.task.prepare(batch(ENTRIES))
     (phase,) = step.task.phases(network)
     terms, outputs = phase.loss(phase.module, sample, torch.tensor([5.0]))
-    times, noise = step.task.drawn(network, sample)
+    moments, noise = step.task.drawn(network, sample).split([1, network.latent], 1)
+    times = torch.sigmoid(moments[:, 0] - 0.8)
     data, expected = network.states(sample.real), 0.0
     for row, time in enumerate(times):
         between = time * data[row] + (1 - time) * noise[row]
@@ -125,9 +125,12 @@ def test_a_validation_does_not_depend_on_what_was_drawn_before_nor_on_batches() 
     assert found[0] == pytest.approx(found[1], rel=1e-5)
 
 
-def test_betas_are_two_shares() -> None:
-    with pytest.raises(UserError, match=r"task\.betas"):
-        FlowMatching(FlowMatching.Config(betas=[0.9]), SPEC, ImageView(SPEC))
+@pytest.mark.parametrize(
+    "wrong", [{"betas": [0.9]}, {"times": [0.0]}, {"times": [0.0, -1.0]}, {"times": [0.0, np.nan]}]
+)
+def test_options_that_make_no_sense_are_said(wrong: dict[str, list[float]]) -> None:
+    with pytest.raises(UserError, match=rf"task\.{next(iter(wrong))}="):
+        FlowMatching(FlowMatching.Config(**wrong), SPEC, ImageView(SPEC))
 
 
 def test_a_few_steps_teach_what_conditions_mean() -> None:

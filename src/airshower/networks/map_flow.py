@@ -28,7 +28,7 @@ class MapFlowConfig:
 
     width: int = number(32, low=GROUPS)
     blocks: int = number(1, low=1)
-    steps: int = number(10, low=1)
+    steps: int = number(8, low=1)
     conditional: bool = True
 
 
@@ -36,8 +36,8 @@ class MapFlow(EventGenerator):
     """The velocity [n, `latent`] of states [n, `latent`] at times [n] from 0 (normal noise) to 1 (data), under scaled
     conditions.
 
-    A state is one number for each live cell and channel: whether there is a hit (1 or -1; Chen et al. 2023), then its
-    charge and, where images have one, its time, 0 without a hit. Cells without a PMT are in no state. A tank's cells
+    A state is a few numbers for each live cell: whether there is a hit (1 or -1; Chen et al. 2023), its charge and,
+    where images have one, its time, standardised, 0 without a hit. Cells without a PMT are in no state. A tank's cells
     are channels of one place of the lattice that the U-Net works on.
     """
 
@@ -59,11 +59,11 @@ class MapFlow(EventGenerator):
         self.middle, self.width = (
             nn.Parameter(torch.full((len(spec.channels), 1), value), requires_grad=False) for value in (0.3, 0.1)
         )
-        features, maps = 4 * config.width, self.channels * TANK**2
+        features, inputs, outputs = 4 * config.width, self.channels * TANK**2, (2 * self.channels - 1) * TANK**2
         self.told = nn.Sequential(
             nn.Linear(WAVES + encoded_size(self.given), features), nn.SiLU(), nn.Linear(features, features), nn.SiLU()
         )
-        self.unet = MapUnet(maps, maps, _place(spec), config.width, config.blocks, features)
+        self.unet = MapUnet(inputs, outputs, _place(spec), config.width, config.blocks, features)
 
     @torch.no_grad()
     def fit(self, images: Tensor, conditions: Tensor) -> None:
@@ -89,12 +89,15 @@ class MapFlow(EventGenerator):
 
     def forward(self, states: Tensor, times: Tensor, conditions: Tensor) -> Tensor:
         """See the class. What is expected of the data is Bayes' rule of what a state says of its own number, a bit or
-        a normal one, and of what the U-Net takes for known before: half the log odds of a hit, and its values' mean."""
+        a normal one, and of what the U-Net says of it by all others: half the log odds of a hit, and mean and
+        variance (by softplus) of its charge and time."""
         hit, values = self._parts(states)
-        odds, mean = self._parts(self._known(states, times, conditions).to(states.dtype))
+        known = self._known(states, times, conditions).to(states.dtype)
+        odds, mean, variance = known.split([1, values.shape[1], values.shape[1]], 1)
         data, noise = times[:, None, None], (1 - times[:, None, None]).clamp_min(LEAST)
         hit = torch.tanh(odds + hit * data / noise.square())
-        values = (mean * noise.square() + values * data) / (noise.square() + data.square())
+        trust = data * functional.softplus(variance) / noise.square()
+        values = (mean + values * trust) / (1 + data * trust)
         expected = torch.cat([hit, values * (1 + hit) / 2], 1)
         return ((expected - states.unflatten(1, (self.channels, -1))) / noise).flatten(1)
 
@@ -118,13 +121,12 @@ class MapFlow(EventGenerator):
         return states.unflatten(1, (self.channels, -1)).split([1, self.channels - 1], 1)
 
     def _known(self, states: Tensor, times: Tensor, conditions: Tensor) -> Tensor:
-        """What the U-Net makes of states, for each of their numbers [n, `latent`]."""
+        """What the U-Net says of live cells [n, channels, live cells]."""
         told = self.told(torch.cat([waves(times, WAVES), context(conditions, self.given)], 1))
         cells = states.new_zeros(len(states), self.channels, math.prod(self.shape))
         cells = cells.index_copy(2, self.by_tanks, states.unflatten(1, (self.channels, -1)))
         maps = cells.view(len(states), self.channels * TANK**2, *(size // TANK for size in self.shape))
-        known = self.unet(maps, told).reshape(cells.shape)
-        return known[:, :, self.by_tanks].flatten(1)
+        return self.unet(maps, told).flatten(2).unflatten(1, (-1, TANK**2)).flatten(2)[:, :, self.by_tanks]
 
 
 def _place(spec: TankSpec) -> Tensor:
@@ -150,5 +152,7 @@ def _live_cells(spec: TankSpec) -> tuple[Tensor, Tensor]:
 def _check(config: MapFlowConfig, spec: TankSpec, framework: FrameworkConfig) -> None:
     """Raise `UserError` for what such a network can't be made for."""
     check_images(config.conditional, spec, framework, 1 + HALVINGS)
+    if framework.compile:
+        raise UserError("framework.compile=true: this network can't be compiled; use framework.compile=false")
     if config.width % GROUPS:
         raise UserError(f"network.width={config.width}: must be a multiple of {GROUPS}")
