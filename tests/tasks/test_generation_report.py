@@ -255,7 +255,7 @@ def test_images_have_a_classifier_of_their_own() -> None:
     images[1][:, :, :20] //= 4
     real, made, training = (replace(truth(200, 19 + i), images=of_one) for i, of_one in enumerate(images))
     judgement = judge(real, made, training, 200)
-    assert judgement.metrics["classifier_AUC_of_images"] > 0.95
+    assert judgement.metrics["classifier_AUC_of_images"] > 0.8
     assert abs(judgement.floor.values["classifier_AUC_of_images"] - 0.5) < 0.15
     assert judgement.metrics["classifier_AUC"] < 0.65
     assert set(judgement.generated.scores) == set(SEEN)
