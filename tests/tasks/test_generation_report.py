@@ -253,7 +253,9 @@ def test_images_have_a_classifier_of_their_own() -> None:
     generator = np.random.default_rng(18)
     images = [generator.integers(0, 256, (200, 1, 40)).astype(np.uint8) for _ in range(3)]
     images[1][:, :, :20] //= 4
-    real, made, training = (replace(truth(200, 19 + i), images=of_one) for i, of_one in enumerate(images))
+    real, made, training = (
+        replace(truth(200, 19 + i), images=of_one, tank=np.arange(40) // 4) for i, of_one in enumerate(images)
+    )
     judgement = judge(real, made, training, 200)
     assert judgement.metrics["classifier_AUC_of_images"] > 0.8
     assert abs(judgement.floor.values["classifier_AUC_of_images"] - 0.5) < 0.15
@@ -279,3 +281,11 @@ def test_copies_of_judged_events_are_told(monkeypatch: pytest.MonkeyPatch) -> No
     assert "copies" in said[-1]
     judge(real, truth(200, 16, conditions=False), none, 200)
     assert "copies" not in said[-1]
+
+
+def test_what_tanks_have() -> None:
+    """Two tanks of two PMTs, one of them without a hit; levels of charges and of times."""
+    images = np.array([[[51, 0, 0, 0], [102, 0, 0, 0]], [[51, 153, 0, 0], [255, 255, 0, 0]]], np.uint8)
+    found = replace(truth(2, 0), images=images, tank=np.array([7, 7, 2, 2])).in_tanks.reshape(2, 5, 2)
+    np.testing.assert_allclose(found[:, :, 0], 0)
+    np.testing.assert_allclose(found[:, :, 1], [[1, 0.2, 0.4, 0, 0], [2, 0.4, 1, 0.2, 0]], atol=1e-6)

@@ -61,7 +61,8 @@ class ImageReport(GenerationReport):
 
     def _events(self, images: Tensor, conditions: Table) -> Events:
         levels = self.view.levels(images)
-        return Events(self.view.summary(levels), conditions, levels)
+        spec = self.source.spec
+        return Events(self.view.summary(levels), conditions, levels, spec.tank[spec.pmt[~spec.dead]])
 
     def _stored(self, made: Events) -> dict[str, np.ndarray]:
         """Of `generated.npz`: the hits of all images in a row, each with its event's place."""

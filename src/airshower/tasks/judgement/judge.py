@@ -13,7 +13,7 @@ from airshower.tasks.judgement.distances import Scores
 from airshower.tasks.judgement.sample import LEAST, Events
 from airshower.tasks.judgement.transfer import Transfer, transfer
 
-MOST_IMAGES = 4000  # of each sample, that a classifier of images learns from: 76 MB of both in charge and time
+MOST_IMAGES = 4000  # of each sample, that a classifier of images learns from: 48 MB of both in charge and time
 NEAR = 0.01  # the share of real events that are nearer to the training events than what is called near
 COPIES = 5.0  # standard errors below 1/2: of a classifier that saw an event's copy among those of the other sample
 
@@ -156,7 +156,7 @@ def _classify_images(found: Differences, real: Events, other: Events) -> None:
     """Adds the area under the ROC curve of a classifier of images themselves."""
     count = min(len(real), len(other), MOST_IMAGES)
     parts = real.some(count), other.some(count)
-    scores = distances.image_classifier_scores(*(part.cells for part in parts), _groups(*parts))
+    scores = distances.image_classifier_scores(*(part.in_tanks for part in parts), _groups(*parts))
     found.scores["classifier_AUC_of_images"] = scores
     found.add("classifier_AUC_of_images", distances.area_under_roc(*scores))
 

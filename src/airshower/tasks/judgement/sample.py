@@ -20,11 +20,12 @@ SEED = 0
 @dataclass(frozen=True, eq=False)
 class Events:
     """A sample: what events are, and what was asked for, which may have no quantities; of images also their live cells
-    in levels, uint8 [n, channels, PMTs]."""
+    in levels, uint8 [n, channels, PMTs], and the tank of each PMT, int64 [PMTs]."""
 
     parameters: Table
     conditions: Table
     images: np.ndarray | None = None
+    tank: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.parameters)
@@ -38,14 +39,14 @@ class Events:
     def rows(self, chosen: np.ndarray) -> Self:
         """These of them."""
         images = None if self.images is None else self.images[chosen]
-        return type(self)(self.parameters.rows(chosen), self.conditions.rows(chosen), images)
+        return type(self)(self.parameters.rows(chosen), self.conditions.rows(chosen), images, self.tank)
 
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Those of all parts, of which there is one at least."""
         tables = (Table.joined([getattr(part, name) for part in parts]) for name in ("parameters", "conditions"))
         images = None if parts[0].images is None else np.concatenate([part.images for part in parts])
-        return cls(*tables, images)
+        return cls(*tables, images, parts[0].tank)
 
     @cached_property
     def features(self) -> np.ndarray:
@@ -53,9 +54,15 @@ class Events:
         return encode(torch.from_numpy(self.parameters.scaled), self.parameters.quantities).double().numpy()
 
     @property
-    def cells(self) -> np.ndarray:
-        """Of images all live cells and channels, float32 [n, cells] between 0 and 1."""
-        return self.images.reshape(len(self), -1).astype(np.float32) / (LEVELS - 1)
+    def in_tanks(self) -> np.ndarray:
+        """What images have in each tank, float32 [n, (1 + 2 channels) x tanks]: how many hits, and mean and standard
+        deviation of their charges and times."""
+        member = (self.tank[:, None] == np.unique(self.tank)).astype(np.float32)  # [PMTs, tanks]
+        levels = self.images.astype(np.float32) / (LEVELS - 1)
+        hits = (levels[:, :1] > 0) @ member
+        mean, square = (power @ member / np.maximum(hits, 1) for power in (levels, levels**2))
+        spread = np.sqrt(np.maximum(square - mean**2, 0))
+        return np.concatenate([hits, mean, spread], 1).reshape(len(self), -1)
 
     @cached_property
     def condition_features(self) -> np.ndarray:
