@@ -6,8 +6,6 @@ second, and a column for every second, of the one above. Cells without PMT are k
 one that is not.
 """
 
-from typing import TYPE_CHECKING
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -15,10 +13,8 @@ from torch.nn import functional
 from airshower.networks.generator import Tick, untold
 from airshower.networks.images import dequantise
 from airshower.networks.pixelcnn_cache import CachedConv, CachedStream, Memory, Row
+from airshower.networks.pixelcnn_density import PixelDensity
 from airshower.networks.pixelcnn_mixture import centred
-
-if TYPE_CHECKING:
-    from airshower.networks.pixelcnn import PixelCnn
 
 TEMPORARY = 16  # values for each column and filter that a row of the vertical stream needs beside what is kept
 
@@ -31,7 +27,7 @@ class Sampler:
     launching them one by one.
     """
 
-    def __init__(self, network: "PixelCnn", batch: int, dtype: torch.dtype | None = None, graphs: bool = False):
+    def __init__(self, network: PixelDensity, batch: int, dtype: torch.dtype | None = None, graphs: bool = False):
         bias = network.head.layer.bias
         self.network, device = network, bias.device
         if dtype is None:
@@ -136,7 +132,7 @@ def steps_of_rows(live: list[int], rows: int, columns: int) -> list[list[tuple[i
     return steps
 
 
-def bytes_per_image(network: "PixelCnn", dtype: torch.dtype | None = None) -> int:
+def bytes_per_image(network: PixelDensity, dtype: torch.dtype | None = None) -> int:
     """What a `Sampler` needs for an image more: what it keeps, and an allowance for what it makes in a step."""
     sampler = Sampler(network, 1, dtype)
     filters, columns = len(network.vertical.down[0][0].first.layer.bias), network.shape[1]
@@ -144,13 +140,13 @@ def bytes_per_image(network: "PixelCnn", dtype: torch.dtype | None = None) -> in
     return sampler.nbytes + temporary + 3 * sampler.noise.nbytes  # which is given, and made logistic
 
 
-def largest_batch(network: "PixelCnn", memory: int, dtype: torch.dtype | None = None) -> int:
+def largest_batch(network: PixelDensity, memory: int, dtype: torch.dtype | None = None) -> int:
     """How many images at a time fit in so many bytes, at least 1."""
     return max(1, memory // bytes_per_image(network, dtype))
 
 
 @torch.inference_mode()
-def sample_naively(network: "PixelCnn", noise: Tensor, conditions: Tensor | None = None, cells: int = 0) -> Tensor:
+def sample_naively(network: PixelDensity, noise: Tensor, conditions: Tensor | None = None, cells: int = 0) -> Tensor:
     """As `Sampler`, through the whole network, in evaluation, anew for each cell, or for the first `cells`: what it is
     tested and timed against."""
     mixture, (_, columns) = network.mixture, network.shape

@@ -1,0 +1,88 @@
+"""The likelihood of images pixel by pixel.
+
+Source: Salimans et al., PixelCNN++: Improving the PixelCNN with Discretized Logistic Mixture Likelihood and Other
+Modifications (2017). A pixel's distribution depends on the rows above and on what is left of it in its row, through two
+streams of gated resnets over several resolutions, and on conditions of the event. Cells differ, unlike a photograph's
+pixels: beside its value the network sees whether a cell has a PMT, and adds a map of weights where each stream begins.
+"""
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from airshower.data.tanks import TankSpec
+from airshower.networks.images import quantise
+from airshower.networks.pixelcnn_config import PixelCnnConfig
+from airshower.networks.pixelcnn_layers import CausalConv, NormedLayer, Stream
+from airshower.networks.pixelcnn_mixture import LogisticMixture, centred
+from airshower.networks.quantities import encode, encoded_size
+
+
+class PixelDensity(nn.Module):
+    """Images [n, channels, rows, columns] and scaled conditions [n, quantities] -> their log-likelihood, nats [n], over
+    the cells that have a PMT; see `quantise` for what it is the likelihood of.
+
+    Without `network.conditional`, conditions are not looked at and may be None.
+    """
+
+    def __init__(self, config: PixelCnnConfig, spec: TankSpec):
+        super().__init__()
+        channels, filters = len(spec.channels), config.filters
+        self.shape, self.channels, self.levels = spec.shape, channels, config.levels
+        self.given = spec.conditions if config.conditional else ()
+        self.register_buffer("live", torch.from_numpy(np.flatnonzero(~spec.dead)), persistent=False)
+        self.register_buffer("there", torch.from_numpy(~spec.dead), persistent=False)
+        self.mixture = LogisticMixture(channels, config.mixtures, config.levels, config.zero)
+        self.rows_above = CausalConv(channels + 1, filters, (2, 3), left=1, shift=(1, 0))
+        self.row_above = CausalConv(channels + 1, filters, (1, 3), left=1, shift=(1, 0))
+        self.left = CausalConv(channels + 1, filters, (2, 1), shift=(0, 1))
+        self.place_above, self.place = (nn.Parameter(torch.zeros(filters, *spec.shape)) for _ in range(2))
+        conditions = encoded_size(self.given)
+        self.vertical = Stream(config, False, conditions)
+        self.horizontal = Stream(config, True, conditions)
+        self.head = CausalConv(filters, self.mixture.size, (1, 1))
+
+    @property
+    def latent(self) -> int:
+        """How many random numbers make an image."""
+        return len(self.live) * self.mixture.draws
+
+    def forward(self, images: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """See the class."""
+        numbers = quantise(images, self.levels)
+        theta = self.distribution(numbers, conditions).flatten(2)[..., self.live].transpose(1, 2)
+        numbers = numbers.flatten(2)[..., self.live].transpose(1, 2)
+        return self.mixture.log_probability(theta, numbers).sum(1)
+
+    def distribution(self, numbers: Tensor, conditions: Tensor | None = None) -> Tensor:
+        """The parameters of the mixture in each cell, [n, size, rows, columns], for levels [n, channels, rows,
+        columns]; at least in float32."""
+        features = self.features(conditions)
+        x = centred(numbers.to(self.head.layer.bias.dtype), self.levels)
+        x = torch.cat([x, self.there.to(x.dtype).expand(len(x), 1, -1, -1)], 1)  # 0 also beside images
+        _, above = self.vertical(self.rows_above(x) + self.place_above, [], features)
+        x, _ = self.horizontal(self.row_above(x) + self.left(x) + self.place, above, features)
+        theta = self.head(functional.elu(x))
+        return theta.to(torch.promote_types(theta.dtype, torch.float32))
+
+    def features(self, conditions: Tensor | None) -> Tensor | None:
+        """Conditions as resnets take them, [n, features]; None without `network.conditional`."""
+        return encode(conditions, self.given) if self.given else None
+
+    @torch.no_grad()
+    def fit(self, images: Tensor, conditions: Tensor | None = None) -> None:
+        """Start from outputs of all layers that have a mean of 0 and a standard deviation of 1 (0.1 before gates) over
+        these images: layer by layer, each after those that it sees (Salimans & Kingma 2016, section 3). Without
+        dropout, so that ranks that are given the same images have the same weights."""
+        images, conditions = (x if x is None else x.to(self.live.device) for x in (images, conditions))
+        hooks = [
+            module.register_forward_hook(lambda layer, _, output: layer.standardise(output))
+            for module in self.modules()
+            if isinstance(module, NormedLayer)
+        ]
+        training = self.training
+        self.eval().forward(images, conditions)  # not compiled: hooks are to run
+        self.train(training)
+        for hook in hooks:
+            hook.remove()
