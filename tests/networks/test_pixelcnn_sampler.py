@@ -162,3 +162,16 @@ def test_changed_weights_are_taken_anew() -> None:
         for parameter in net.parameters():
             parameter.mul_(1.1)
     assert not torch.equal(net.generate(noise), before)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_recorded_kernels_generate_the_same(dtype: torch.dtype) -> None:
+    """The first batch launches them, the second records them, the third replays them."""
+    net = started(tank_spec(40, 2, (ENERGY, AZIMUTH)), conditional=True).cuda()
+    noise, conditions = uniform(3, net).cuda(), torch.randn(3, 2, device="cuda")
+    sampler, other = Sampler(net, 3, dtype, graphs=True), uniform(3, net, seed=2).cuda()
+    first = sampler(noise, conditions)
+    assert not torch.equal(sampler(other, conditions), first)
+    assert torch.equal(sampler(noise, conditions), first)
+    assert torch.equal(Sampler(net, 3, dtype)(noise, conditions), first)
