@@ -24,25 +24,27 @@ def image_grid(
     titles: Sequence[Sequence[str]] = ((), ()),
 ) -> Figure:
     """Images [n, channels, rows, columns] between 0 and 1: a row of real ones and one of generated ones for each
-    channel, with `titles` of both; cells without a hit are white, those without a PMT grey."""
+    channel, with `titles` of both; cells without a hit are white, those without a PMT grey. Colours end with the
+    largest real value."""
     count = min(len(real), len(generated))
     size = 1.7 * count + 1.2, 3.6 * len(channels) + 0.3 + 0.3 * any(titles)
     figure, axes = pyplot().subplots(2 * len(channels), count, figsize=size, squeeze=False, layout="constrained")
     colours = pyplot().get_cmap("viridis").with_extremes(bad="0.85", under="white")
     for number, channel in enumerate(channels):
-        rows = axes[2 * number : 2 * number + 2]
+        rows, largest = axes[2 * number : 2 * number + 2], float(real[:, number].max(initial=0)) or 1.0
         for row, name, images, texts in zip(rows, ("real", "generated"), (real, generated), titles, strict=True):
             for axis, image in zip(row, images, strict=False):
                 shown = axis.imshow(
-                    np.where(dead, np.nan, image[number]), vmin=1e-6, vmax=1, cmap=colours, origin="lower"
+                    np.where(dead, np.nan, image[number]), vmin=1e-6, vmax=largest, cmap=colours, origin="lower"
                 )
                 axis.set(xticks=[], yticks=[])
             row[0].set_ylabel(name)
             for axis, text in zip(row, texts if number == 0 else (), strict=False):
                 axis.set_title(text, fontsize=7)
         values = _round_values(channel)
+        values = values[channel.scaled(values) <= largest]
         bar = figure.colorbar(shown, ax=rows, shrink=0.8, label=f"{channel.name} ({channel.unit})")
-        bar.set_ticks(channel.scaled(values).clip(0, 1), labels=[f"{value:g}" for value in values])
+        bar.set_ticks(channel.scaled(values).clip(0), labels=[f"{value:g}" for value in values])
     return figure
 
 
