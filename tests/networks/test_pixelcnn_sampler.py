@@ -117,6 +117,7 @@ def test_fewer_images_than_a_batch() -> None:
     assert shares == [(row + 1) / 12 for row in range(12)]
     for count in (2, 0):
         assert torch.equal(sample(noise[:count], conditions[:count], print), whole[:count])
+    assert net.generate(noise[:0], conditions[:0]).shape == (0, 1, 12, 12)
 
 
 def test_lower_precision() -> None:

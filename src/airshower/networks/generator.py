@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from airshower.networks.quantities import Quantities
 
+FILLING = 1024  # events at a time that keep an accelerator busy
 Tick = Callable[[float], None]  # is told the share that is done
 Sampling = Callable[[Tensor, Tensor, Tick], Tensor]
 
@@ -29,7 +30,7 @@ class EventGenerator(nn.Module):
     def at_once(self, memory: int | None) -> int | None:
         """How many events at a time are best, where so many bytes are free on the device (None: it is a CPU); None
         where it hardly matters."""
-        return None
+        return None if memory is None else FILLING
 
     def sampler(self, batch: int) -> Sampling:
         """A function (noise, conditions, tick) that generates at most `batch` events at a time with the weights of now.

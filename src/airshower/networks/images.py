@@ -34,8 +34,9 @@ class ImageView:
         return images
 
     def examples(self, selection: Selection) -> tuple[Tensor, Tensor]:
-        """A few images and their conditions; the same on all ranks."""
-        batch = selection.source.read(selection.entries[:EXAMPLES])
+        """A few images from all over the files and their conditions; the same on all ranks."""
+        apart = max(1, len(selection.entries) // EXAMPLES)
+        batch = selection.source.read(selection.entries[::apart][:EXAMPLES])
         return torch.from_numpy(batch.images), torch.from_numpy(batch.conditions)
 
     def bits(self, nats: float) -> dict[str, float]:

@@ -27,7 +27,7 @@ class PixelCnn(PixelDensity, EventGenerator):
 
     def generate(self, noise: Tensor, conditions: Tensor | None = None) -> Tensor:
         """See `EventGenerator`. Several batches are faster with one `sampler`."""
-        return Sampler(self, len(noise))(noise, conditions)
+        return Sampler(self, max(1, len(noise)))(noise, conditions)
 
     def at_once(self, memory: int | None) -> int:
         """See `EventGenerator`."""

@@ -19,7 +19,7 @@ class PixelCnnConfig:
     filters: int = number(160, low=1)
     dropout: float = number(0.5, low=0.0, high=0.9)
     mixtures: int = number(10, low=1)
-    levels: int = number(256, low=3, high=65536)
+    levels: int = number(256, low=3, high=1024)
     zero: bool = True
     conditional: bool = True
 

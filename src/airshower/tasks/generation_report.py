@@ -30,7 +30,7 @@ class GenerationReportConfig:
 class Generated:
     """Events that a network made: `events` float32 [m, ...], parameters or images, and the `conditions` [m, quantities]
     that it was given, none [m, 0] if it asks for none, as the spec scales them; `entry` int64 [m], whose conditions
-    these are."""
+    these are, but for even ones."""
 
     events: Tensor
     conditions: Tensor
@@ -55,7 +55,7 @@ class PackedEvents:
 
 class GenerationReport(contextlib.ExitStack):
     """See `tasks.task.Report`. Writes the generated events in the detector's format and as `generated.npz`,
-    `metrics.json` and figures; all generated events are kept, some 100 bytes each."""
+    `metrics.json` and figures; all generated events are kept, some 100 bytes of parameters or 2 kB of an image each."""
 
     def __init__(
         self, splits: Splits, options: GenerationReportConfig, folder: Path, provenance: dict[str, str], view: View

@@ -83,7 +83,7 @@ class ImageReport(GenerationReport):
         return joined([(self.view.hits(part), len(part)) for part in _pieces(events.images)])
 
     def _draw(self, real: Events, made: PackedEvents) -> list[Path]:
-        """Of all events, and of the first few with the real ones that had their conditions."""
+        """Of all events, and of the first few with the real ones of their entries."""
         rows = np.sort(np.unique(made.entry, return_index=True)[1])[:SHOWN]
         pairs = self._read(Selection(self.source, made.entry[rows]), True), made.events.rows(rows)
         drawn = self._profiles(real, made.events) | self._images(*pairs)

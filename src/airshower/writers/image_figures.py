@@ -129,7 +129,8 @@ def arrival_animation(position: np.ndarray, real: TankHits, generated: TankHits,
     from matplotlib.animation import PillowWriter
 
     both = np.concatenate([real.time, generated.time])
-    steps = np.linspace(both.min(initial=0.0), both.max(initial=0.0), FRAMES)
+    both = both if len(both) else np.zeros(1)
+    steps = np.linspace(both.min(), both.max(), FRAMES)
     figure, axes = pyplot().subplots(1, 2, figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained")
     path.parent.mkdir(parents=True, exist_ok=True)
     writer = PillowWriter(fps=8)

@@ -116,6 +116,18 @@ def test_what_needs_times_that_files_do_not_have(source: HawcEvents, changed: di
         Hawc(config(tmp_path, shown | changed), 0).open()
 
 
+def test_events_of_two_classes_are_read_as_what_they_are(tmp_path: Path) -> None:
+    """Their file is named for both."""
+    simulated = SimulatedHawc.Config(events=20, validation_events=5, proton_fraction=0.5, conditions=["primary"])
+    source = SimulatedHawc(simulated, 0).open().train.source
+    write(source, tmp_path / "a", generated(4, PARAMETERS) | {"primary": np.array([0.0, 1.0, 1.0, 0.0])})
+    both = {"protons": str(tmp_path / "a.xcd"), "conditions": ["primary"]}
+    for shown, classes, events in (({"conditions": []}, [0, 0], [0, 3]), (both, [0, 0, 1, 1], [0, 3, 1, 2])):
+        again = Hawc(config(tmp_path, shown | {"validation_fraction": 0.0}), 0).open().train.source
+        assert again.read(np.arange(len(classes))).primary.tolist() == classes
+        assert again.event_ids[:, 1].tolist() == events
+
+
 def test_times_behind_a_plane_are_not_put_behind_another(source: HawcEvents, tmp_path: Path) -> None:
     hits = TankHits(np.array([0, 1]), np.array([5, 7]), np.array([2.0, 3.0]), np.zeros(2))
     with source.prediction_writer(tmp_path / "a", {}) as writer:

@@ -132,14 +132,21 @@ class TankEvents:
         counts = [len(file) for file in self.files]
         columns |= {name: np.repeat(self._primary, counts).astype(float) for name in own}
         ids = np.stack([np.repeat(np.arange(len(counts)), counts), np.concatenate(list(map(np.arange, counts)))], 1)
-        kept = self._kept(columns, sum(counts))
+        kept = self._kept(columns, np.concatenate(list(map(self._of_class, self.files, self._primary))))
         self.columns = {name: column[kept] for name, column in columns.items()}
         self.event_ids = np.column_stack([ids[kept], np.zeros(kept.sum(), np.int64)])
 
-    def _kept(self, columns: dict[str, np.ndarray], events: int) -> np.ndarray:
+    def _of_class(self, file: EventFile, index: int) -> np.ndarray:
+        """Which events of a file are of its class: all, unless it states the primary of each, as generated ones may."""
+        if PRIMARY.name not in file.scalars:
+            return np.ones(len(file), bool)
+        return file.columns([PRIMARY.name])[PRIMARY.name] == PRIMARY.names.index(self.spec.classes[index])
+
+    def _kept(self, columns: dict[str, np.ndarray], of_class: np.ndarray) -> np.ndarray:
         """Which events pass all cuts, and a line in the log that says what each removed."""
-        kept, removed = np.ones(events, bool), []
+        events, kept, removed = len(of_class), np.ones(len(of_class), bool), []
         tests = {cut.text: cut.keeps(columns) for cut in self.cuts} | self._tests(columns)
+        tests["being of another class"] = of_class
         for quantity in self._quantities:
             tests[f"{quantity.name} not a number"] = np.isfinite(quantity.scaled(columns[quantity.name]))
         for name, passes in tests.items():

@@ -94,7 +94,7 @@ def judge(real: Events, generated: Events, training: Events, most: int) -> Judge
             "data.test_fraction keeps some apart"
         )
     floor = differences(real, training.some(len(generated)), most) if len(training) else None
-    found = told = None
+    found = None
     if enough and len(training) >= LEAST:
         own, new, seen = (events.standard(real) for events in (real.some(most), generated.some(most), training))
         found = Memorisation(distances.nearest(own, seen), distances.nearest(new, seen))
