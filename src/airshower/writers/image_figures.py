@@ -24,14 +24,14 @@ def image_grid(
     titles: Sequence[Sequence[str]] = ((), ()),
 ) -> Figure:
     """Images [n, channels, rows, columns] between 0 and 1: a row of real ones and one of generated ones for each
-    channel, with `titles` of both; cells without a hit are white, those without a PMT grey. Colours end with the
-    largest real value."""
+    channel, with `titles` of both; cells without a hit are white, those without a PMT grey."""
     count = min(len(real), len(generated))
     size = 1.7 * count + 1.2, 3.6 * len(channels) + 0.3 + 0.3 * any(titles)
     figure, axes = pyplot().subplots(2 * len(channels), count, figsize=size, squeeze=False, layout="constrained")
     colours = pyplot().get_cmap("viridis").with_extremes(bad="0.85", under="white")
     for number, channel in enumerate(channels):
-        rows, largest = axes[2 * number : 2 * number + 2], float(real[:, number].max(initial=0)) or 1.0
+        rows = axes[2 * number : 2 * number + 2]
+        largest = max(float(images[:, number].max(initial=0)) for images in (real, generated)) or 1.0
         for row, name, images, texts in zip(rows, ("real", "generated"), (real, generated), titles, strict=True):
             for axis, image in zip(row, images, strict=False):
                 shown = axis.imshow(
