@@ -42,8 +42,10 @@ class Doubled:
     """A task in float64, whose random numbers belong to entries."""
 
     def prepare(self, events: TankBatch) -> Sample:
-        own, given = events.parameters.double(), events.conditions.double()
-        return Sample(own, own + 0.01 * self._drawn(events.entries, 1, own.shape[1]), given, events.entries)
+        return Sample(self.view, events.parameters.double(), events.conditions.double(), events.entries)
+
+    def spread(self, sample: Sample) -> torch.Tensor:
+        return sample.recorded + 0.01 * self._drawn(sample.entries, 1, sample.recorded.shape[1])
 
     def noise(self, network: torch.nn.Module, sample: Sample) -> torch.Tensor:
         return self._drawn(sample.entries, 2, network.latent)
@@ -155,10 +157,11 @@ def test_losses_are_those_of_the_papers() -> None:
         found = [phase.loss(phase.module, sample, totals)[0] for phase in step.task.phases(network)]
         values = [float((terms.total / terms.weight).sum().detach()) for terms in found]
         if kind is DoubledLikelihood:
-            assert values == pytest.approx([-float(network(sample.real, sample.conditions).mean().detach())])
+            likelihood = network(step.task.spread(sample), sample.conditions)
+            assert values == pytest.approx([-float(likelihood.mean().detach())])
             continue
         fake = network.generator(step.task.noise(network, sample), sample.conditions).detach()
-        real, given = network.features(sample.real), sample.conditions
+        real, given = network.features(step.task.spread(sample)), sample.conditions
         a, b = network.critic(real, given).detach(), network.critic(fake, given).detach()
         if options.get("loss") == "binary":
             expected = [-(a.sigmoid().log() + (1 - b.sigmoid()).log()).mean(), -b.sigmoid().log().mean()]

@@ -53,7 +53,8 @@ def test_spread_values_are_those_of_files_again_when_rounded() -> None:
     """And fill their steps: a count of 3 is anything from 2.5 to 3.5."""
     quantities = (CHARGE, COUNT, LEAK, ANGLE)
     recorded = scaled(3000, *quantities)
-    spread = ParameterView(spec(quantities)).spread(recorded, torch.Generator().manual_seed(1))
+    view = ParameterView(spec(quantities))
+    spread = view.spread(recorded, view.shares(recorded, torch.Generator().manual_seed(1)))
     back = Table.of_scaled(quantities, spread.numpy())
     wrong = np.abs(back.scaled - recorded.numpy()) > 1e-4
     assert wrong.mean() < 1e-3  # float32 rounds some over the edge of their step
@@ -73,7 +74,7 @@ def test_examples_are_the_same_on_all_ranks() -> None:
         found.append(view.examples(Selection(source, np.arange(3, 9)))[0])
     assert torch.equal(*found)
     assert found[0].shape == (6, 2)
-    assert not torch.equal(view.spread(found[0]), view.spread(found[0]))
+    assert not torch.equal(view.shares(found[0]), view.shares(found[0]))
 
 
 class TestMarginals:
@@ -202,7 +203,8 @@ def test_features_of_a_gan_go_back_to_parameters(marginals: str, periodic: bool)
     quantities = (CHARGE, COUNT, ANGLE)
     config = ParameterGanConfig(marginals=marginals, periodic=periodic, generator=[8], critic=[8])
     gan = ParameterGan(config, spec(quantities), {}, FRAMEWORK)
-    values = ParameterView(spec(quantities)).spread(scaled(3000, *quantities))
+    view, recorded = ParameterView(spec(quantities)), scaled(3000, *quantities)
+    values = view.spread(recorded, view.shares(recorded))
     gan.fit(values)
     features = gan.features(values)
     assert features.shape == (3000, 4 if periodic else 3)

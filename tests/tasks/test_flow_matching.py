@@ -38,8 +38,7 @@ class Doubled(FlowMatching):
     """In float64, with random numbers that belong to entries."""
 
     def prepare(self, events: TankBatch) -> Sample:
-        images = events.images.double()
-        return Sample(images, images, events.conditions.double(), events.entries)
+        return Sample(self.view, events.images.double(), events.conditions.double(), events.entries)
 
     def drawn(self, network: torch.nn.Module, sample: Sample) -> Tensor:
         rows = [np.random.default_rng(entry).normal(size=1 + network.latent) for entry in sample.entries]
@@ -93,7 +92,7 @@ def test_the_loss_is_the_error_of_the_velocity_in_live_cells() -> None:
     assert float(terms.total.detach()) == pytest.approx(expected)
     assert float(terms.weight) == 5
     assert step.task.metrics(outputs) == pytest.approx({"loss": expected / 5, "negative_loss": -expected / 5})
-    sample.real[:, :, torch.from_numpy(SPEC.dead)] = 1.0
+    sample.recorded[:, :, torch.from_numpy(SPEC.dead)] = 1.0
     again, _ = phase.loss(phase.module, sample, torch.tensor([5.0]))
     assert torch.equal(again.total, terms.total)
 

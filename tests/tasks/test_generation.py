@@ -85,6 +85,30 @@ def test_validation_by_likelihood_alone_generates_nothing() -> None:
         assert task.display(sample, outputs, 0, "") is None
 
 
+def test_what_is_evaluated_of_an_event_follows_from_its_entry() -> None:
+    """Not from the events beside it, nor from torch's random numbers, as those of training do."""
+    network, step = make(Ranks(), Likelihood)
+    task, entries = step.task, [3, 1, 4, 0, 9, 2]
+    network.eval()
+    values, losses = [], []
+    for seed, cuts in ((0, [6]), (0, [2, 5]), (7, [1, 3, 3, 4])):
+        torch.manual_seed(seed)
+        state = torch.get_rng_state()
+        samples = [task.prepare(batch(list(part))) for part in np.split(np.array(entries), cuts)]
+        values.append(torch.cat([sample.real for sample in samples]))
+        with torch.no_grad():
+            losses.append(torch.cat([task.losses(network, network, sample, training=False) for sample in samples]))
+        assert torch.equal(torch.get_rng_state(), state), "nothing is drawn"
+    for other, other_losses in zip(values[1:], losses[1:], strict=True):
+        assert torch.equal(other, values[0])
+        torch.testing.assert_close(other_losses, losses[0], rtol=1e-5, atol=1e-5)
+    whole = task.prepare(batch(entries))
+    assert not torch.equal(whole.real[:, 1], whole.recorded[:, 1])
+    assert not torch.equal(task.spread(whole), task.spread(whole))
+    (recorded,) = {task.view.table(events).scaled.tobytes() for events in (whole.real, task.spread(whole))}
+    assert task.view.table(whole.recorded).scaled.tobytes() == recorded
+
+
 def test_an_evaluation_of_a_generator_has_no_losses() -> None:
     network, step = make(Ranks(), Adversarial)
     with torch.no_grad():

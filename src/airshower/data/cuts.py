@@ -110,8 +110,8 @@ class _Parser:
         match node:
             case ast.Constant(int() | float() as value) if not isinstance(value, bool):
                 return lambda columns: np.float64(value)
-            case ast.Name() | ast.Attribute(ast.Name()):
-                name = ast.unparse(node)  # also of dotted ones, rec.nHit
+            case ast.Name() | ast.Attribute() if _is_name(node):
+                name = ast.unparse(node)  # also of dotted ones, HAWCSim.Evt.Num
                 self.names.append(name)
                 return lambda columns: columns[name]
             case ast.UnaryOp(ast.USub() | ast.UAdd() as sign, operand):
@@ -128,6 +128,13 @@ class _Parser:
     def _refuse(self, node: ast.expr, reason: str) -> NoReturn:
         there = ast.get_source_segment(self.text, node)
         raise UserError(f"{self.key}={self.text}: '{there}' at character {node.col_offset + 1}: {reason}")
+
+
+def _is_name(node: ast.expr) -> bool:
+    """True for a name of any number of parts with dots between."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return isinstance(node, ast.Name)
 
 
 def _chained(values: list[np.ndarray], tests: list[Callable]) -> np.ndarray:

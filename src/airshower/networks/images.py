@@ -22,6 +22,8 @@ class ImageView:
     """Images of charge, or of charge and time, from batches of this `spec`. What is judged of them are `quantities`,
     numbers of the hits of each (see `summaries`)."""
 
+    draws = 0  # random numbers that `spread` takes
+
     def __init__(self, spec: TankSpec):
         self.spec, self.quantities = spec, summary_quantities(spec)
 
@@ -29,9 +31,13 @@ class ImageView:
         """As files have them, float32 [n, channels, rows, columns]."""
         return batch.images
 
-    def spread(self, images: Tensor) -> Tensor:
+    def spread(self, images: Tensor, _: Tensor) -> Tensor:
         """The same: charge and time have no steps that matter."""
         return images
+
+    def shares(self, images: Tensor) -> Tensor:
+        """None [n, 0]."""
+        return images.new_empty(len(images), 0)
 
     def examples(self, selection: Selection) -> tuple[Tensor, Tensor]:
         """A few images from all over the files and their conditions; the same on all ranks."""

@@ -60,11 +60,12 @@ class ParameterView:
     """The parameters of events as generators learn them, from batches of this `spec`.
 
     Files have them in steps. A density can't be learned of such values, so they are spread evenly over their steps
-    (Theis et al. 2016, section 3.1).
+    (Theis et al. 2016, section 3.1). An event takes `draws` random numbers for that.
     """
 
     def __init__(self, spec: TankSpec):
         self.quantities = spec.parameters
+        self.draws = len(spec.parameters)
 
     def recorded(self, batch: TankBatch) -> Tensor:
         """As files have them, scaled, float32 [n, quantities]."""
@@ -73,7 +74,7 @@ class ParameterView:
     def examples(self, selection: Selection) -> tuple[Tensor, Tensor]:
         """Those of all entries, spread, and their conditions; the same on all ranks."""
         scaled, conditions = map(torch.from_numpy, selection.source.scalars(selection.entries))
-        return self.spread(scaled, torch.Generator().manual_seed(0)), conditions
+        return self.spread(scaled, self.shares(scaled, torch.Generator().manual_seed(0))), conditions
 
     def table(self, scaled: Tensor) -> Table:
         """In the steps and the turn that files have."""
@@ -83,15 +84,22 @@ class ParameterView:
         """Nothing: densities of numbers depend on their units."""
         return {}
 
-    def spread(self, scaled: Tensor, generator: torch.Generator | None = None) -> Tensor:
-        """Recorded values anywhere within their steps; draws from `generator`, or from torch's random numbers."""
+    def spread(self, scaled: Tensor, shares: Tensor) -> Tensor:
+        """Recorded values anywhere within their steps: at these `shares` of them [n, `draws`], between 0 and 1."""
         columns = []
-        for column, q in zip(scaled.double().unbind(1), self.quantities, strict=True):
-            drawn = torch.rand(len(column), generator=generator, dtype=column.dtype, device=column.device)
-            values, by = column * q.width + q.middle, q.step * (drawn - 0.5)
+        for column, share, q in zip(scaled.double().unbind(1), shares.double().unbind(1), self.quantities, strict=True):
+            values, by = column * q.width + q.middle, q.step * (share - 0.5)
             values = (values.exp() + by).log() if q.logarithmic else values + by
             columns.append((values - q.middle) / q.width)
         return torch.stack(columns, 1).to(scaled.dtype)
+
+    def shares(self, scaled: Tensor, generator: torch.Generator | None = None) -> Tensor:
+        """Random shares f8 for `spread`, from `generator` or from torch's random numbers."""
+        drawn = [
+            torch.rand(len(scaled), generator=generator, dtype=torch.float64, device=scaled.device)
+            for _ in range(self.draws)
+        ]
+        return torch.stack(drawn, 1)
 
 
 def check_parameters(conditional: bool, spec: TankSpec, framework: FrameworkConfig) -> None:

@@ -60,8 +60,8 @@ class Adversarial(Generation):
 
         def criticise(module: nn.Module, sample: Sample, _: Tensor) -> tuple[LossTerms, dict[str, Tensor]]:
             with torch.no_grad():
+                real = network.features(self.spread(sample))
                 made = network.generator(self.noise(network, sample), sample.conditions)
-                real = network.features(sample.real)
             scores, fake_scores, norms = module(real, made, self.shares(sample), sample.conditions)
             if config.loss == "wasserstein":
                 parts = [fake_scores - scores]
@@ -93,11 +93,11 @@ class Adversarial(Generation):
 
     def noise(self, network: nn.Module, sample: Sample) -> Tensor:
         """Normal numbers for generated events, one of them for each of the sample."""
-        return torch.randn(len(sample), network.latent, dtype=sample.real.dtype, device=sample.real.device)
+        return torch.randn(len(sample), network.latent, dtype=sample.recorded.dtype, device=sample.recorded.device)
 
     def shares(self, sample: Sample) -> Tensor:
         """Where between a real and a generated event the critic's gradient is looked at, from 0 to 1."""
-        return torch.rand(len(sample), dtype=sample.real.dtype, device=sample.real.device)
+        return torch.rand(len(sample), dtype=sample.recorded.dtype, device=sample.recorded.device)
 
     def evaluate(
         self, network: nn.Module, sample: Sample, _: Callable[[Tensor], Tensor]

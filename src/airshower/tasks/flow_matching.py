@@ -43,7 +43,8 @@ class FlowMatching(OneLoss):
 
     def losses(self, module: nn.Module, network: EventGenerator, sample: Sample, training: bool) -> Tensor:
         """See `OneLoss`: the squared error of the velocity. Events have the same time and noise in each validation."""
-        states, (mean, deviation) = network.states(sample.real), self.config.times
+        events, (mean, deviation) = self.spread(sample) if training else sample.real, self.config.times
+        states = network.states(events)
         drawn = self.drawn(network, sample) if training else self.known(network, sample)
         times, noise = torch.sigmoid(mean + deviation * drawn[:, 0]), drawn[:, 1:]
         between = torch.lerp(noise, states, times[:, None])
@@ -51,8 +52,8 @@ class FlowMatching(OneLoss):
 
     def drawn(self, network: EventGenerator, sample: Sample) -> Tensor:
         """Normal numbers [n, 1 + `latent`] for events that are trained on: for the time, and as noise."""
-        return torch.randn(len(sample), 1 + network.latent, dtype=sample.real.dtype, device=sample.real.device)
+        return torch.randn(len(sample), 1 + network.latent, dtype=sample.recorded.dtype, device=sample.recorded.device)
 
     def known(self, network: EventGenerator, sample: Sample) -> Tensor:
         """Those that belong to the events' entries."""
-        return normal_scores(event_noise(0, sample.entries, 1 + network.latent).to(sample.real))
+        return normal_scores(event_noise(0, sample.entries, 1 + network.latent).to(sample.recorded))

@@ -1,6 +1,7 @@
 """What generators of events have in common: what they learn from, how they generate, and how they are judged."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from airshower.writers.figures import Figure
 from airshower.writers.generation_figures import histograms
 from airshower.writers.image_figures import image_grid
 
+SPREAD_SEED = 2**64 - 1  # of no generated events
 LEAST = 2.0**-24  # of uniform numbers, and of what they lack to 1
 
 
@@ -32,21 +34,27 @@ class GenerateConfig:
     events: int = number(0, low=0)
     at_once: int = number(0, low=0)
     conditions: str = choice("data", "uniform")
-    seed: int = number(1, low=0)
+    seed: int = number(1, low=0, high=2**63 - 1)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Sample:
-    """Events of a batch: `recorded` as files have them and `real` as they are learned, `conditions`, all as scaled for
-    networks; `entries` int64 [n]."""
+    """Events of a batch: `recorded` as files have them, and `conditions`, as scaled for networks; `entries` int64 [n];
+    the `view` that networks have of them."""
 
+    view: View
     recorded: Tensor
-    real: Tensor
     conditions: Tensor
     entries: np.ndarray
 
     def __len__(self) -> int:
         return len(self.entries)
+
+    @cached_property
+    def real(self) -> Tensor:
+        """As they are evaluated: spread over their steps by random numbers that belong to the entries."""
+        shares = event_noise(SPREAD_SEED, self.entries, self.view.draws).to(self.recorded.device)
+        return self.view.spread(self.recorded, shares)
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,9 +75,9 @@ class Generation:
 
     The network is an `EventGenerator` that has `task`, the `name` of the task that trains it, and `fit` (examples of
     events, their conditions), which is called before the first step. `sees` is the view that it has of events: numbers,
-    or images. An event's random numbers follow from its number alone, so that what is generated does not depend on how
-    it is cut into batches. With a `plan`, an evaluation measures the network on the sample and generates nothing;
-    there is none where the network `measures` nothing.
+    or images. Random numbers of what is generated or evaluated follow from an event's number or entry alone, so that
+    neither depends on batches and ranks; those of training are torch's. With a `plan`, an evaluation measures the
+    network on the sample and generates nothing; there is none where the network `measures` nothing.
     """
 
     reads = "tank_hits"
@@ -96,8 +104,11 @@ class Generation:
 
     def prepare(self, batch: TankBatch) -> Sample:
         """See `Task.prepare`."""
-        recorded = self.view.recorded(batch)
-        return Sample(recorded, self.view.spread(recorded), batch.conditions, batch.entries)
+        return Sample(self.view, self.view.recorded(batch), batch.conditions, batch.entries)
+
+    def spread(self, sample: Sample) -> Tensor:
+        """Events to train on, spread over their steps by torch's random numbers, others each time."""
+        return self.view.spread(sample.recorded, self.view.shares(sample.recorded))
 
     def products(self, batch: TankBatch, sample: Sample) -> dict[str, Any]:
         """Images, parameters and conditions, in their units."""
@@ -108,7 +119,7 @@ class Generation:
 
     def totals(self, sample: Sample) -> Tensor:
         """The number of events [1]."""
-        return sample.real.new_tensor([len(sample)], dtype=torch.float64)
+        return sample.recorded.new_tensor([len(sample)], dtype=torch.float64)
 
     def normaliser(self, totals: Tensor) -> Tensor:
         """The weight of each term."""
@@ -139,7 +150,7 @@ class Generation:
     def apart(self, sample: Sample, generated: Generated) -> dict[str, Tensor]:
         """Counters of the sample's events and of those generated, in the steps and the turn that files have."""
         parts = {"real": sample.recorded, "generated": generated.events}
-        device = sample.real.device  # where the other counters are: ranks sum them in one message
+        device = sample.recorded.device  # where the other counters are: ranks sum them in one message
         tables = {name: self.view.table(events) for name, events in parts.items()}
         return {name: count_values(torch.from_numpy(table.scaled)).to(device) for name, table in tables.items()}
 
@@ -171,6 +182,7 @@ def check_betas(betas: list[float]) -> None:
 
 def event_noise(seed: int, numbers: np.ndarray, draws: int) -> Tensor:
     """Random numbers between 0 and 1 that belong to events of these numbers: float32 [n, draws], never 0 or 1."""
-    generators = (np.random.Generator(np.random.Philox(key=[seed, number])) for number in numbers)
+    keys = (np.array([seed, number], np.uint64) for number in numbers.tolist())
+    generators = (np.random.Generator(np.random.Philox(key=key)) for key in keys)
     drawn = np.array([generator.random(draws, np.float32) for generator in generators], np.float32)
     return torch.from_numpy(drawn.reshape(len(numbers), draws)).clamp(LEAST, 1 - LEAST)

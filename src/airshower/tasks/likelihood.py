@@ -19,7 +19,7 @@ class Likelihood(OneLoss):
 
     def losses(self, module: nn.Module, _: EventGenerator, sample: Sample, training: bool) -> Tensor:
         """See `OneLoss`."""
-        return -module(sample.real, sample.conditions)
+        return -module(self.spread(sample) if training else sample.real, sample.conditions)
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
         """See `OneLoss`."""

@@ -1,12 +1,14 @@
 """From hits to images and back."""
 
+from itertools import accumulate
+
 import numpy as np
 import pytest
 
 from airshower.data.shower_front import LIGHT_SPEED
 from airshower.data.tanks import Quantity, TankHits, TankSpec
 from airshower.detectors.hawc.array import PMTS, hawc_array
-from airshower.detectors.hawc.images import behind_plane, one_hit_each
+from airshower.detectors.hawc.images import KEEP, behind_plane, one_hit_each
 from airshower.detectors.hawc.quantities import QUANTITIES, chosen, image_channels
 from airshower.errors import UserError
 
@@ -50,6 +52,63 @@ def test_plane_passes_when_half_of_the_charge_has_come() -> None:
     some = hits(*((0, 1, q, t) for q, t in zip(charge, time, strict=True)))
     behind = behind_plane(some, np.zeros((2, 2)), hawc_array().position)
     np.testing.assert_allclose(behind, [-19.0, -7.0, 0.0, 690.0])
+
+
+def many(events: int) -> TankHits:
+    """Charges in steps of 0.01 p.e.: halves of sums are often met exactly, or missed by rounding alone; many ties."""
+    rng, size = np.random.default_rng(5), 40 * events
+    event, grid_id = rng.integers(0, events, size), rng.integers(1, 30, size)
+    return TankHits(event, grid_id, rng.integers(1, 60, size) * 0.01, rng.integers(0, 12, size) * 0.1)
+
+
+def test_the_time_behind_the_plane_does_not_depend_on_the_events_beside() -> None:
+    """To the bit; by hand for each event alone, with charges summed in the order of time."""
+    whole, position, towards = many(500), hawc_array().position, np.tile([0.25, 0.5], (500, 1))
+    behind = behind_plane(whole, towards, position)
+    assert np.array_equal(behind_plane(whole, towards, position), behind)
+    for event in range(500):
+        own = whole.event == event
+        alone = whole.rows(own)._replace(event=np.zeros(own.sum(), int))
+        assert np.array_equal(behind_plane(alone, towards[:1], position), behind[own])
+        along = position[alone.grid_id - 1, 0] * 0.25 + position[alone.grid_id - 1, 1] * 0.5
+        hits = sorted(zip(alone.time + along / LIGHT_SPEED, alone.charge, strict=True))
+        sums = list(accumulate(charge for _, charge in hits))
+        (middle, _) = next(hit for hit, total in zip(hits, sums, strict=True) if total >= sums[-1] / 2)
+        assert (alone.time + along / LIGHT_SPEED - behind[own]).tolist() == pytest.approx([middle] * own.sum())
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e300])
+def test_a_charge_of_any_size_moves_no_other_event(value: float) -> None:
+    whole, position, towards = many(50), hawc_array().position, np.zeros((50, 2))
+    charge, large = whole.charge.copy(), np.flatnonzero(whole.event == 7)[3]
+    charge[large] = value
+    before, after = (behind_plane(hits, towards, position) for hits in (whole, whole._replace(charge=charge)))
+    others = whole.event != 7
+    assert np.array_equal(before[others], after[others])
+    assert after[large] == 0.0
+    assert np.isfinite(after).all()
+
+
+@pytest.mark.parametrize("keep", KEEP)
+def test_the_order_of_hits_decides_nothing(keep: str) -> None:
+    whole, position, towards = many(60), hawc_array().position, np.tile([0.25, 0.5], (60, 1))
+    kept, timed = one_hit_each(whole, keep), whole._replace(time=behind_plane(whole, towards, position))
+    for seed in range(5):
+        order = np.random.default_rng(seed).permutation(len(whole.event))
+        assert all(map(np.array_equal, one_hit_each(whole.rows(order), keep), kept))
+        again = behind_plane(whole.rows(order), towards, position)
+        assert np.array_equal(again, timed.time[order])
+
+
+def test_hits_of_equal_charge_or_time() -> None:
+    """Of the largest, the first; of the first or the last, the largest."""
+    equal = hits((0, 7, 2.0, 5.0), (0, 7, 2.0, 4.0), (0, 7, 1.0, 4.0), (0, 7, 1.5, 5.0))
+    for keep, charge, time in (("largest", 2.0, 4.0), ("first", 2.0, 4.0), ("last", 2.0, 5.0)):
+        for order in ([0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]):
+            kept = one_hit_each(equal.rows(np.array(order)), keep)
+            assert (kept.charge.tolist(), kept.time.tolist()) == ([charge], [time])
+    untimed = one_hit_each(equal._replace(time=None), "largest")
+    assert (untimed.charge.tolist(), untimed.time) == ([2.0], None)
 
 
 @pytest.mark.parametrize("names", [NAMES[:1], NAMES])

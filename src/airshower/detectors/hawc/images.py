@@ -10,26 +10,41 @@ KEEP = ("largest", "first", "last")
 
 def one_hit_each(hits: TankHits, keep: str) -> TankHits:
     """Of several hits on a PMT in an event, that of the largest charge, or the first or the last one in time; in the
-    order of events and PMTs."""
-    preferred = -hits.charge if keep == "largest" else hits.time if keep == "first" else -hits.time
-    order = np.lexsort((preferred, hits.grid_id, hits.event))
-    event, grid_id = hits.event[order], hits.grid_id[order]
-    best = np.ones(len(order), bool)
-    best[1:] = (np.diff(event) != 0) | (np.diff(grid_id) != 0)
+    order of events and PMTs. Of hits with equal charges the first is taken, of those at equal times the largest."""
+    pmt = hits.event * (hits.grid_id.max(initial=0) + 1) + hits.grid_id
+    if keep == "largest":
+        order = _order(pmt, -hits.charge, hits.time)
+    else:
+        order = _order(pmt, hits.time if keep == "first" else -hits.time, -hits.charge)
+    best = np.diff(pmt[order], prepend=-1) != 0
     return hits.rows(order[best])
 
 
 def behind_plane(hits: TankHits, towards: np.ndarray, position: np.ndarray) -> np.ndarray:
     """When hits come (ns) after a plane from the direction `towards` [events, 2], the horizontal part of its unit
-    vector. The plane is the one before which the half of the event's charge has come."""
+    vector. The plane is the one before which the half of the event's charge has come.
+
+    Charges are summed within their event, so that its times do not depend on the events that are read with it."""
     along = (position[hits.grid_id - 1, :2] * towards[hits.event]).sum(1)
     time = hits.time + along / LIGHT_SPEED
-    order = np.lexsort((time, hits.event))
-    event, total = hits.event[order], np.bincount(hits.event, hits.charge, len(towards))
-    collected = np.cumsum(hits.charge[order])
-    before = np.concatenate([[0.0], np.cumsum(total)])[event]
-    late = np.flatnonzero(collected - before >= total[event] / 2)
-    reached, first = np.unique(event[late], return_index=True)
+    order = _order(hits.event, time, hits.charge)
+    ordered, charge = time[order], hits.charge[order]
+    counts = np.bincount(hits.event, minlength=len(towards))
     middle = np.zeros(len(towards))
-    middle[reached] = time[order][late[first]]
+    begin = 0
+    for event, end in enumerate(np.cumsum(counts).tolist()):
+        if begin < end:
+            collected = charge[begin:end].cumsum()
+            middle[event] = ordered[begin + collected.searchsorted(collected[-1] / 2)]
+        begin = end
     return time - middle[hits.event]
+
+
+def _order(group: np.ndarray, value: np.ndarray, tie: np.ndarray | None) -> np.ndarray:
+    """Places of hits by group, within it by value and, where values are equal, by `tie`: the order in which hits come
+    decides nothing."""
+    order = np.lexsort((value, group))
+    equal = (np.diff(value[order]) == 0) & (np.diff(group[order]) == 0)
+    if tie is not None and equal.any():  # seldom; a third key takes half as long again
+        order = np.lexsort((tie, value, group))
+    return order

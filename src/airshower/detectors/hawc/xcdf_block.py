@@ -38,8 +38,9 @@ class Ragged:
         return Ragged(self.values[begin:end], self.counts[start:stop])
 
     def sums(self) -> np.ndarray:
-        """Sum of each event's values."""
-        ends, total = np.cumsum(self.counts), np.concatenate([[0], np.cumsum(self.values)]).astype(self.values.dtype)
+        """Sum of each event's values, which are integers: running sums of floats would depend on the events before."""
+        ends = np.cumsum(self.counts)
+        total = np.concatenate([np.zeros(1, self.values.dtype), np.cumsum(self.values)])
         return total[ends] - total[ends - self.counts]
 
 

@@ -1,7 +1,8 @@
 """Frames, of which XCDF files are made: type, size, Adler-32 of the payload, payload, perhaps deflated.
 
 A frame is `u32 type, u32 size, u32 checksum, payload`; a deflated one has type `DEFLATED` and, after the checksum, a
-further u32 with the type of what it holds; size and checksum are of the compressed bytes. All is little-endian.
+further u32 with the type of what it holds; size and checksum are of the compressed bytes. All is little-endian. A
+payload of no bytes, as of a block in which no field varies, is stored as no bytes, deflated or not.
 """
 
 import os
@@ -18,7 +19,7 @@ from airshower.errors import DataError
 FILE_HEADER, BLOCK_HEADER, BLOCK_DATA, TRAILER = 0x436FC8A4, 0x160E17E4, 0x37DF239D, 0xBD340AF6
 DEFLATED = 0x7E4A26B7
 KINDS = {FILE_HEADER: "file header", BLOCK_HEADER: "block header", BLOCK_DATA: "block data", TRAILER: "file trailer"}
-MOST_BYTES = 1 << 30  # of an inflated frame; the C++ library ends a block at 100 MB
+MOST_BYTES = 1 << 28  # of a frame, also inflated; the C++ library ends a block at 100 MB
 
 _HEAD, _KIND = struct.Struct("<III"), struct.Struct("<I")
 
@@ -72,6 +73,10 @@ class FrameReader:
             begin += _KIND.size
         if kind not in KINDS:
             raise DataError(f"{self.path}: byte {offset}: no XCDF frame begins here (its type is {kind:#010x})")
+        if size > MOST_BYTES:
+            raise DataError(
+                f"{self.path}: byte {offset}: a frame of {KINDS[kind]} has {size} bytes, {MOST_BYTES} can be read"
+            )
         if begin + size > self.length:
             raise Truncated(
                 f"{self.path}: byte {offset}: the file ends at byte {self.length}, inside a frame of {KINDS[kind]} "
@@ -85,7 +90,7 @@ class FrameReader:
         stored = self._read(frame.begin, frame.end - frame.begin, frame.offset)
         if isal_zlib.adler32(stored) != frame.checksum:
             raise DataError(f"{where}: does not agree with its checksum, the file is damaged")
-        if not frame.deflated:
+        if not frame.deflated or not stored:
             return stored
         stream = isal_zlib.decompressobj()
         try:
@@ -111,7 +116,7 @@ class FrameReader:
 
 
 def frame_bytes(kind: int, payload: bytes, deflate: bool) -> bytes:
-    """A frame as it is stored."""
-    stored = zlib.compress(payload) if deflate else payload
+    """A frame as it is stored; nothing is deflated to nothing, as by the C++ library."""
+    stored = zlib.compress(payload) if deflate and payload else payload
     tag = _KIND.pack(kind) if deflate else b""
     return _HEAD.pack(DEFLATED if deflate else kind, len(stored), zlib.adler32(stored)) + tag + stored

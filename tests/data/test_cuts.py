@@ -1,0 +1,30 @@
+"""Names in cuts, as files have them."""
+
+import numpy as np
+import pytest
+
+from airshower.data.cuts import check_names, parse_cuts
+from airshower.errors import UserError
+
+COLUMNS = {"a.b.c.d": np.array([1.0, 5.0, -3.0]), "HAWCSim.Evt.Num": np.array([7.0, 8.0, 9.0]), "a.b": np.zeros(3)}
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "kept"),
+    [
+        ("HAWCSim.Evt.Num > 7", ("HAWCSim.Evt.Num",), [False, True, True]),
+        ("7 < HAWCSim.Evt.Num < 9", ("HAWCSim.Evt.Num",), [False, True, False]),
+        ("abs(a.b.c.d) >= 3 or a.b != 0", ("a.b.c.d", "a.b"), [False, True, True]),
+        ("-a.b.c.d * 2 + HAWCSim.Evt.Num > 0", ("a.b.c.d", "HAWCSim.Evt.Num"), [True, False, True]),
+        ("a . b.c. d == 5", ("a.b.c.d",), [False, True, False]),
+    ],
+)
+def test_names_have_any_number_of_dots(text: str, names: tuple[str, ...], kept: list[bool]) -> None:
+    (cut,) = parse_cuts(text)
+    assert cut.names == names
+    assert cut.keeps(COLUMNS).tolist() == kept
+
+
+def test_a_name_of_three_levels_that_is_missing_is_answered_by_the_nearest() -> None:
+    with pytest.raises(UserError, match=r"no column HAWCSim.Evt.Nun \(character 1\); did you mean HAWCSim.Evt.Num\?"):
+        check_names(parse_cuts("HAWCSim.Evt.Nun > 3"), set(COLUMNS), list(COLUMNS))
