@@ -17,7 +17,7 @@ from airshower.detectors.hawc.xcdf_format import BlockHeader, Field, FieldType, 
 from airshower.errors import DataError
 
 MOST_EVENTS = 1 << 20  # in a block; the C++ library ends one at 1000, or at 100 MB
-MOST_VALUES = 1 << 24  # of a vector field in a block, beside one for each bit of data
+MOST_VALUES = 1 << 24  # of all fields in a block, beside one for each bit of data
 MODULUS = 1 << 64
 RUN = 1 << 14  # values of a column that are decoded at once: arrays of them stay in the processor's cache
 
@@ -81,6 +81,11 @@ class Events:
     def __len__(self) -> int:
         return self.counts.shape[1]
 
+    def number(self, names: Sequence[str]) -> int:
+        """How many values some fields have."""
+        rows = [self.layout.row[name] for name in names]
+        return int(self.counts.sum(1)[self.layout.group[rows]].sum())
+
     @property
     def nbytes(self) -> int:
         """Memory in use."""
@@ -109,7 +114,7 @@ class Events:
             if len(size) > 1:
                 minimum, size = np.repeat(minimum, counts), np.repeat(size, counts)
         numbers = np.zeros(counts.sum(), np.uint64) if constant else xcdf_bits.unpack(self.words, first, size)
-        values = _values(field, numbers, minimum, size)
+        values = decode(field, numbers, minimum, size)
         return Ragged(values, counts.copy()) if group else values
 
 
@@ -121,7 +126,8 @@ def bit_positions(first: np.ndarray, counts: np.ndarray, size: np.ndarray) -> np
     return np.repeat(first, counts) + (np.arange(counts.sum()) - np.repeat(before, counts)) * np.repeat(size, counts)
 
 
-def _values(field: Field, numbers: np.ndarray, minimum: np.ndarray, size: np.ndarray) -> np.ndarray:
+def decode(field: Field, numbers: np.ndarray, minimum: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Values of numbers u8 as they are stored, with the `minimum` (bits, u8) and `size` in bits of each, or of all."""
     if field.type != FieldType.FLOAT:
         step = np.uint64(to_bits(field.resolution, field.type))
         return (minimum + step * numbers).view(field.type.dtype)
@@ -149,7 +155,7 @@ def find_events(layout: Layout, header: BlockHeader, data: bytes, where: str) ->
         walk.require(walk.bit * header.events, header.events - 1)
         first = np.arange(header.events + 1) * walk.bit
         counts = np.repeat(counts, header.events, 0)
-    if (counts.sum(0) > MOST_VALUES + walk.bits).any():
+    if counts.sum(0) @ np.bincount(layout.group, minlength=counts.shape[1]) > MOST_VALUES + walk.bits:
         raise DataError(f"{where}: has vectors of more values than its {len(data)} bytes can mean, the file is damaged")
     minima, sizes = header.minima[:, None], header.sizes[:, None]
     return Events(layout, walk.words, first, np.ascontiguousarray(counts.T), minima, sizes)

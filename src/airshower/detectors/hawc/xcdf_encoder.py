@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from airshower.detectors.hawc import xcdf_bits
-from airshower.detectors.hawc.xcdf_block import Columns, Layout, Ragged, bit_positions
-from airshower.detectors.hawc.xcdf_format import BlockHeader, Field, FieldType, Statistics
+from airshower.detectors.hawc.xcdf_block import MODULUS, Columns, Layout, Ragged, bit_positions, decode
+from airshower.detectors.hawc.xcdf_format import BlockHeader, Field, FieldType, Statistics, to_bits
 
 MOST_BITS = 52  # of a float in steps of its resolution; where more are needed, values are stored as they are
+ALIGNED = 1e10  # steps from 0 up to which the least float of a block is made a multiple, as by the C++ library
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,18 @@ class EncodedBlock:
     extents: list[Extent | None]
 
 
-def encode(layout: Layout, columns: Columns, events: int) -> EncodedBlock:
-    """Columns of all fields, of their types, lengths of vectors as their parents say."""
+def encode(layout: Layout, columns: Columns, events: int, like: BlockHeader | None = None) -> EncodedBlock:
+    """Columns of all fields, of their types, lengths of vectors as their parents say.
+
+    Values are rounded to the resolution of their field. With the header of a block that they were read of, they are
+    encoded as there, to the bit; floats that were not in it are stored as they are.
+    """
     flat = [column.values if isinstance(column, Ragged) else column for column in columns.values()]
-    coded = [_numbers(field, values) for field, values in zip(layout.fields, flat, strict=True)]
+    if like is None:
+        coded = [_numbers(field, values) for field, values in zip(layout.fields, flat, strict=True)]
+    else:
+        rows = zip(layout.fields, flat, like.minima, like.sizes, strict=True)
+        coded = [_numbers_like(field, values, minimum, int(size)) for field, values, minimum, size in rows]
     minima, numbers = np.array([minimum for minimum, _, _ in coded], "<u8"), [number for *_, number in coded]
     sizes = np.array([size for _, size, _ in coded], np.int64)
     counts = np.stack([np.ones(events, np.int64), *(lengths(layout, columns, row) for row in layout.parents)])
@@ -71,29 +80,64 @@ def merge(field: Field, blocks: Sequence[Extent | None]) -> Statistics:
 
 
 def _numbers(field: Field, values: np.ndarray) -> tuple[int, int, np.ndarray]:
-    """Bits of the least value, size of a value in bits, and numbers u8 [values] of steps above the least value."""
+    """Bits of the least value, size of a value in bits, and numbers u8 [values] of steps above the least value.
+
+    Integers become the nearest multiple of the resolution that their type has.
+    """
     if not len(values):
         return 0, 0, np.empty(0, np.uint64)
     lowest = _extreme(values, "minimum")
     if field.type == FieldType.FLOAT:
         return _float_numbers(values, lowest, field.resolution)
-    step = int(field.resolution)
-    minimum = (int(lowest[0]) - int(lowest[0]) % step) % (1 << 64)
-    above = values.view("<u8") - np.uint64(minimum)
+    step, limits = int(field.resolution), np.iinfo(values.dtype)
+    minimum = int(lowest[0]) // step * step
+    minimum += step if minimum < limits.min else 0
+    above = np.where(values < minimum, 0, values.view("<u8") - np.uint64(minimum % MODULUS))
     numbers, rest = above // np.uint64(step), above % np.uint64(step)
     numbers += rest >= np.uint64(step - step // 2)
-    return minimum, int(numbers.max()).bit_length(), numbers
+    np.minimum(numbers, np.uint64((limits.max - minimum) // step), out=numbers)
+    return minimum % MODULUS, int(numbers.max()).bit_length(), numbers
 
 
 def _float_numbers(values: np.ndarray, lowest: np.ndarray, step: float) -> tuple[int, int, np.ndarray]:
     with np.errstate(all="ignore"):
-        minimum = np.floor(lowest / step + 0.5) * step
+        place = lowest / step + 0.5
+        minimum = np.floor(place) * step if abs(place[0]) <= ALIGNED else lowest
         steps = np.floor((values - minimum) / step + 0.5)
         whole = step > 0 and abs(lowest[0] / step) < 2.0**MOST_BITS and steps.max() < 2.0**MOST_BITS
     if not whole:  # nor where anything is NaN or infinite
         return _bits(lowest), 64, values.view("<u8")
     numbers = np.maximum(steps, 0).astype(np.uint64)
     return _bits(minimum), int(numbers.max()).bit_length(), numbers
+
+
+def _numbers_like(field: Field, values: np.ndarray, minimum: np.uint64, size: int) -> tuple[int, int, np.ndarray]:
+    """The same with this minimum and size, if they give exactly these values."""
+    if field.type != FieldType.FLOAT:
+        step = to_bits(field.resolution, field.type)
+        twos = (step & -step).bit_length() - 1  # division modulo 2^64, in which values may have gone round
+        numbers = ((values.view("<u8") - minimum) >> np.uint64(twos)) * np.uint64(pow(step >> twos, -1, MODULUS))
+        numbers &= xcdf_bits.MASKS[64 - twos]
+    elif size == 64:
+        numbers = values.view("<u8")
+    else:
+        with np.errstate(all="ignore"):
+            steps = np.rint((values - minimum.view("<f8")) / field.resolution).clip(0, 2.0 ** min(size, MOST_BITS) - 1)
+            numbers = steps.astype("<u8")
+            for beside in (steps + 1, steps - 1):  # where steps are finer than floats are
+                wrong = _differ(field, values, numbers, minimum, size)
+                numbers = np.where(wrong, beside.astype("<u8"), numbers)
+    if (numbers <= xcdf_bits.MASKS[size]).all() and not _differ(field, values, numbers, minimum, size).any():
+        return int(minimum), size, numbers
+    if field.type != FieldType.FLOAT:
+        return _numbers(field, values)
+    return _bits(_extreme(values, "minimum")), 64, values.view("<u8")
+
+
+def _differ(field: Field, values: np.ndarray, numbers: np.ndarray, minimum: np.uint64, size: int) -> np.ndarray:
+    """Whether numbers are decoded as other values, bool [values]."""
+    decoded = decode(field, numbers, np.array([minimum], "<u8"), np.array([size]))
+    return decoded.view("<u8") != values.view("<u8")
 
 
 def _extreme(values: np.ndarray, which: str) -> np.ndarray:

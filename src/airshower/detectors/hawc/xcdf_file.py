@@ -22,6 +22,7 @@ from airshower.detectors.hawc.xcdf_frames import Frame, FrameReader, Truncated
 from airshower.errors import DataError
 
 KEPT_BYTES = 1 << 28
+FREE_VALUES, VALUES_PER_BYTE = 1 << 25, 128  # values of any file, and of each of its bytes: constants take few
 NAMED = 20  # fields in an error, those of the nearest names
 
 
@@ -55,9 +56,11 @@ class XcdfFile:
         with FrameReader(self.path) as reader:
             if not reader.length:
                 raise DataError(f"{self.path}: is empty")
+            self.most_values = FREE_VALUES + VALUES_PER_BYTE * reader.length
             at = 0
             while at < reader.length:
                 at = self._segment(reader, at)
+        self._check_values(len(self), "events")
         self.layout = Layout(self.fields)
         self.first = np.array([block.first for block in self.blocks] + [len(self)], np.int64)
         self._kept: OrderedDict[int, Events] = OrderedDict()
@@ -73,9 +76,13 @@ class XcdfFile:
 
     @property
     def digest(self) -> str:
-        """What tells the content from that of other files: a hash of its size and its blocks' places and headers."""
-        blocks = [(block.offset, block.header.minima.tobytes(), block.header.sizes.tobytes()) for block in self.blocks]
-        return hashlib.sha256(repr((len(self), blocks)).encode()).hexdigest()
+        """What tells the content from that of other files: a hash of its fields and its blocks' places, headers and
+        checksums of data."""
+        blocks = [
+            (block.offset, block.header.minima.tobytes(), block.header.sizes.tobytes(), block.data.checksum)
+            for block in self.blocks
+        ]
+        return hashlib.sha256(repr((len(self), self.fields, blocks)).encode()).hexdigest()
 
     def field(self, name: str) -> Field:
         """A field by its name; `DataError` names the nearest ones where there is none."""
@@ -113,9 +120,17 @@ class XcdfFile:
 
     def _joined(self, names: Sequence[str] | None, parts: Iterator[Events]) -> Columns:
         fields = self.fields if names is None else [self.field(name) for name in names]
-        wanted = [field.name for field in fields]
-        columns = [part.columns(wanted) for part in parts]
+        wanted, columns, number = [field.name for field in fields], [], 0
+        for part in parts:
+            number += part.number(wanted)
+            self._check_values(number, "values")
+            columns.append(part.columns(wanted))
         return {field.name: _join(field, [part[field.name] for part in columns]) for field in fields}
+
+    def _check_values(self, number: int, what: str) -> None:
+        """Raise `DataError` for more than so many bytes can mean, before they take memory."""
+        if number > self.most_values:
+            raise DataError(f"{self.path}: has {number} {what} or more, {self.most_values} can be read of its size")
 
     def _runs(self, start: int, stop: int) -> Iterator[Events]:
         for number, block in enumerate(self.blocks):
@@ -193,12 +208,16 @@ class XcdfFile:
         found = [(block.first - blocks[0].first, block.offset - start) for block in blocks]
         if len(trailer.blocks) and trailer.blocks.tolist() != found:
             raise DataError(f"{where}: has the blocks at other bytes than they are, the file is damaged")
+        if len(trailer.statistics) not in (0, len(self.fields)):
+            raise DataError(
+                f"{where}: has statistics of {len(trailer.statistics)} fields, the file has {len(self.fields)}"
+            )
         self.comments += trailer.comments
         self.statistics.append(trailer.statistics)
         self._add_aliases(trailer.aliases)
 
     def _add_aliases(self, aliases: Sequence[Alias]) -> None:
-        self.aliases += tuple(alias for alias in aliases if alias not in self.aliases)
+        self.aliases = tuple(dict.fromkeys([*self.aliases, *aliases]))
 
     def _at(self, offset: int) -> str:
         return f"{self.path}: byte {offset}"

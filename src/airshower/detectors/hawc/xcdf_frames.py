@@ -19,7 +19,8 @@ from airshower.errors import DataError
 FILE_HEADER, BLOCK_HEADER, BLOCK_DATA, TRAILER = 0x436FC8A4, 0x160E17E4, 0x37DF239D, 0xBD340AF6
 DEFLATED = 0x7E4A26B7
 KINDS = {FILE_HEADER: "file header", BLOCK_HEADER: "block header", BLOCK_DATA: "block data", TRAILER: "file trailer"}
-MOST_BYTES = 1 << 28  # of a frame, also inflated; the C++ library ends a block at 100 MB
+# bytes of a frame, also inflated: the C++ library ends a block at 100 MB, and a million of them are 16 MB in a trailer
+MOST_BYTES = {FILE_HEADER: 1 << 22, BLOCK_HEADER: 1 << 22, BLOCK_DATA: 1 << 28, TRAILER: 1 << 24}
 
 _HEAD, _KIND = struct.Struct("<III"), struct.Struct("<I")
 
@@ -73,9 +74,9 @@ class FrameReader:
             begin += _KIND.size
         if kind not in KINDS:
             raise DataError(f"{self.path}: byte {offset}: no XCDF frame begins here (its type is {kind:#010x})")
-        if size > MOST_BYTES:
+        if size > MOST_BYTES[kind]:
             raise DataError(
-                f"{self.path}: byte {offset}: a frame of {KINDS[kind]} has {size} bytes, {MOST_BYTES} can be read"
+                f"{self.path}: byte {offset}: a {KINDS[kind]} of {size} bytes, {MOST_BYTES[kind]} can be read"
             )
         if begin + size > self.length:
             raise Truncated(
@@ -94,7 +95,7 @@ class FrameReader:
             return stored
         stream = isal_zlib.decompressobj()
         try:
-            payload = stream.decompress(stored, MOST_BYTES)
+            payload = stream.decompress(stored, MOST_BYTES[frame.kind])
         except isal_zlib.error as error:
             raise DataError(f"{where}: can't be inflated ({error})") from None
         if not stream.eof:

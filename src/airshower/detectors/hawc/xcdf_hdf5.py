@@ -1,8 +1,13 @@
-"""XCDF files as HDF5 files and back, without loss.
+"""XCDF files as HDF5 files and back, to the bit.
 
 HDF5 has the group `fields` with a dataset for each field, in the file's order, with the attributes `type` (unsigned,
 signed, float), `resolution` and `parent`; vectors are all events' values in a row, their lengths follow from the
 parents as in XCDF. `comments` and `aliases` (name, expression, type) are datasets of strings.
+
+A value of XCDF is its block's least value and some steps: it can't be written again exactly without that. `blocks` are
+numbers of events, and the group `encoding` has for each field the `minimum` (bits) and `size` in bits of each block.
+With them values come back to the bit; floats that were changed in HDF5 are written as they are, integers are rounded to
+their resolution. Without `blocks` values are written as any others, in blocks of `STEP` events.
 """
 
 import os
@@ -14,7 +19,7 @@ import numpy as np
 from airshower.detectors.hawc.xcdf_block import Columns, Layout, Ragged
 from airshower.detectors.hawc.xcdf_encoder import lengths
 from airshower.detectors.hawc.xcdf_file import XcdfFile
-from airshower.detectors.hawc.xcdf_format import Alias, Field, FieldType, data_order
+from airshower.detectors.hawc.xcdf_format import ACTIVE, Alias, BlockHeader, Field, FieldType
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
 from airshower.errors import DataError, UserError
 from airshower.runtime import folders
@@ -60,6 +65,12 @@ def _write(file: XcdfFile, hdf5: h5py.File) -> None:
     hdf5.create_dataset("comments", data=np.array(file.comments, object), dtype=text)
     aliases = [(alias.name, alias.expression, alias.type.name.lower()) for alias in file.aliases]
     hdf5.create_dataset("aliases", data=np.array(aliases, object).reshape(len(aliases), 3), dtype=text)
+    headers = [block.header for block in file.blocks if block.header.events]
+    hdf5.create_dataset("blocks", data=np.array([header.events for header in headers], "<u4"))
+    encoding = hdf5.create_group("encoding")
+    for row, field in enumerate(file.fields):
+        active = np.array([(header.minima[row], header.sizes[row]) for header in headers], ACTIVE)
+        encoding.create_dataset(field.name, data=active)
     for start in range(0, len(file), STEP):
         for name, column in file.columns(start=start, stop=start + STEP).items():
             values = column.values if isinstance(column, Ragged) else column
@@ -75,7 +86,7 @@ def from_hdf5(source: Path, target: Path) -> int:
             aliases = [Alias(name, text, FieldType[kind.upper()]) for name, text, kind in hdf5["aliases"].asstr()[:]]
             comments = hdf5["comments"].asstr()[:].tolist()
             with XcdfWriter(target, fields, comments, aliases) as writer:
-                return _append(writer, hdf5["fields"], source)
+                return _append(writer, hdf5, source)
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{source}: can't be read as HDF5 that was made of XCDF ({said})") from None
@@ -86,21 +97,46 @@ def _field(name: str, dataset: h5py.Dataset) -> Field:
     return Field(name, FieldType[type_.upper()], resolution.item(), parent)
 
 
-def _append(writer: XcdfWriter, group: h5py.Group, source: Path) -> int:
-    layout = Layout(data_order([_field(name, dataset) for name, dataset in group.items()], str(source)))
+def _append(writer: XcdfWriter, hdf5: h5py.File, source: Path) -> int:
+    group, layout = hdf5["fields"], writer.layout
     at = dict.fromkeys(layout.row, 0)
-    events = max((len(group[field.name]) for field in layout.fields if not field.parent), default=0)
-    for _ in range(0, events, STEP):
+    events = _events(group, layout, source)
+    headers = _headers(hdf5, layout) if "blocks" in hdf5 else []
+    if headers and sum(header.events for header in headers) != events:
+        raise DataError(f"{source}: blocks have {sum(header.events for header in headers)} events, columns {events}")
+    for header in headers or [None] * -(-events // STEP):
         columns: Columns = {}
         for field in layout.fields:
             counts = lengths(layout, columns, layout.row[field.parent]) if field.parent else None
-            begin = at[field.name]
-            stop = begin + (STEP if counts is None else counts.sum())
-            values = group[field.name][begin:stop]
+            wanted = counts.sum() if field.parent else header.events if header else STEP
+            values = group[field.name][at[field.name] : at[field.name] + wanted]
             at[field.name] += len(values)
-            columns[field.name] = values if counts is None else Ragged(values, counts)
-        writer.append(columns)
+            columns[field.name] = Ragged(values, counts) if field.parent else values
+        if header:
+            writer.append_block(columns, header)
+        else:
+            writer.append(columns)
     for name, used in at.items():
         if used != len(group[name]):
             raise DataError(f"{source}: {name} has {len(group[name])} values, {used} are needed")
     return events
+
+
+def _events(group: h5py.Group, layout: Layout, source: Path) -> int:
+    """The number of events; all values that datasets claim are in the file, so that none of them takes other memory."""
+    for field in layout.fields:
+        dataset = group[field.name]
+        stored = dataset.id.get_num_chunks() * dataset.chunks[0] if dataset.chunks else dataset.id.get_storage_size()
+        if len(dataset) > stored:
+            raise DataError(f"{source}: {field.name} has {len(dataset)} values, {stored} are in the file")
+    events = {len(group[field.name]) for field in layout.fields if not field.parent} or {0}
+    if len(events) > 1:
+        raise DataError(f"{source}: columns have {' and '.join(map(str, sorted(events)))} events")
+    return events.pop()
+
+
+def _headers(hdf5: h5py.File, layout: Layout) -> list[BlockHeader]:
+    """Those of the blocks that the file was made of."""
+    events = hdf5["blocks"][:].tolist()
+    rows = np.stack([hdf5["encoding"][field.name][:].astype(ACTIVE) for field in layout.fields], 1)
+    return [BlockHeader(n, row["minimum"], row["size"].astype(np.int64)) for n, row in zip(events, rows, strict=True)]

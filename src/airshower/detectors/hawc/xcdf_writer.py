@@ -12,7 +12,16 @@ import numpy as np
 from airshower.detectors.hawc import xcdf_frames as frames
 from airshower.detectors.hawc.xcdf_block import MOST_EVENTS, Columns, Layout, Ragged
 from airshower.detectors.hawc.xcdf_encoder import Extent, encode, lengths, merge
-from airshower.detectors.hawc.xcdf_format import BLOCK_ROW, Alias, Field, FieldType, Header, Trailer, data_order
+from airshower.detectors.hawc.xcdf_format import (
+    BLOCK_ROW,
+    Alias,
+    BlockHeader,
+    Field,
+    FieldType,
+    Header,
+    Trailer,
+    data_order,
+)
 from airshower.errors import DataError, UserError
 from airshower.runtime import folders
 
@@ -22,8 +31,9 @@ BLOCK_EVENTS, BLOCK_VALUES = 1000, 100_000_000 // 8  # a block is ended at eithe
 class XcdfWriter:
     """Writes one XCDF file, columns of any number of events at a time, under a temporary name that becomes `path`.
 
-    Values are rounded to their field's resolution. Use as a context manager; after an exception nothing is left and an
-    existing file stays as it was. Raises `UserError` if the file can't be made, `DataError` for what can't be written.
+    Values are rounded to their field's resolution, integers to the nearest multiple of it that their type has. Use as a
+    context manager; after an exception nothing is left and an existing file stays as it was. Raises `UserError` if the
+    file can't be made, `DataError` for what can't be written.
     """
 
     def __init__(
@@ -76,6 +86,15 @@ class XcdfWriter:
             with self._writing():
                 self._write_blocks(last=False)
 
+    def append_block(self, columns: Columns, like: BlockHeader) -> None:
+        """Add the events of a block of another file: they become a block with the same header and the same bits (see
+        `encode`)."""
+        columns = self._checked(columns)
+        with self._writing():
+            if self.waiting_events:
+                self._write_blocks(last=True)
+            self._block(columns, like.events, like)
+
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:
         try:
@@ -85,7 +104,7 @@ class XcdfWriter:
 
     def _check_resolutions(self) -> None:
         for row, field in enumerate(self.layout.fields):
-            if field.type != FieldType.FLOAT and (field.resolution != int(field.resolution) or field.resolution < 1):
+            if field.type != FieldType.FLOAT and not _is_step(field):
                 raise DataError(f"{self.path}: {field.name} has resolution {field.resolution}; integers need 1 or more")
             if row in self.layout.parents and field.resolution != 1:
                 raise DataError(f"{self.path}: {field.name} has resolution {field.resolution}; lengths need 1")
@@ -145,8 +164,8 @@ class XcdfWriter:
         self.waiting = [{name: _slice(column, start, events) for name, column in columns.items()}]
         self.waiting_events, self.waiting_values = events - start, int(before[events] - before[start])
 
-    def _block(self, columns: Columns, events: int) -> None:
-        block = encode(self.layout, columns, events)
+    def _block(self, columns: Columns, events: int, like: BlockHeader | None = None) -> None:
+        block = encode(self.layout, columns, events, like)
         self.blocks.append((self.events, self.file.tell()))
         self._frame(frames.BLOCK_HEADER, block.header.pack(), self.deflate)
         self._frame(frames.BLOCK_DATA, block.data, self.deflate)
@@ -169,6 +188,11 @@ class XcdfWriter:
         self.file.flush()
         os.fsync(self.file.fileno())
         os.replace(self.partial, self.path)
+
+
+def _is_step(field: Field) -> bool:
+    """True for a resolution that integers of the field's type can have."""
+    return 1 <= field.resolution <= np.iinfo(field.type.dtype).max and field.resolution == int(field.resolution)
 
 
 def _joined(parts: list[np.ndarray | Ragged]) -> np.ndarray | Ragged:
