@@ -11,7 +11,7 @@ from airshower.data.batch import EventBatch
 from airshower.data.source import Selection
 from airshower.engine import checkpoint
 from airshower.errors import UserError
-from airshower.modes.evaluate import evaluate
+from airshower.modes.evaluate import Evaluation, evaluate
 from airshower.modes.generate import generate
 from airshower.modes.job import Job
 from airshower.runtime.log import logger, progress_bar
@@ -47,7 +47,9 @@ def run(job: Job) -> int:
             bar.update(line, completed=read, note=f"{read / (time.perf_counter() - begun):.2f} img/s")
 
         size = job.settings.run.minibatch_size
-        result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
+        result = Evaluation({}, {})
+        if task.plan is None or task.measures:
+            result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
         if task.plan:
             generate(job, task, network, report, bar)
     if ranks.master:

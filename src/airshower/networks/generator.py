@@ -1,5 +1,6 @@
 """What networks that generate events have in common."""
 
+from abc import abstractmethod
 from collections.abc import Callable
 
 from torch import Tensor, nn
@@ -22,10 +23,10 @@ class EventGenerator(nn.Module):
     latent: int
     given: Quantities
 
+    @abstractmethod
     def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Events, parameters or images, as the spec scales them, from uniform noise [n, `latent`] between 0 and 1 and
         scaled conditions [n, quantities]. An event depends on its own row of both alone."""
-        raise NotImplementedError
 
     def at_once(self, memory: int | None) -> int | None:
         """How many events at a time are best, where so many bytes are free on the device (None: it is a CPU); None

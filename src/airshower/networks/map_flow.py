@@ -70,7 +70,7 @@ class MapFlow(EventGenerator):
         """Take mean and standard deviation of the hits' charges and times."""
         values = images.movedim(1, 0)[:, images[:, 0] > 0].double()
         if values.shape[1] < 2:
-            raise DataError("data: the first events have no hits; nothing can be learned from them")
+            raise DataError("data: the events that were looked at first have no hits; nothing can be learned from them")
         self.middle.copy_(values.mean(1, keepdim=True))
         self.width.copy_(values.std(1, keepdim=True).clamp_min(1e-3))
 

@@ -47,6 +47,7 @@ class Adversarial(Generation):
     name = "adversarial"
     headline = HEADLINE
     score = "negative_Wasserstein"
+    measures = False
 
     def __init__(self, config: Config, spec: TankSpec, view: View):
         check_betas(config.betas)
@@ -100,10 +101,8 @@ class Adversarial(Generation):
 
     def evaluate(
         self, network: nn.Module, sample: Sample, _: Callable[[Tensor], Tensor]
-    ) -> tuple[Generated | None, dict[str, Tensor]]:
+    ) -> tuple[Generated, dict[str, Tensor]]:
         """See `Task.evaluate`."""
-        if self.plan:
-            return None, {}
         generated = self.generated(network, sample)
         return generated, self.apart(sample, generated)
 
@@ -113,8 +112,6 @@ class Adversarial(Generation):
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
         """Losses of the phases that had their turn; of an evaluation, distances between the distributions alone."""
-        if not counters:
-            return {}
         if "real" in counters:
             apart = distances(counters["real"], counters["generated"])
             return apart | {"negative_Wasserstein": -apart["Wasserstein"]}

@@ -17,12 +17,11 @@ from airshower.networks.generator import EventGenerator, Sampling, Tick
 from airshower.networks.images import ImageView
 from airshower.tasks.generation_report import Generated, GenerationReport, GenerationReportConfig, View
 from airshower.tasks.histograms import count_values
-from airshower.tasks.image_report import ImageReport
+from airshower.tasks.image_report import SHOWN, ImageReport
 from airshower.writers.figures import Figure
 from airshower.writers.generation_figures import histograms
 from airshower.writers.image_figures import image_grid
 
-SHOWN = 6  # images of a validation's figure
 LEAST = 2.0**-24  # of uniform numbers, and of what they lack to 1
 
 
@@ -69,10 +68,12 @@ class Generation:
     The network is an `EventGenerator` that has `task`, the `name` of the task that trains it, and `fit` (examples of
     events, their conditions), which is called before the first step. `sees` is the view that it has of events: numbers,
     or images. An event's random numbers follow from its number alone, so that what is generated does not depend on how
-    it is cut into batches. With a `plan`, an evaluation measures the network on the sample and generates nothing.
+    it is cut into batches. With a `plan`, an evaluation measures the network on the sample and generates nothing;
+    there is none where the network `measures` nothing.
     """
 
     reads = "tank_hits"
+    measures = True
 
     @dataclass
     class Config:

@@ -75,11 +75,7 @@ class GenerationReport(contextlib.ExitStack):
         """In physical units. Raises `TrainingError` for what is not a number."""
         entry, parameters = outputs.entry.cpu().numpy(), self.view.table(outputs.events)
         for quantity, values in parameters.columns():  # 0 is a number that has no logarithm
-            if bad := np.flatnonzero(~np.isfinite(quantity.scaled(values))).tolist():
-                raise TrainingError(
-                    f"generated {quantity.name} is not a number in {len(bad)} of {len(values)} events, first for entry "
-                    f"{entry[bad[0]]}: these weights are of no use; train with a lower mode.optimizer.learning_rate"
-                )
+            refuse(f"{quantity.name} is not a number", ~np.isfinite(quantity.scaled(values)), entry)
         return PackedEvents(Events(parameters, self._conditions(outputs)), entry)
 
     def add(self, packed: PackedEvents) -> None:
@@ -127,3 +123,12 @@ class GenerationReport(contextlib.ExitStack):
         train = self.splits.train
         same = train.source is self.source
         return Selection(train.source, np.setdiff1d(train.entries, entries) if same else train.entries)
+
+
+def refuse(what: str, bad: np.ndarray, entry: np.ndarray) -> None:
+    """Raise `TrainingError` where any event is `bad`, bool [m]: says `what` is wrong of which of them."""
+    if rows := np.flatnonzero(bad).tolist():
+        raise TrainingError(
+            f"generated {what} in {len(rows)} of {len(bad)} events, first for entry {entry[rows[0]]}: these weights "
+            "are of no use; train with a lower mode.optimizer.learning_rate"
+        )

@@ -11,10 +11,9 @@ from airshower.data.source import Selection
 from airshower.data.table import Table
 from airshower.data.tank_summary import charge_centroid, lateral_profile, residual_profile
 from airshower.data.tanks import Quantity, TankHits
-from airshower.errors import TrainingError
 from airshower.networks.images import LEVELS
 from airshower.runtime.log import progress
-from airshower.tasks.generation_report import Generated, GenerationReport, PackedEvents
+from airshower.tasks.generation_report import Generated, GenerationReport, PackedEvents, refuse
 from airshower.tasks.judgement.sample import Events
 from airshower.writers import image_figures as drawing
 from airshower.writers.figures import Figure, save
@@ -40,11 +39,7 @@ class ImageReport(GenerationReport):
     def pack(self, _batch: None, _sample: None, outputs: Generated) -> PackedImages:
         """Raises `TrainingError` for images that are not numbers."""
         images, entry = outputs.events, outputs.entry.cpu().numpy()
-        if bad := (~images.isfinite().flatten(1).all(1)).nonzero()[:, 0].tolist():
-            raise TrainingError(
-                f"generated images are not numbers in {len(bad)} of {len(images)} events, first for entry "
-                f"{entry[bad[0]]}: these weights are of no use; train with a lower mode.optimizer.learning_rate"
-            )
+        refuse("images are not numbers", ~images.isfinite().flatten(1).all(1).cpu().numpy(), entry)
         return PackedImages(self._events(images, self._conditions(outputs)), entry, self.view.dead_cells(images))
 
     def add(self, packed: PackedImages) -> None:

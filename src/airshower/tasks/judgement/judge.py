@@ -32,6 +32,11 @@ class Differences:
         """A value with its error."""
         self.values[name], self.errors[name] = measured
 
+    def add_scores(self, name: str, scores: Scores) -> None:
+        """A classifier's, and the area under its ROC curve."""
+        self.scores[name] = scores
+        self.add(name, distances.area_under_roc(*scores))
+
 
 @dataclass(frozen=True, eq=False)
 class Memorisation:
@@ -157,8 +162,7 @@ def _classify_images(found: Differences, real: Events, other: Events) -> None:
     count = min(len(real), len(other), MOST_IMAGES)
     parts = real.some(count), other.some(count)
     scores = distances.image_classifier_scores(*(part.in_tanks for part in parts), _groups(*parts))
-    found.scores["classifier_AUC_of_images"] = scores
-    found.add("classifier_AUC_of_images", distances.area_under_roc(*scores))
+    found.add_scores("classifier_AUC_of_images", scores)
 
 
 def _classify(found: Differences, real: Events, other: Events, most: int) -> None:
@@ -167,12 +171,10 @@ def _classify(found: Differences, real: Events, other: Events, most: int) -> Non
     count = min(len(real), len(other), most)
     parts = real.some(count), other.some(count)
     inputs, groups = [part.features for part in parts], _groups(*parts)
-    scores = found.scores["classifier_AUC"] = distances.classifier_scores(*inputs, groups)
-    found.add("classifier_AUC", distances.area_under_roc(*scores))
+    found.add_scores("classifier_AUC", distances.classifier_scores(*inputs, groups))
     if real.conditions.quantities:
         inputs = [np.hstack([part.features, part.condition_features]) for part in parts]
-        scores = found.scores["classifier_AUC_with_conditions"] = distances.classifier_scores(*inputs, groups)
-        found.add("classifier_AUC_with_conditions", distances.area_under_roc(*scores))
+        found.add_scores("classifier_AUC_with_conditions", distances.classifier_scores(*inputs, groups))
 
 
 def _groups(*parts: Events) -> np.ndarray:

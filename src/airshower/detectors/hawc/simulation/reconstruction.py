@@ -56,7 +56,7 @@ def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
     for _ in range(PLANE_STEPS):
         plane = _fit_plane(hits, plane.near, core, plane.towards, array)
     of_event = (plane.late > -OF_EVENT[0]) & (plane.late < OF_EVENT[1])
-    return _parameters(TankHits(*(values[of_event] for values in hits)), core, plane, array)
+    return _parameters(hits.rows(of_event), core, plane, array)
 
 
 def _fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray) -> Plane:
