@@ -18,7 +18,7 @@ from tests.hosts_network import ADDRESSES, NAMES, Hosts, make_hosts
 from tests.launch import EXEC, finish, mpirun, wait_for
 from tests.samples import simulated
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.full]
 DATA = ("data=lartpc", "data.validation_fraction=0.3", "data.downsample=0")
 TRAIN = (
     "mode=train", *(item for item in TINY if not item.startswith("data.")), *DATA, "mode.no_summary_images=true",

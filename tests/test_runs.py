@@ -224,7 +224,7 @@ def test_inference_needs_no_labels(run: Path) -> None:
     assert refused.err == "airshower: data.label_producer: is empty, but training needs labels\n"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_real_event_can_be_overfitted(tmp_path: Path, sbnd_file: Path) -> None:
     """The loss of one real event falls tenfold."""
     small = [item for item in TINY if not item.startswith(("data.", "network.n_init", "network.depth", "run."))]

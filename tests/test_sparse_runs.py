@@ -95,7 +95,7 @@ def test_iotest_of_sites(tmp_path: Path) -> None:
     assert report["products"]["image"]["max"] > 0
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_real_event_is_learned_with_its_class_and_vertex(tmp_path: Path, sbnd_file: Path) -> None:
     """The loss falls tenfold, and the vertex is found in each plane."""
     data = ("data=lartpc", f"data.file={sbnd_file}", "data.validation_fraction=0.8", "data.downsample=2")
