@@ -1,26 +1,69 @@
-"""Where tests find sample data, and a cache folder of their own."""
+"""Sample files, and folders that all of the session's tests share."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import filelock
 import pytest
 
 # before torch is imported: many small operations, and processes beside each other, are faster with one thread each
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-SAMPLES = Path(os.environ.get("AIRSHOWER_SAMPLE_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
+@pytest.fixture(scope="session")
+def sample_file() -> Callable[[str], Path]:
+    """The path of a sample file, given relative to the folder of samples; skips where it is absent."""
+    folder = Path(os.environ.get("AIRSHOWER_SAMPLE_DATA") or Path(__file__).parents[2] / "shared" / "data")
 
-@pytest.fixture(autouse=True, scope="session")
-def own_cache(tmp_path_factory: pytest.TempPathFactory) -> None:
-    """Simulated and cached files go to a folder of the test session."""
-    os.environ["AIRSHOWER_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+    def find(name: str) -> Path:
+        if not (folder / name).exists():
+            pytest.skip(f"the sample {name} is not here; set AIRSHOWER_SAMPLE_DATA to the folder of samples")
+        return folder / name
+
+    return find
 
 
 @pytest.fixture(scope="session")
-def sbnd_file() -> Path:
+def sbnd_file(sample_file: Callable[[str], Path]) -> Path:
     """Five real SBND events: 3 planes of 2048 wires x 1280 ticks."""
-    path = SAMPLES / "lartpc" / "cosmic_tagging_light.h5"
-    if not path.exists():
-        pytest.skip("the sample file cosmic_tagging_light.h5 is not here; set AIRSHOWER_SAMPLE_DATA to its folder")
-    return path
+    return sample_file("lartpc/cosmic_tagging_light.h5")
+
+
+@pytest.fixture(scope="session")
+def session_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of the test session; workers of pytest-xdist have it in common."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_cache(session_folder: Path) -> None:
+    """Simulated and cached files go to a folder of the test session."""
+    os.environ["AIRSHOWER_CACHE"] = str(session_folder / "cache")
+
+
+@pytest.fixture(scope="session")
+def made_once(session_folder: Path) -> Callable[[str, Callable[[Path], None]], Path]:
+    """The folder `name` of the session, filled by `make(folder)` when first asked for; to be left as it is."""
+
+    def find(name: str, make: Callable[[Path], None]) -> Path:
+        folder = session_folder / "once" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        with filelock.FileLock(folder.with_name(f"{name}.lock")):
+            whole = folder.with_name(f"{name}.whole")
+            if not whole.exists():
+                make(folder)
+                whole.touch()
+        return folder
+
+    return find
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Workers of pytest-xdist take whole modules, which share fixtures; tests that start several ranks, which fill the
+    machine, come first and one after the other."""
+    for item in items:
+        ranks = item.get_closest_marker("mpi")
+        item.add_marker(pytest.mark.xdist_group("ranks" if ranks else item.nodeid.split("::")[0]))
+    items.sort(key=lambda item: item.get_closest_marker("mpi") is None)

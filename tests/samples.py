@@ -11,8 +11,13 @@ from airshower.detectors.lartpc.simulation import SimulationConfig
 
 def simulated(events: int, seed: int = 2) -> Path:
     """So many events of 128 x 96 pixels; another seed, other events."""
+    return simulated_file("sample", events, seed)
+
+
+def simulated_file(name: str, events: int, seed: int) -> Path:
+    """The file of the events that runs with the options `command.TINY` simulate; made if it is not there."""
     config = SimulatedLartpc.Config(events=events, simulation=SimulationConfig(image_size=[128, 96], cosmic_rate=4.0))
-    return SimulatedLartpc(config, seed=0).file("sample", events, seed=seed)
+    return SimulatedLartpc(config, seed=0).file(name, events, seed=seed)
 
 
 def simulated_showers() -> Selection:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from airshower.engine.checkpoint import CheckpointFolder
+from tests.checkpoints import newest
 from tests.command import SEVEN_TRAIN, airshower
 from tests.launch import assert_gone, finish, start_worker, wait_for
 
@@ -17,7 +17,7 @@ TRAIN = (*SEVEN_TRAIN, "mode.checkpoint_iteration=1")
 
 
 def last_step(run: Path) -> int:
-    return CheckpointFolder(run / "checkpoints").load_latest()["step"]
+    return newest(run)["step"]
 
 
 def processes(log: Path) -> list[int]:

@@ -8,11 +8,9 @@ import pytest
 import torch
 
 from airshower.detectors.hawc.xcdf_file import XcdfFile
-from airshower.engine import checkpoint
 from airshower.writers.scalars import read_table
+from tests.checkpoints import assert_same, newest
 from tests.command import TINY_TANKS, Outcome, airshower
-
-LOSSES = {"hawc_param_wgan": ["critic_loss", "generator_loss"], "hawc_param_flow": ["loss"]}
 
 
 def command(mode: str, network: str, folder: Path, *more: str) -> Outcome:
@@ -21,27 +19,26 @@ def command(mode: str, network: str, folder: Path, *more: str) -> Outcome:
     return outcome
 
 
-@pytest.mark.parametrize("network", LOSSES)
-def test_a_run_resumes_bit_identically_and_generates(tmp_path: Path, network: str) -> None:
+def test_a_run_resumes_bit_identically_and_generates(tmp_path: Path) -> None:
     """With what random numbers it draws, its averages and the turns of its phases; inference leaves events in two
     formats, metrics and figures."""
+    network = "hawc_param_wgan"
     options = ("mode.checkpoint_iteration=3", "mode.validation_iteration=3", "mode.optimizer.schedule.name=constant")
     quiet = "mode.no_summary_images=true"
-    options += ("mode.optimizer.gradient_accumulation=2",) + (("task.critic_steps=2",) if "gan" in network else ())
+    options += ("mode.optimizer.gradient_accumulation=2", "task.critic_steps=2")
     command("train", network, tmp_path / "whole", *options, "run.iterations=7", quiet)
     for iterations, more in ((3, (quiet,)), (7, ())):
         command("train", network, tmp_path / "run", *options, f"run.iterations={iterations}", *more)
-    one, other = (checkpoint.CheckpointFolder(tmp_path / run / "checkpoints").load_latest() for run in ("run", "whole"))
-    assert one["step"] == other["step"] == 7
-    assert all(torch.equal(value, other["model"][name]) for name, value in one["model"].items())
-    (average,), (uninterrupted,) = one["averages"], other["averages"]
-    assert average["steps"] == uninterrupted["steps"] == (3 if "gan" in network else 7)
+    one, other = newest(tmp_path / "run"), newest(tmp_path / "whole")
+    assert one["step"] == 7
+    assert_same(one, other)
+    (average,) = one["averages"]
+    assert average["steps"] == 3
     assert average["means"]
     for name, mean in average["means"].items():
-        assert torch.equal(mean, uninterrupted["means"][name])
         assert mean.ndim < 2 or not torch.equal(mean, one["model"][name])
     tables = [read_table(tmp_path / run / "metrics" / "train.csv") for run in ("run", "whole")]
-    for column in LOSSES[network]:
+    for column in ("critic_loss", "generator_loss"):
         np.testing.assert_equal([row[column] for row in tables[0]], [row[column] for row in tables[1]])
         assert np.isfinite([row[column] for row in tables[0]]).sum() == (3 if column == "generator_loss" else 7)
     drawn = {path.name for path in (tmp_path / "run" / "figures").iterdir()}

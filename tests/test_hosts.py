@@ -7,18 +7,16 @@ import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from airshower.engine.checkpoint import CheckpointFolder
+from tests.checkpoints import assert_same, newest
 from tests.command import TINY
 from tests.hosts_network import ADDRESSES, NAMES, Hosts, make_hosts
 from tests.launch import EXEC, finish, mpirun, wait_for
 from tests.samples import simulated
 
-pytestmark = pytest.mark.mpi
+pytestmark = [pytest.mark.mpi, pytest.mark.full]
 DATA = ("data=lartpc", "data.validation_fraction=0.3", "data.downsample=0")
 TRAIN = (
     "mode=train", *(item for item in TINY if not item.startswith("data.")), *DATA, "mode.no_summary_images=true",
@@ -44,23 +42,6 @@ def train(hosts: Hosts, folder: Path, *overrides: str) -> subprocess.Popen:
     return hosts.start(EXEC, "run.distributed=true", *TRAIN, *own, *overrides)
 
 
-def assert_same(a: Any, b: Any, where: str) -> None:
-    """Bit-identical tensors and equal numbers, in all but the config, which names the file."""
-    assert type(a) is type(b), where
-    if isinstance(a, dict):
-        assert a.keys() == b.keys(), where
-        for key in a.keys() - {"config"}:
-            assert_same(a[key], b[key], f"{where}.{key}")
-    elif isinstance(a, list | tuple):
-        assert len(a) == len(b), where
-        for number, pair in enumerate(zip(a, b, strict=True)):
-            assert_same(*pair, f"{where}[{number}]")
-    elif isinstance(a, torch.Tensor):
-        assert torch.equal(a, b), where
-    else:
-        assert a == b, where
-
-
 def test_ranks_of_two_hosts_meet(hosts: Hosts) -> None:
     """Though the name of each host means its loopback, as on Debian."""
     report = Path(__file__).with_name("hosts_report.py")
@@ -81,8 +62,7 @@ def test_training_stops_and_resumes_bit_identically(hosts: Hosts, tmp_path: Path
     stopped = finish(process)
     assert stopped.code == 75, stopped.err
     assert "the same command resumes it" in stopped.out
-    checkpoints = CheckpointFolder(tmp_path / "parts" / "checkpoints")
-    total = checkpoints.load_latest()["step"] + 2
+    total = newest(tmp_path / "parts")["step"] + 2
     resumed = finish(train(hosts, tmp_path / "parts", f"run.iterations={total}"))
     assert resumed.code == 0, resumed.err
     provenance = json.loads((tmp_path / "parts" / "provenance.json").read_text())
@@ -91,7 +71,7 @@ def test_training_stops_and_resumes_bit_identically(hosts: Hosts, tmp_path: Path
     one_host = (f"data.file={hosts.folders[0] / 'events.h5'}", f"output_dir={tmp_path / 'whole'}")
     whole = mpirun(2, *TRAIN, *one_host, f"run.iterations={total}")
     assert whole.code == 0, whole.err
-    assert_same(CheckpointFolder(tmp_path / "whole" / "checkpoints").load_latest(), checkpoints.load_latest(), "state")
+    assert_same(newest(tmp_path / "whole"), newest(tmp_path / "parts"))
 
 
 def test_another_file_on_one_host_is_refused(hosts: Hosts, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import pytest
 import torch
 
 from airshower.writers.scalars import read_table
+from tests.checkpoints import assert_same, newest
 from tests.command import SEVEN, SEVEN_TRAIN, TINY_TANKS, Outcome, airshower
 from tests.launch import Together, finish, start_worker, together, wait_for
 from tests.samples import simulated
@@ -31,21 +32,6 @@ FROM_FILE = [item for item in SEVEN_TRAIN if not item.startswith(("data.events",
 FROM_FILE += ["data=lartpc", "run.iterations=2"]
 TANKS = ("network=hawc_param_wgan", *TINY_TANKS, "task.critic_steps=1", "mode.no_summary_images=true")
 GENERATED = ("mode=inference", *TANKS[:-1], "task.generate.events=31")
-
-
-def newest(run: Path) -> dict:
-    path = sorted((run / "checkpoints").glob("step_*.ckpt"))[-1]
-    return torch.load(path, weights_only=True)
-
-
-def assert_same_state(a: dict, b: dict) -> None:
-    assert a["step"] == b["step"]
-    assert a["plan"] == b["plan"]
-    for name, value in a["model"].items():
-        assert torch.equal(value, b["model"][name]), name
-    for one, other in zip(a["optimizers"], b["optimizers"], strict=True):
-        for index, values in one["state"].items():
-            assert all(torch.equal(value, other["state"][index][key]) for key, value in values.items())
 
 
 def recorded(log: Path, size: int, minibatch: int) -> list[int]:
@@ -238,7 +224,7 @@ def test_a_signal_to_one_rank_stops_all_and_resume_is_bit_identical(
     assert 0 < step < 1000
     assert f"stopped at step {step}" in stopped.out
     assert f"at step {step} of {step + 4}" in three.run("resumed").out
-    assert_same_state(newest(place / "resumed"), newest(place / "whole"))
+    assert_same(newest(place / "resumed"), newest(place / "whole"))
     losses = [[row["loss"] for row in read_table(place / n / "metrics" / "train.csv")] for n in ("resumed", "whole")]
     assert losses[0] == losses[1]
 

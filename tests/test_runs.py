@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import time
+from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
@@ -14,34 +15,28 @@ import pytest
 import torch
 
 from airshower.detectors.lartpc.larcv_file import LarcvFile
-from airshower.engine import checkpoint
 from airshower.writers.scalars import read_table
+from tests.checkpoints import assert_same, newest
 from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower, airshower_process
+from tests.samples import simulated_file
 
 TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=2", "mode.validation_iteration=3", "mode.keep_checkpoints=10")
 
 
-def newest(folder: Path) -> dict:
-    return checkpoint.CheckpointFolder(folder / "checkpoints").load_latest()
+@pytest.fixture(scope="module")
+def finished(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
+    """A run of two steps, to be left as it is."""
 
+    def make(folder: Path) -> None:
+        assert airshower(*TRAIN, f"output_dir={folder}").code == 0
 
-def assert_same_state(a: dict, b: dict) -> None:
-    """Bit-identical weights, optimizer state, plan and random numbers."""
-    assert a["step"] == b["step"]
-    assert a["plan"] == b["plan"]
-    assert all(torch.equal(a["model"][name], b["model"][name]) for name in a["model"])
-    moments = [[s["state"] for s in x["optimizers"]] for x in (a, b)]
-    for left, right in zip(*moments, strict=True):
-        assert all(torch.equal(left[i][k], right[i][k]) for i in left for k in left[i])
-    assert torch.equal(a["random"][0]["cpu"], b["random"][0]["cpu"])
+    return made_once("uresnet", make)
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of two steps, to be left as it is."""
-    folder = tmp_path_factory.mktemp("finished")
-    assert airshower(*TRAIN, f"output_dir={folder}").code == 0
-    return folder
+def validation_file(finished: Path) -> Path:
+    """The simulated events that the run is validated on."""
+    return simulated_file("validation", 3, 3)
 
 
 @pytest.fixture
@@ -66,14 +61,14 @@ def test_train_leaves_what_the_readme_says(tmp_path: Path) -> None:
     assert str(tmp_path / "figures") in outcome.out
 
 
-@pytest.mark.parametrize("accumulation", [1, 2])
-def test_resumed_run_is_bit_identical_to_the_uninterrupted_one(tmp_path: Path, accumulation: int) -> None:
-    command = (*TRAIN, f"mode.optimizer.gradient_accumulation={accumulation}", "mode.optimizer.schedule.name=constant")
+def test_resumed_run_is_bit_identical_to_the_uninterrupted_one(tmp_path: Path) -> None:
+    command = (*TRAIN, "mode.optimizer.gradient_accumulation=2", "mode.optimizer.schedule.name=constant")
+    command += ("mode.checkpoint_iteration=3",)  # of a run that ends there, the best step is chosen among the same
     assert airshower(*command, f"output_dir={tmp_path / 'whole'}", "run.iterations=7").code == 0
     assert airshower(*command, f"output_dir={tmp_path / 'parts'}", "run.iterations=3").code == 0
     resumed = airshower(*command, f"output_dir={tmp_path / 'parts'}", "run.iterations=7")
     assert "resuming" in resumed.out
-    assert_same_state(newest(tmp_path / "whole"), newest(tmp_path / "parts"))
+    assert_same(newest(tmp_path / "whole"), newest(tmp_path / "parts"))
     tables = [read_table(tmp_path / run / "metrics" / "train.csv") for run in ("whole", "parts")]
     assert [row["loss"] for row in tables[0]] == [row["loss"] for row in tables[1]]
     last = [read_table(tmp_path / run / "metrics" / "validation.csv")[-1] for run in ("whole", "parts")]
@@ -122,7 +117,7 @@ def test_a_killed_run_resumes_as_if_it_had_not_been_killed(tmp_path: Path) -> No
     command = (*TRAIN, f"run.iterations={total}", constant)
     assert airshower(*command, killed).code == 0
     assert airshower(*command, f"output_dir={tmp_path / 'whole'}").code == 0
-    assert_same_state(newest(tmp_path / "killed"), newest(tmp_path / "whole"))
+    assert_same(newest(tmp_path / "killed"), newest(tmp_path / "whole"))
     steps = [row["step"] for row in read_table(tmp_path / "killed" / "metrics" / "train.csv")]
     assert steps == list(range(1, total + 1))
 
@@ -193,12 +188,11 @@ def test_inference_covers_every_event_once_whatever_the_batch_size(
     assert metrics["confusion"] == confusion_of_single_events
 
 
-def test_inference_of_labels_from_file_equals_what_the_network_said(run: Path) -> None:
+def test_inference_of_labels_from_file_equals_what_the_network_said(run: Path, validation_file: Path) -> None:
     """The confusion matrix recomputed from the written file and the truth is that of metrics.json."""
     assert airshower(*TINY_INFERENCE, f"output_dir={run}").code == 0
     predicted = LarcvFile(run / "predictions" / "predictions.h5").images("airshower_label")
-    path = next(Path(os.environ["AIRSHOWER_CACHE"]).glob("lartpc_simulated/validation_3_*.h5"))
-    truth = LarcvFile(path).images("sbnd_cosmicseg")
+    truth = LarcvFile(validation_file).images("sbnd_cosmicseg")
     confusion = np.zeros((3, 3, 3), int)
     for entry in range(3):
         dense = []
@@ -211,10 +205,9 @@ def test_inference_of_labels_from_file_equals_what_the_network_said(run: Path) -
     assert confusion.tolist() == json.loads((run / "predictions" / "metrics.json").read_text())["confusion"]
 
 
-def test_inference_needs_no_labels(run: Path) -> None:
-    path = next(Path(os.environ["AIRSHOWER_CACHE"]).glob("lartpc_simulated/validation_3_*.h5"))
+def test_inference_needs_no_labels(run: Path, validation_file: Path) -> None:
     tiny = [item for item in TINY if not item.startswith(("data.sim", "data.events", "data.valid"))]
-    data = ("data=lartpc", f"data.file={path}", "data.label_producer=''", "data.particle_producer=''")
+    data = ("data=lartpc", f"data.file={validation_file}", "data.label_producer=''", "data.particle_producer=''")
     outcome = airshower("mode=inference", *tiny, *data, f"output_dir={run}", "mode.displays=1")
     assert outcome.code == 0, outcome.err
     assert len(LarcvFile(run / "predictions" / "predictions.h5")) == 3
@@ -224,7 +217,7 @@ def test_inference_needs_no_labels(run: Path) -> None:
     assert refused.err == "airshower: data.label_producer: is empty, but training needs labels\n"
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_real_event_can_be_overfitted(tmp_path: Path, sbnd_file: Path) -> None:
     """The loss of one real event falls tenfold."""
     small = [item for item in TINY if not item.startswith(("data.", "network.n_init", "network.depth", "run."))]

@@ -30,9 +30,9 @@ from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
 from airshower.tasks.segmentation import Segmentation
 from tests.command import airshower
-from tests.engine import test_generation_step as generation
-from tests.engine import test_shower_step as showers
-from tests.engine.test_step import SPEC, DoubleTask, batch
+from tests.engine import generation_steps as generation
+from tests.engine import shower_steps as showers
+from tests.engine.wire_steps import SPEC, DoubleTask, batch
 
 CPU = torch.device("cpu")
 

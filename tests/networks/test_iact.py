@@ -20,6 +20,7 @@ from tests.networks.iact_array import (
     network,
     run,
 )
+from tests.pairwise import pairwise
 
 each_combination = pytest.mark.parametrize("combine", COMBINATIONS.values(), ids=COMBINATIONS)
 each_block = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS)
@@ -89,11 +90,15 @@ def test_weights_are_shared_by_telescopes_of_a_type() -> None:
     assert [p.shape for p in network(more, combine="mean").parameters()] == [p.shape for p in net.parameters()]
 
 
-@pytest.mark.parametrize("normalization", ["batch", "group", "none"])
-@each_combination
-@pytest.mark.parametrize("rows", [[(0, 0), (1, 1)], []], ids=["one kind", "empty"])
-def test_every_weight_has_a_gradient(normalization: str, combine: dict, rows: list) -> None:
-    check_gradients(rows, normalization=normalization, **combine)
+@pairwise(
+    "combine",
+    "rows",
+    combine=list(COMBINATIONS.values()),
+    rows=[[(0, 0), (1, 1)], []],
+    normalization=["batch", "group", "none"],
+)
+def test_every_weight_has_a_gradient(combine: dict, rows: list, options: dict) -> None:
+    check_gradients(rows, **options, **combine)
 
 
 @each_block

@@ -32,7 +32,8 @@ def test_images_have_no_light_in_dead_cells_and_hits_have_all_channels(channels:
     assert 0.05 < charge[:, ~dead].float().mean() < 0.95
     assert images.max() <= 1
     assert not (images > 0).any(1)[~charge].any()
-    assert torch.equal(network.generate(noise[2:4], conditions[2:4]), images[2:4])
+    # matrix products of another size round differently on some processors
+    torch.testing.assert_close(network.generate(noise[2:4], conditions[2:4]), images[2:4], rtol=0, atol=1e-5)
     others = network.generate(noise, -conditions)
     assert torch.equal(images, others) != conditional
 

@@ -1,6 +1,5 @@
 """Generators of event parameters: what they see, densities that are densities, and conditions that count."""
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -10,30 +9,15 @@ import torch
 from airshower.config.schema import FrameworkConfig
 from airshower.data.source import Selection
 from airshower.data.table import Table
-from airshower.data.tanks import Quantity, TankSpec
+from airshower.data.tanks import Quantity
 from airshower.errors import UserError
 from airshower.networks.marginals import KNOTS, Marginals, from_normal_scores, normal_scores
 from airshower.networks.parameter_flow import ParameterFlow, ParameterFlowConfig
 from airshower.networks.parameter_gan import ParameterGan, ParameterGanConfig
 from airshower.networks.quantities import ParameterView, decode, encode, encoded_size
+from tests.networks.tank_quantities import ANGLE, CHARGE, COUNT, ENERGY, LEAK, scaled, spec
 
-CHARGE = Quantity("charge", "p.e.", 1.0, 0.5)
-COUNT = Quantity("count", "", 3.0, 0.8, logarithmic=True, step=1.0)
-LEAK = Quantity("leak", "p.e.", 2.0, 1.0, logarithmic=True, floor=0.01, step=0.01)
-ANGLE = Quantity("angle", "rad", 0.5, 1.8, period=2 * math.pi, step=1e-4)
-ENERGY = Quantity("energy", "GeV", 7.0, 1.7, logarithmic=True)
 FRAMEWORK = FrameworkConfig()
-
-
-def spec(parameters: tuple[Quantity, ...], conditions: tuple[Quantity, ...] = (ENERGY, ANGLE)) -> TankSpec:
-    cell = np.zeros((0, 2), int)
-    return TankSpec((), "plane", parameters, conditions, np.zeros((0, 3)), cell, np.full((4, 4), -1), ("gamma",))
-
-
-def scaled(count: int, *quantities: Quantity) -> torch.Tensor:
-    """Random values as files have them."""
-    drawn = np.random.default_rng(len(quantities)).normal(0, 1, (count, len(quantities)))
-    return torch.from_numpy(Table.of_scaled(quantities, drawn).scaled)
 
 
 def test_angles_have_no_seam() -> None:

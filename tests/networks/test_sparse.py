@@ -21,6 +21,7 @@ from airshower.networks import sparse_backends
 from airshower.networks.grid import Grid
 from airshower.networks.sparse import EMPTY, SiteGroupNorm, Sparse2d, SparseMap, submanifold, to_dense
 from airshower.networks.uresnet import UResNet, UResNet3d, UResNetSparse, UResNetSparse3d
+from tests.pairwise import pairwise
 
 CLASSES = ("background", "cosmic", "neutrino")
 SHAPE = (16, 8)
@@ -29,12 +30,17 @@ SMALL = {"n_initial_filters": 4, "depth": 2, "bottleneck_deepest": 8, "blocks_de
 SMALL |= {"event_filters": 4, "event_blocks": 1, "vertex_depth": 1}
 OUTPUTS = {"pixels": 3, "event": 4, "vertex": 3}
 PAIRS = [(UResNet, UResNetSparse), (UResNet3d, UResNetSparse3d)]
-OPTIONS = (
-    [{}, {"connections": "sum"}, {"connections": "none"}, {"growth_rate": "multiplicative"}, {"residual": False}]
-    + [{"downsampling": "convolutional"}, {"upsampling": "convolutional"}, {"block_concat": True}, {"bias": False}]
-    + [{"normalization": name} for name in ("none", "group", "layer")]
-    + [{"bottleneck": "sparse"}, {"bottleneck": "sparse", "block_concat": True}]
-)
+OPTIONS = {
+    "connections": ["concat", "sum", "none"],
+    "growth_rate": ["additive", "multiplicative"],
+    "residual": [True, False],
+    "downsampling": ["max_pooling", "convolutional"],
+    "upsampling": ["interpolation", "convolutional"],
+    "block_concat": [False, True],
+    "bias": [True, False],
+    "normalization": ["batch", "none", "group", "layer"],
+    "bottleneck": ["dense", "sparse"],
+}
 spconv = pytest.mark.skipif(importlib.util.find_spec("spconv") is None, reason="spconv is not installed")
 
 
@@ -67,13 +73,10 @@ def sparse_map(sites: Sites, channels: int = 2) -> SparseMap:
     return SparseMap(features, Sparse2d("none", True, "dense", submanifold).enter(sites).grid)
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=str)
-@pytest.mark.parametrize(("dense", "sparse"), PAIRS)
-@pytest.mark.parametrize("training", [False, True])
-def test_with_all_sites_active_it_is_the_dense_network(
-    dense: type, sparse: type, options: dict, training: bool
-) -> None:
+@pairwise("kinds", "training", kinds=PAIRS, training=[False, True], **OPTIONS)
+def test_with_all_sites_active_it_is_the_dense_network(kinds: tuple[type, type], training: bool, options: dict) -> None:
     """Outputs and gradients, with the weights of the dense network, which both have under the same names."""
+    dense, sparse = kinds
     one, other = network(dense, **options), network(sparse, seed=4, **options)
     other.load_state_dict(one.state_dict())
     images = torch.rand(2, 3, *SHAPE, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
@@ -126,14 +129,21 @@ def test_a_batch_of_two_is_two_batches_of_one(kind: type, options: dict) -> None
             torch.testing.assert_close(found[name], expected[name][event : event + 1])
 
 
-@pytest.mark.parametrize(
-    "options", [{}, {"normalization": "group"}, {"bottleneck": "sparse"}, {"normalization": "none"}]
+@pairwise(
+    "kind",
+    "backend",
+    "given",
+    kind=[UResNetSparse, UResNetSparse3d],
+    backend=["torch", "spconv"],
+    given=[(0, []), (1, []), (1, [(1, 15, 7)]), (2, [(0, 0, 0), (0, 0, 7)])],
+    normalization=["batch", "group", "none"],
+    bottleneck=["dense", "sparse"],
 )
-@pytest.mark.parametrize("kind", [UResNetSparse, UResNetSparse3d])
-@pytest.mark.parametrize("backend", ["torch", pytest.param("spconv", marks=spconv)])
-@pytest.mark.parametrize(("events", "places"), [(0, []), (1, []), (1, [(1, 15, 7)]), (2, [(0, 0, 0), (0, 0, 7)])])
-def test_few_or_no_sites(kind: type, options: dict, backend: str, events: int, places: list) -> None:
+def test_few_or_no_sites(kind: type, backend: str, given: tuple[int, list], options: dict) -> None:
     """Training works, and gives no weight an infinite gradient."""
+    if backend == "spconv" and not importlib.util.find_spec("spconv"):
+        pytest.skip("spconv is not installed")
+    events, places = given
     chosen = torch.zeros(events, 3, *SHAPE, dtype=torch.bool)
     for plane, row, column in places:
         chosen[0, plane, row, column] = True

@@ -13,6 +13,7 @@ from airshower.errors import UserError
 from airshower.main import conf_folder
 from airshower.networks.operations import PlaneConv
 from airshower.networks.uresnet import UResNet, UResNet3d, UResNetConfig
+from tests.pairwise import pairwise
 
 CLASSES = ("background", "cosmic", "neutrino")
 REST = ({"pixels": 3}, FrameworkConfig())
@@ -74,15 +75,20 @@ def test_parameter_counts_are_those_of_cosmictagger(name: str, options: dict, pa
     assert count(preset(name, **options)) == parameters
 
 
-@pytest.mark.parametrize(
-    "options",
-    [{}, {"connections": "sum"}, {"connections": "none"}, {"growth_rate": "multiplicative"}, {"residual": False}]
-    + [{"downsampling": "convolutional"}, {"upsampling": "convolutional"}, {"block_concat": True}, {"bias": False}]
-    + [{"normalization": name} for name in ("none", "group", "layer", "sync_batch")]
-    + [{"depth": 0}, {"blocks_per_layer": 0}],
-    ids=str,
+@pairwise(
+    "kind",
+    kind=[UResNet, UResNet3d],
+    connections=["concat", "sum", "none"],
+    growth_rate=["additive", "multiplicative"],
+    residual=[True, False],
+    downsampling=["max_pooling", "convolutional"],
+    upsampling=["interpolation", "convolutional"],
+    block_concat=[False, True],
+    bias=[True, False],
+    normalization=["batch", "none", "group", "layer", "sync_batch"],
+    depth=[2, 0],
+    blocks_per_layer=[2, 0],
 )
-@pytest.mark.parametrize("kind", [UResNet, UResNet3d])
 def test_every_option_gives_logits_and_a_gradient_to_every_parameter(kind: type[UResNet], options: dict) -> None:
     net = network(kind, **options)
     logits = net(torch.rand(2, 3, 32, 16))["pixels"]

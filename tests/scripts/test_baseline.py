@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -10,8 +11,6 @@ from types import ModuleType
 import numpy as np
 import pytest
 from omegaconf import OmegaConf
-
-from tests.conftest import SAMPLES
 
 ROOT = Path(__file__).parents[2]
 SIMULATED = ("data=cta_simulated", "data.events=24", "data.validation_events=6", "data.simulation.msts=0")
@@ -73,11 +72,9 @@ def test_axes_of_perfect_images_meet_where_the_shower_is(load) -> None:
     assert hillas.displacement(ellipses, axes)[0] == pytest.approx(angle)
 
 
-def test_official_gammas(load) -> None:
+def test_official_gammas(load, sample_file: Callable[[str], Path]) -> None:
     """ctapipe's parameters of the same images gave 0.149 deg (68.27 %) and 0.097 deg (median) for 16 events."""
-    path = SAMPLES / "cta" / "gamma_prod4_sst1m.dl1.h5"
-    if not path.exists():
-        pytest.skip(f"the sample file {path.name} is not here; set AIRSHOWER_SAMPLE_DATA to the folder above cta/")
+    path = sample_file("cta/gamma_prod4_sst1m.dl1.h5")
     from airshower.data.source import Selection
     from airshower.detectors.cta.source import IactConfig, IactImages
 
@@ -155,13 +152,17 @@ def test_forests_predict_entries_they_did_not_see_and_weigh_images(load) -> None
         (("data=lartpc_simulated", "task=segmentation"), "telescope_images"),
         (("data=cta", "data.file=nowhere.h5"), "nowhere.h5"),
         (("--folds", "2", "data.evnets=3"), "evnets"),
-        (("data=cta", f"data.file={SAMPLES}/cta/gamma_prod4_sst1m.dl1.h5", "data.mode=stereo"), "test_fraction"),
     ],
 )
 def test_mistakes_are_one_line(baseline, arguments: tuple[str, ...], said: str) -> None:
-    if "sst1m" in str(arguments) and not (SAMPLES / "cta" / "gamma_prod4_sst1m.dl1.h5").exists():
-        pytest.skip("the sample file gamma_prod4_sst1m.dl1.h5 is not here; set AIRSHOWER_SAMPLE_DATA to its folder")
     with pytest.raises(SystemExit) as stop:
         baseline(*arguments)
     assert said in str(stop.value)
+    assert "\n" not in str(stop.value)
+
+
+def test_no_test_fraction_is_one_line(baseline, sample_file: Callable[[str], Path]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        baseline("data=cta", f"data.file={sample_file('cta/gamma_prod4_sst1m.dl1.h5')}", "data.mode=stereo")
+    assert "test_fraction" in str(stop.value)
     assert "\n" not in str(stop.value)

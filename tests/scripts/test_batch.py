@@ -180,7 +180,7 @@ def _pbs_job(site: Site, tmp_path: Path, words: tuple[str, ...], run: Path) -> C
 
 
 @pytest.mark.mpi
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("job", "launcher", "again"),
     [(_slurm_job, "srun", "scontrol"), (_pbs_job, "mpiexec", "qsub")],

@@ -17,7 +17,7 @@ LINES = {
 }
 
 
-@pytest.mark.slow
+@pytest.mark.full
 @pytest.mark.parametrize("part", LINES)
 def test_quick_measurements(part: str) -> None:
     line = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "cta", "--quick", "--parts", part]

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_small_measurement() -> None:
     line = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), "pixelcnn", "--batches", "1", "2"]
     line += ["--filters", "2", "--resnets", "1", "--channels", "1", "--cells", "1", "--threads", "1"]

@@ -76,7 +76,7 @@ def test_a_second_ctrl_c_ends_at_once(site: Site, tmp_path: Path) -> None:
 
 
 @pytest.mark.mpi
-@pytest.mark.slow
+@pytest.mark.full
 def test_sigterm_stops_two_ranks_with_a_checkpoint_that_resumes(site: Site, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = (*TINY_TRAIN, f"output_dir={run}", "mode.validation_iteration=0", "mode.checkpoint_iteration=1000000")

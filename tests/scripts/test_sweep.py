@@ -23,7 +23,7 @@ def test_a_sweep_in_one_process_leaves_a_folder_of_each_run(tmp_path: Path, monk
     assert [path.name for path in sweep.iterdir()] == ["multirun.yaml"]
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_a_sweep_of_jobs_runs_each_and_shows_the_error_of_one(tmp_path: Path) -> None:
     if importlib.util.find_spec("submitit") is None:
         pytest.skip("hydra-submitit-launcher is not here: pip install 'airshower[sweep]'")

@@ -17,8 +17,8 @@ from airshower.tasks.generation import GenerateConfig, Plan, event_noise
 from airshower.tasks.generation_report import Generated
 from airshower.tasks.histograms import count_values, distances
 from airshower.tasks.likelihood import Likelihood
-from tests.engine.test_generation_step import SPEC, batch, make
-from tests.networks.test_parameters import ANGLE
+from tests.engine.generation_steps import SPEC, batch, make
+from tests.networks.tank_quantities import ANGLE
 
 
 def test_random_numbers_belong_to_events() -> None:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +12,7 @@ from airshower.data.source import Selection, Splits
 from airshower.detectors.cta.source import IactConfig, IactImages
 from airshower.tasks.reconstruction import Reconstruction
 from airshower.tasks.shower_performance import ReportConfig
-from tests.detectors.cta.conftest import write_dl1
-
-__all__ = ["write_dl1"]  # a fixture
+from tests.detectors.cta.small_dl1 import write_dl1
 
 
 def report(source: IactImages, folder: Path, batches: int, worst: int = 0, scores: bool = True) -> list[Path]:
@@ -45,7 +42,7 @@ def rows(folder: Path) -> list[dict[str, str]]:
 
 
 @pytest.mark.parametrize("mode", ["mono", "stereo"])
-def test_simulations(write_dl1: Callable[..., Path], tmp_path: Path, mode: str) -> None:
+def test_simulations(tmp_path: Path, mode: str) -> None:
     files = [write_dl1(tmp_path / "g.h5", events=9), write_dl1(tmp_path / "p.h5", events=6, primary=101, obs_id=8)]
     types = ["LST"] if mode == "mono" else []
     source = IactImages(IactConfig(mode=mode, telescope_types=types), [str(path) for path in files])
@@ -75,7 +72,7 @@ def test_simulations(write_dl1: Callable[..., Path], tmp_path: Path, mode: str) 
     assert all(0 <= value < 180 for value in offset)
 
 
-def test_observations(write_dl1: Callable[..., Path], tmp_path: Path) -> None:
+def test_observations(tmp_path: Path) -> None:
     source = IactImages(IactConfig(mode="stereo"), str(write_dl1(tmp_path / "o.h5", "observed")))
     assert report(source, tmp_path / "out", 2, scores=False) == []
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["events.csv", "predictions.dl2.h5"]

@@ -119,6 +119,7 @@ def test_as_ctaplot_had_them(name: str) -> None:
     np.testing.assert_allclose(bins[BINS], in_bins, rtol=1e-6)
 
 
+@pytest.mark.heavy
 @pytest.mark.skipif(not importlib.util.find_spec("ctaplot"), reason="ctaplot is not installed")
 @pytest.mark.filterwarnings("ignore")
 def test_as_ctaplot_has_them() -> None:

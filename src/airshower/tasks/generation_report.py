@@ -15,6 +15,7 @@ from airshower.networks.images import ImageView
 from airshower.networks.quantities import ParameterView
 from airshower.tasks.judgement.report import write_judgement
 from airshower.tasks.judgement.sample import Events
+from airshower.writers.tables import write_arrays
 
 View = ParameterView | ImageView
 
@@ -88,7 +89,7 @@ class GenerationReport(contextlib.ExitStack):
         """See `Report.finish`."""
         events = Events.joined([batch.events for batch in self.batches])
         made = PackedEvents(events, np.concatenate([batch.entry for batch in self.batches]))
-        np.savez(self.folder / "generated.npz", entry=made.entry, **made.columns(), **self._stored(events))
+        write_arrays(self.folder / "generated.npz", {"entry": made.entry, **made.columns(), **self._stored(events)})
         conditional = bool(events.conditions.quantities)
         real = self._real(Selection(self.source, entries), conditional)
         training = self._real(self._not_judged(entries), conditional)

@@ -2,10 +2,15 @@
 
 import csv
 import json
+import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from airshower.errors import DataError
+from airshower.runtime import folders
 
 
 def write_metrics(path: Path, record: dict[str, Any]) -> None:
@@ -20,6 +25,22 @@ def write_events(path: Path, columns: dict[str, np.ndarray]) -> None:
         writer.writerow(columns)
         for row in zip(*columns.values(), strict=True):
             writer.writerow(f"{cell:.8g}" if isinstance(cell, np.floating) else cell for cell in row)
+
+
+def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Arrays by name as NPZ, under a temporary name that becomes `path`. Raises `DataError` if that can't be written;
+    an existing file stays as it was."""
+    partial = folders.partial(path)
+    try:
+        with open(partial, "wb") as handle:
+            np.savez(handle, **arrays)
+            handle.flush()
+            os.fsync(handle.fileno())
+        os.replace(partial, path)
+    except OSError as error:
+        raise DataError(f"{path}: can't be written ({error.strerror or error})") from None
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def _no_nan(node: Any) -> Any:

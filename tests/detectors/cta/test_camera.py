@@ -2,7 +2,7 @@
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +13,6 @@ import pytest
 
 from airshower.detectors.cta.camera import CameraGeometry, Lattice, builtin_camera, lattice, neighbours
 from airshower.errors import DataError, UserError
-from tests.conftest import SAMPLES
 
 # rows and columns of the image, and the largest residual in pitches
 HEXAGONAL = {
@@ -51,10 +50,13 @@ def fits_table(path: Path) -> tuple[dict[str, str], np.ndarray]:
     return header, np.frombuffer(data, np.dtype(names), int(header["NAXIS2"]), place)
 
 
-def published(name: str) -> CameraGeometry:
-    path = SAMPLES / "cta" / "camgeom" / f"{name}.camgeom.fits.gz"
-    if not path.exists():
-        pytest.skip(f"the sample file {path.name} is not here; set AIRSHOWER_SAMPLE_DATA to its folder")
+@pytest.fixture
+def published(sample: Callable[[str], Path]) -> Callable[[str], CameraGeometry]:
+    """Cameras that ctapipe publishes, by name."""
+    return lambda name: camera_of(sample(f"camgeom/{name}.camgeom.fits.gz"))
+
+
+def camera_of(path: Path) -> CameraGeometry:
     header, table = fits_table(path)
     x, y, area = (table[name].astype(np.float64) for name in ("pix_x", "pix_y", "pix_area"))
     shape = "hexagon" if header["PIX_TYPE"] == "hexagonal" else "square"
@@ -86,7 +88,7 @@ def same_outlines(row: np.ndarray, column: np.ndarray) -> Iterator[set[tuple[int
 
 
 @pytest.mark.parametrize("name", HEXAGONAL)
-def test_published_hexagonal_camera(name: str) -> None:
+def test_published_hexagonal_camera(name: str, published: Callable[[str], CameraGeometry]) -> None:
     geometry = published(name)
     found = lattice(geometry)
     rows, columns, residual = HEXAGONAL[name]
@@ -101,11 +103,8 @@ def test_published_hexagonal_camera(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", HEXAGONAL)
-def test_outline_is_that_of_the_rows_derived_otherwise(name: str) -> None:
-    path = SAMPLES / "cta" / "camera_axial_rows.json"
-    if not path.exists():
-        pytest.skip(f"the sample file {path.name} is not here; set AIRSHOWER_SAMPLE_DATA to its folder")
-    rows = json.loads(path.read_text())[name]["rows"]
+def test_outline_is_that_of_the_rows_derived_otherwise(name: str, sample: Callable[[str], Path]) -> None:
+    rows = json.loads(sample("camera_axial_rows.json").read_text())[name]["rows"]
     runs = [(len(rows) - row - 1, run) for row, runs in enumerate(rows) for run in runs]  # its axes are at 60 degrees
     theirs = {(row, column) for row, (first, count) in runs for column in range(first, first + count)}
     found = lattice(builtin_camera(name))
@@ -113,7 +112,7 @@ def test_outline_is_that_of_the_rows_derived_otherwise(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SQUARE)
-def test_published_square_camera(name: str) -> None:
+def test_published_square_camera(name: str, published: Callable[[str], CameraGeometry]) -> None:
     geometry = published(name)
     found = lattice(geometry)
     assert not found.hexagonal
@@ -128,15 +127,13 @@ def test_published_square_camera(name: str) -> None:
     assert neighbours(found, diagonals=True).shape == (len(geometry), 8)
 
 
-def test_pixels_of_two_sizes_are_refused() -> None:
+def test_pixels_of_two_sizes_are_refused(published: Callable[[str], CameraGeometry]) -> None:
     with pytest.raises(DataError, match=r"camera Whipple490 are on no hexagonal lattice: .* up to 0\.\d+ pitches"):
         lattice(published("Whipple490"))
 
 
-def test_cameras_of_simulated_events() -> None:
-    files = sorted((SAMPLES / "cta").glob("*.dl1.h5"))
-    if not files:
-        pytest.skip("there are no sample files *.dl1.h5 here; set AIRSHOWER_SAMPLE_DATA to their folder")
+def test_cameras_of_simulated_events(sample: Callable[[str], Path]) -> None:
+    files = sorted(sample("gamma_prod4_sst1m.dl1.h5").parent.glob("*.dl1.h5"))
     shapes = {1855: (55, 55), 1296: (48, 48)}
     for path in files:
         with h5py.File(path) as file:
@@ -147,7 +144,7 @@ def test_cameras_of_simulated_events() -> None:
 
 
 @pytest.mark.parametrize("name", HEXAGONAL)
-def test_builtin_camera_is_the_published_one(name: str) -> None:
+def test_builtin_camera_is_the_published_one(name: str, published: Callable[[str], CameraGeometry]) -> None:
     own, other = builtin_camera(name), published(name)
     assert np.hypot(own.x - other.x, own.y - other.y).max() < 0.01 * other.pitch
     assert np.allclose(own.area, other.area, rtol=1e-6)

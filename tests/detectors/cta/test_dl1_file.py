@@ -8,7 +8,7 @@ import pytest
 from airshower.detectors.cta import dl1_hdf5
 from airshower.detectors.cta.dl1_file import Dl1File, find
 from airshower.errors import DataError
-from tests.detectors.cta.conftest import PIXELS, charge, rewrite, seen
+from tests.detectors.cta.small_dl1 import PIXELS, charge, rewrite, seen
 
 IMAGES = "/dl1/event/telescope/images"
 

@@ -147,6 +147,7 @@ def test_true_images_impacts_and_counts(written: Path, events: list[SimulatedEve
         assert file.attrs["airshower_simulation"] == b"test"
 
 
+@pytest.mark.heavy
 def test_pytables_reads_it(written: Path) -> None:
     tables = pytest.importorskip("tables", reason="PyTables is not installed")
     with warnings.catch_warnings():
@@ -161,6 +162,7 @@ def test_pytables_reads_it(written: Path) -> None:
         assert image.filters.complib.startswith("blosc")
 
 
+@pytest.mark.heavy
 def test_ctapipe_reads_it(written: Path, events: list[SimulatedEvent]) -> None:
     io = pytest.importorskip("ctapipe.io", reason="ctapipe is not installed")
     with io.TableLoader(written) as loader:

@@ -85,6 +85,7 @@ def test_there_is_a_row_for_all_that_triggered(predicted: tuple[IactImages, Path
         assert file.attrs["CTA PRODUCT DATA LEVELS"] == b"DL2"
 
 
+@pytest.mark.heavy
 @pytest.mark.filterwarnings("ignore")
 def test_ctapipe_loads_and_merges_it(predicted: tuple[IactImages, Path], tmp_path: Path) -> None:
     io = pytest.importorskip("ctapipe.io", reason="ctapipe is not installed")

@@ -12,7 +12,7 @@ from airshower.detectors.cta.source import Iact, IactConfig, IactImages
 from airshower.errors import DataError, UserError
 from airshower.main import conf_folder
 from tests.detectors.cta import layouts
-from tests.detectors.cta.conftest import charge, rewrite, seen
+from tests.detectors.cta.small_dl1 import charge, rewrite, seen
 
 PAIRS = [(i, t) for t in (1, 2, 5) for i in range(6) if seen(i, t)]  # in the order of the files: table by table
 

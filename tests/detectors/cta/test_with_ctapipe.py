@@ -5,6 +5,8 @@ import pytest
 
 from airshower.detectors.cta.dl1_file import Dl1File
 
+pytestmark = pytest.mark.heavy
+
 SAMPLES = (
     "gamma_prod4_sst1m.dl1.h5",
     "gamma_diffuse_prod6_north.dl1.h5",

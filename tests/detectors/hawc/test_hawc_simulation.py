@@ -70,7 +70,7 @@ def test_gammas_have_the_published_moments(made: dict[str, Columns], name: str) 
     assert found.mean() == pytest.approx(mean, abs=0.2 * deviation)
 
 
-@pytest.mark.slow
+@pytest.mark.full
 def test_many_gammas_have_the_published_moments_and_those_of_public_events() -> None:
     """Deviations within 10 %; the mean number of tanks is a little farther off. At so many hits, charge and energy are
     those of the public Crab events (2022), of which gamma-like ones were chosen: their CxPE40 has an upper limit."""

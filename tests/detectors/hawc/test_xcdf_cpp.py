@@ -19,9 +19,11 @@ from airshower.detectors.hawc.xcdf_block import Columns, Ragged
 from airshower.detectors.hawc.xcdf_file import XcdfFile
 from airshower.detectors.hawc.xcdf_format import Field, FieldType, to_bits
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
-from tests.detectors.hawc.conftest import ALIASES, FIELDS, FLOAT, SIGNED, UNSIGNED, events, same
+from tests.detectors.hawc.small_xcdf import ALIASES, FIELDS, FLOAT, SIGNED, UNSIGNED, events, same
 
 xcdf = pytest.importorskip("xcdf", reason="the C++ library's package xcdf is not installed (docs/tank_files.md)")
+
+pytestmark = pytest.mark.heavy
 
 EDGES = [0.0, -0.0, 5e-324, 1.7e308, -1.7e308, math.inf, -math.inf, math.nan, 0.1, 1e-4]
 NAN_OF_OTHER_BITS = np.array([0x7FF4000000000001, 0xFFF8000000000002], "<u8").view("<f8")

@@ -11,7 +11,7 @@ import pytest
 from airshower.detectors.hawc.xcdf_block import Columns
 from airshower.detectors.hawc.xcdf_file import XcdfFile
 from airshower.errors import DataError
-from tests.detectors.hawc.conftest import put_together, same, taken_apart
+from tests.detectors.hawc.small_xcdf import put_together, same, taken_apart
 
 Frames = list[tuple[str, bytes]]
 LONG = struct.pack("<Q", 1 << 60)
@@ -169,7 +169,7 @@ def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.full)])
 def test_a_damaged_file_is_refused_or_gives_the_same_values(count: int, small: Path, tmp_path: Path) -> None:
     whole, expected, rng = small.read_bytes(), XcdfFile(small).columns(), np.random.default_rng(count)
     path = tmp_path / "damaged.xcd"
@@ -182,7 +182,7 @@ def test_a_damaged_file_is_refused_or_gives_the_same_values(count: int, small: P
     assert refused > 0.9 * count
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.full)])
 def test_damage_with_right_checksums_neither_crashes_nor_takes_memory(count: int, small: Path, tmp_path: Path) -> None:
     frames, rng = with_table(taken_apart(small.read_bytes()), ""), np.random.default_rng(count)
     path = tmp_path / "damaged.xcd"

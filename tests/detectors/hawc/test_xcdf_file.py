@@ -13,7 +13,7 @@ from airshower.detectors.hawc.xcdf_file import XcdfFile
 from airshower.detectors.hawc.xcdf_format import Alias, FieldType
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
 from airshower.errors import DataError
-from tests.detectors.hawc.conftest import FIELDS, decoded_slowly, events, put_together, same, taken_apart
+from tests.detectors.hawc.small_xcdf import FIELDS, decoded_slowly, events, put_together, same, taken_apart
 
 
 def test_the_test_file_of_the_cpp_library(sample: Callable[[str], Path]) -> None:

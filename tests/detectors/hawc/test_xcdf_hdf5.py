@@ -12,7 +12,7 @@ import pytest
 from airshower.detectors.hawc import xcdf_hdf5
 from airshower.detectors.hawc.xcdf_file import XcdfFile
 from airshower.errors import DataError
-from tests.detectors.hawc.conftest import taken_apart
+from tests.detectors.hawc.small_xcdf import taken_apart
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "xcdf"
 

@@ -15,7 +15,7 @@ from airshower.detectors.hawc.xcdf_file import XcdfFile
 from airshower.detectors.hawc.xcdf_format import Field, FieldType, to_bits
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
 from airshower.errors import DataError, UserError
-from tests.detectors.hawc.conftest import FIELDS, FLOAT, SIGNED, UNSIGNED, events, same, taken_apart
+from tests.detectors.hawc.small_xcdf import FIELDS, FLOAT, SIGNED, UNSIGNED, events, same, taken_apart
 
 
 def round_trip(path: Path, fields: list[Field], columns: Columns, **options: Any) -> Columns:

@@ -104,6 +104,7 @@ def test_clusters_are_not_read_where_no_vertex_is_asked_for(clusters):
 
 
 @pytest.mark.larcv
+@pytest.mark.full
 def test_vertices_of_the_real_file_are_larcvs(larcv, sbnd_file):
     found = WireImages(WireConfig(), str(sbnd_file)).truth(np.arange(5), ("vertex",))["vertex"]
     manager = larcv.IOManager()

@@ -12,7 +12,7 @@ from airshower.detectors.lartpc.source import WireConfig, WireImages
 from airshower.detectors.lartpc.wires import Products, WireFile
 from airshower.errors import DataError, UserError
 
-pytestmark = pytest.mark.larcv
+pytestmark = [pytest.mark.larcv, pytest.mark.full]
 SBND = Products("sbndwire", "sbnd_cosmicseg", "sbndneutrino")
 SMALL = Products("wire", "label", "nu")
 SIZES = [(16, 12), (9, 20), (16, 12)]

@@ -73,6 +73,7 @@ def check_meta(stored, meta, index):
 
 
 @pytest.mark.larcv
+@pytest.mark.full
 def test_larcv_reads_what_was_written(larcv, written):
     manager = larcv.IOManager()
     manager.add_in_file(str(written))

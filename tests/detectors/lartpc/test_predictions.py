@@ -35,6 +35,7 @@ def predicted(sbnd_file, tmp_path_factory):
 
 
 @pytest.mark.larcv
+@pytest.mark.full
 def test_larcv_finds_labels_and_scores_at_their_pixels(larcv, predicted):
     path, content, _ = predicted
     manager = larcv.IOManager()
@@ -56,6 +57,7 @@ def test_larcv_finds_labels_and_scores_at_their_pixels(larcv, predicted):
 
 
 @pytest.mark.larcv
+@pytest.mark.full
 def test_larger_pixels_keep_the_extent(larcv, sbnd_file, predicted):
     metas = []
     for path, producer in ((sbnd_file, "sbndwire"), (predicted[0], "airshower_label")):

@@ -15,6 +15,8 @@ import numpy as np
 from airshower.errors import DataError, UserError
 
 TABLE, GZIPPED = "EVENTS", b"\x1f\x8b"
+MOST_COLUMNS = 999  # of a table, by the standard
+FREE_BYTES, INFLATED = 1 << 28, 16  # bytes of any list in gzip, and of each of its bytes
 
 
 def import_fits() -> Any:
@@ -38,17 +40,15 @@ class EventList:
         self.path, fits = path, import_fits()
         content = self._content()
         self.digest = hashlib.sha256(content).hexdigest()
-        with self._reading(), fits.open(io.BytesIO(content)) as units:
+        with self._reading(), fits.open(io.BytesIO(content), checksum=True) as units:
             if TABLE not in units:
                 there = ", ".join(unit.name for unit in units)
                 raise DataError(f"{path}: has no table {TABLE}; it has: {there}")
+            self._check(units[TABLE], fits)
             table = units[TABLE].data
-            columns = {name: table.field(place) for place, name in enumerate(table.names)}  # dec is not DEC
-            self._columns = {
-                name: np.array(column)
-                for name, column in columns.items()
-                if column.ndim == 1 and column.dtype.kind in "iuf"
-            }
+            scalars = [place for place, name in enumerate(table.names) if not table.dtype[place].shape]
+            columns = {table.names[place]: table.field(place) for place in scalars}  # dec is not DEC
+            self._columns = {name: np.array(c) for name, c in columns.items() if c.dtype.kind in "iuf"}
         self._events = len(table)
 
     @property
@@ -66,14 +66,40 @@ class EventList:
                 raise DataError(f"{self.path}: has no column {name}; it has: {', '.join(self._columns)}")
         return {name: self._columns[name] for name in names}
 
+    def _check(self, unit: Any, fits: Any) -> None:
+        """Raise `DataError` unless the header's lengths agree with each other; astropy compares them with the file."""
+        header = unit.header
+        if not isinstance(unit, fits.BinTableHDU):
+            raise DataError(f"{self.path}: {TABLE} is no binary table")
+        if header["TFIELDS"] > MOST_COLUMNS:
+            raise DataError(f"{self.path}: {TABLE} has {header['TFIELDS']} columns, {MOST_COLUMNS} are possible")
+        width = unit.columns.dtype.itemsize
+        if (header["NAXIS"], header["BITPIX"], header["NAXIS1"]) != (2, 8, width) or header["NAXIS2"] < 0:
+            raise DataError(
+                f"{self.path}: {TABLE} has columns of {width} bytes, its header says {header['NAXIS2']} rows of "
+                f"{header['NAXIS1']} bytes; the file is damaged"
+            )
+
     def _content(self) -> bytes:
         try:
             content = self.path.read_bytes()
-            return gzip.decompress(content) if content.startswith(GZIPPED) else content
+            if not content.startswith(GZIPPED):
+                return content
+            return self._inflated(content)
         except EOFError:
             raise DataError(f"{self.path}: is truncated, its gzip stream does not end") from None
         except (OSError, zlib.error) as error:
             raise DataError(f"{self.path}: can't be read ({getattr(error, 'strerror', None) or error})") from None
+
+    def _inflated(self, content: bytes) -> bytes:
+        most, parts, size = FREE_BYTES + INFLATED * len(content), [], 0
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
+            while part := stream.read(1 << 20):
+                parts.append(part)
+                size += len(part)
+                if size > most:
+                    raise DataError(f"{self.path}: its {len(content)} bytes inflate to more than {most}")
+        return b"".join(parts)
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
@@ -82,6 +108,8 @@ class EventList:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)
                 yield
-        except (OSError, UserWarning, LookupError, TypeError, ValueError, import_fits().VerifyError) as error:
+        except DataError:
+            raise
+        except Exception as error:  # of damage astropy raises errors of many kinds, AssertionError among them
             said = " ".join(str(error).split()) or type(error).__name__
             raise DataError(f"{self.path}: can't be read as a FITS file ({said})") from None
