@@ -73,7 +73,7 @@ def taken_apart(data: bytes) -> list[tuple[str, bytes]]:
         assert zlib.adler32(payload) == checksum
         if kind == DEFLATED:
             (kind,) = struct.unpack_from("<I", data, begin - 4)
-            payload = zlib.decompress(payload)
+            payload = zlib.decompress(payload) if payload else b""
         frames.append((KINDS[kind], payload))
     return frames
 
@@ -89,6 +89,47 @@ def put_together(frames: list[tuple[str, bytes]]) -> bytes:
             payload = payload[:4] + struct.pack("<Q", trailer) + payload[12:]
         parts.append(struct.pack("<III", number[kind], len(payload), zlib.adler32(payload)) + payload)
     return b"".join(parts)
+
+
+RawBlock = tuple[int, list[tuple[int, int]], bytes]  # events, minimum (bits) and size of each field, data
+
+
+def raw_file(fields: list[Field], blocks: list[RawBlock], deflate: bool = False) -> bytes:
+    """A file of these blocks; deflated as by the C++ library, which leaves nothing as nothing."""
+
+    def text(string: str) -> bytes:
+        return struct.pack("<I", len(string) + 1) + string.encode() + b"\0"
+
+    def frame(name: str, payload: bytes, deflated: bool = deflate) -> bytes:
+        (kind,) = (kind for kind, known in KINDS.items() if known == name)
+        stored = zlib.compress(payload) if deflated and payload else payload
+        head = struct.pack("<III", DEFLATED if deflated else kind, len(stored), zlib.adler32(stored))
+        return head + struct.pack("<I", kind) * deflated + stored
+
+    def bits(field: Field) -> bytes:
+        return struct.pack("<d" if field.type == FLOAT else "<Q", field.resolution)
+
+    of_fields = b"".join(text(f.name) + struct.pack("<b", f.type) + bits(f) + text(f.parent) for f in fields)
+    parts, table, first = [frame("file", bytes(16) + of_fields + bytes(4), deflated=False)], b"", 0
+    for events, active, data in blocks:
+        table += struct.pack("<QQ", first, sum(map(len, parts)))
+        header = struct.pack("<II", events, len(active)) + b"".join(struct.pack("<Qb", *field) for field in active)
+        parts += [frame("block", header), frame("data", data)]
+        first += events
+    trailer = sum(map(len, parts))
+    parts[0] = frame("file", struct.pack("<IQI", 3, trailer, len(fields)) + of_fields + bytes(4), deflated=False)
+    return b"".join([*parts, frame("trailer", struct.pack("<QI", first, len(blocks)) + table + bytes(12))])
+
+
+def packed(numbers: list[int], size: int) -> bytes:
+    """Numbers of so many bits each as a stream, lowest bit first."""
+    stream = sum(number << size * place for place, number in enumerate(numbers))
+    return stream.to_bytes(-(-size * len(numbers) // 8), "little")
+
+
+def float_bits(value: float) -> int:
+    """The 64 bits of a float."""
+    return struct.unpack("<Q", struct.pack("<d", value))[0]
 
 
 def decoded_slowly(header: bytes, data: bytes, fields: list[Field], most: int) -> list[dict[str, list]]:

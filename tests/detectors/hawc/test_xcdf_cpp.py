@@ -172,6 +172,27 @@ def test_a_file_that_the_library_makes_to_test_itself(tmp_path: Path) -> None:
     check(tmp_path / "test.xcd")
 
 
+@pytest.mark.parametrize("count", [1, 1001])
+def test_blocks_of_the_library_in_which_no_field_varies(count: int, tmp_path: Path) -> None:
+    """The last block has one event; ours has the same bytes, and the library reads it."""
+    path, file = tmp_path / "theirs.xcd", xcdf.File(str(tmp_path / "theirs.xcd"), "w")
+    clock, number = 1e9 * 86400 + 0.03 + 0.1 * np.arange(count), np.arange(count, dtype=np.uint64)
+    fields = file.allocate_uint_field("number", 1, ""), file.allocate_float_field("clock", 0.1, "")
+    for values in zip(number.tolist(), clock.tolist(), strict=True):
+        for field, value in zip(fields, values, strict=True):
+            field.add(value)
+        file.write()
+    file.close()
+    check(path)
+    columns = XcdfFile(path).columns()
+    assert columns["number"].tolist() == number.tolist()
+    assert columns["clock"].tolist() == clock.tolist()
+    ours = write(tmp_path / "ours.xcd", list(XcdfFile(path).fields), columns)
+    check(ours)
+    blocks = [(f.path.read_bytes()[f.blocks[0].offset : f.blocks[-1].data.end]) for f in map(XcdfFile, (path, ours))]
+    assert blocks[0] == blocks[1]
+
+
 def in_events(columns: Columns) -> Iterator[dict[str, Any]]:
     """Columns event by event; vectors are lists."""
     for event in range(len(columns["event.nHit"])):

@@ -10,10 +10,23 @@ import pytest
 
 from airshower.detectors.hawc.xcdf_block import Ragged
 from airshower.detectors.hawc.xcdf_file import XcdfFile
-from airshower.detectors.hawc.xcdf_format import Alias, FieldType
+from airshower.detectors.hawc.xcdf_format import Alias, Field, FieldType
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
 from airshower.errors import DataError
-from tests.detectors.hawc.small_xcdf import FIELDS, decoded_slowly, events, put_together, same, taken_apart
+from tests.detectors.hawc.small_xcdf import (
+    FIELDS,
+    FLOAT,
+    SIGNED,
+    UNSIGNED,
+    decoded_slowly,
+    events,
+    float_bits,
+    packed,
+    put_together,
+    raw_file,
+    same,
+    taken_apart,
+)
 
 
 def test_the_test_file_of_the_cpp_library(sample: Callable[[str], Path]) -> None:
@@ -155,6 +168,59 @@ def test_a_file_that_is_being_written_is_read_up_to_its_last_whole_block(tmp_pat
         assert (len(file), file.unfinished) == (ends[end], size - end)
         if size in ends:
             assert list(file.columns(["event.nHit"])["event.nHit"]) == list(expected["event.nHit"][: ends[size]])
+
+
+@pytest.mark.parametrize("deflate", [True, False])
+@pytest.mark.parametrize("counts", [[1], [1000, 1], [3, 1, 2]])
+def test_blocks_in_which_no_field_varies(counts: list[int], deflate: bool, tmp_path: Path) -> None:
+    """Such a block has no data; a deflated frame of it is of 0 bytes, which is no stream of zlib."""
+    fields = [Field("n", UNSIGNED), Field("s", SIGNED, 5), Field("x", FLOAT, 0.5), Field("v", FLOAT, 0.1, "n")]
+    least = [(number, -5 * number % 2**64, 0.5 * number, 7.0 * (number > 0)) for number in range(3)]
+    minima = [[n, s, float_bits(x), float_bits(v)] for n, s, x, v in least]
+    blocks = [(count, [(m, 0) for m in minima[number]], b"") for number, count in enumerate(counts)]
+    path = tmp_path / "constant.xcd"
+    path.write_bytes(raw_file(fields, blocks, deflate))
+    file, numbers = XcdfFile(path), np.repeat([0, 1, 2][: len(counts)], counts)
+    for columns in (file.columns(), file.read(np.arange(len(file)))):
+        assert columns["n"].tolist() == numbers.tolist()
+        assert columns["s"].tolist() == (-5 * numbers).tolist()
+        assert columns["x"].tolist() == (0.5 * numbers).tolist()
+        assert columns["v"].counts.tolist() == numbers.tolist()
+        assert set(columns["v"].values.tolist()) <= {7.0}
+    again = tmp_path / "again.xcd"
+    with XcdfWriter(again, fields, block_events=1000, deflate=deflate) as writer:
+        writer.append(file.columns())
+    assert same(XcdfFile(again).columns(), file.columns())
+    if counts != [3, 1, 2]:
+        frames = [path.read_bytes()[file.blocks[0].offset :], again.read_bytes()[file.blocks[0].offset :]]
+        sizes = [block.data.end - block.offset for block in file.blocks]
+        assert frames[0][: sum(sizes)] == frames[1][: sum(sizes)], "bytes as the C++ library writes them"
+
+
+def test_the_digest_tells_values_fields_and_places_apart(tmp_path: Path) -> None:
+    """Values of one range, in as many bits: only the data differ."""
+    fields, digests = [Field("x", UNSIGNED), Field("y", FLOAT, 0.5)], {}
+    active = [(5, 3), (float_bits(1.0), 0)]
+    variants = {
+        "one": raw_file(fields, [(4, active, packed([0, 1, 2, 7], 3))]),
+        "other": raw_file(fields, [(4, active, packed([0, 2, 1, 7], 3))]),
+        "deflated": raw_file(fields, [(4, active, packed([0, 1, 2, 7], 3))], deflate=True),
+        "named": raw_file([fields[0], Field("z", FLOAT, 0.5)], [(4, active, packed([0, 1, 2, 7], 3))]),
+        "finer": raw_file([fields[0], Field("y", FLOAT, 0.25)], [(4, active, packed([0, 1, 2, 7], 3))]),
+        "moved": raw_file(fields, [(4, [(6, 3), active[1]], packed([0, 1, 2, 7], 3))]),
+    }
+    for name, data in variants.items():
+        for copy in ("a", "b"):
+            path = tmp_path / f"{name}_{copy}.xcd"
+            path.write_bytes(data)
+            digests[name, copy] = XcdfFile(path).digest
+        assert digests[name, "a"] == digests[name, "b"]
+    assert len(set(digests.values())) == len(variants)
+
+
+def test_sums_of_vectors_are_exact() -> None:
+    large = np.array([2**53 + 1, 2**60 + 3, 1, 2**64 - 1], np.uint64)
+    assert Ragged(large, np.array([1, 0, 2, 1])).sums().tolist() == [2**53 + 1, 0, 2**60 + 4, 2**64 - 1]
 
 
 def test_old_versions_have_no_aliases_and_may_have_fields_in_any_order(tmp_path: Path, small: Path) -> None:

@@ -1,5 +1,6 @@
 """XCDF as HDF5 and back, and the command that does it."""
 
+import math
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,9 @@ import pytest
 
 from airshower.detectors.hawc import xcdf_hdf5
 from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.detectors.hawc.xcdf_format import Field
 from airshower.errors import DataError
-from tests.detectors.hawc.small_xcdf import taken_apart
+from tests.detectors.hawc.small_xcdf import FLOAT, SIGNED, UNSIGNED, float_bits, raw_file, same, taken_apart
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "xcdf"
 
@@ -32,14 +34,74 @@ def there_and_back(path: Path, folder: Path) -> None:
     assert taken_apart(path.read_bytes())[1:-1] == taken_apart(again.read_bytes())[1:-1]
 
 
-@pytest.mark.parametrize("count", [0, 12, 2500])
-def test_nothing_is_lost(count: int, write_xcdf: Callable[..., Path], tmp_path: Path) -> None:
-    there_and_back(write_xcdf(tmp_path / "a.xcd", count, block_events=1000), tmp_path)
+@pytest.mark.parametrize(("count", "block_events"), [(0, 1000), (1, 1), (12, 5), (2500, 1000)])
+def test_nothing_is_lost(count: int, block_events: int, write_xcdf: Callable[..., Path], tmp_path: Path) -> None:
+    there_and_back(write_xcdf(tmp_path / "a.xcd", count, block_events=block_events), tmp_path)
 
 
 @pytest.mark.parametrize("name", ["xcdf_test_3d.xcd", "hawc_like_proton.xcd"])
 def test_nothing_of_the_cpp_librarys_files_is_lost(name: str, sample: Callable[[str], Path], tmp_path: Path) -> None:
     there_and_back(sample(name), tmp_path)
+
+
+FLOATS = [0.0, -0.0, 1e18, -86400e9 + 0.03, 1.3e9 + 0.3e-6, 5e-324, -1.7e308, math.inf, math.nan]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_no_bit_is_lost_of_files_of_any_writer(seed: int, tmp_path: Path) -> None:
+    """Least values that are no multiples of the resolution, other ones in each block; numbers of any size; NaN, -0."""
+    rng = np.random.default_rng(seed)
+    steps = {UNSIGNED: [1, 5, 12, 1000], SIGNED: [1, 7, 48], FLOAT: [1e-6, 0.1, 3.7, 0.25, 0.0]}
+    fields, blocks = [Field("n", UNSIGNED)], []
+    fields += [Field(f"{kind.name}{i}", kind, s, "n" * (i % 2)) for kind in steps for i, s in enumerate(steps[kind])]
+    for events in rng.integers(1, 9, 4).tolist():
+        length, active, sizes = int(rng.integers(0, 4)), [], []
+        for field in fields:
+            lows = FLOATS if field.type == FLOAT else [0, 3, 2**63, 2**64 - 7, int(rng.integers(0, 2**40))]
+            low = lows[int(rng.integers(len(lows)))]
+            sizes.append(0 if field.name == "n" else int(rng.integers(0, 53)) if rng.random() < 0.9 else 64)
+            active.append((length if field.name == "n" else float_bits(low) if field.type == FLOAT else low, sizes[-1]))
+        stream, at = 0, 0
+        for _ in range(events):
+            for field, size in zip(fields, sizes, strict=True):
+                for _ in range(length if field.parent else 1):
+                    stream |= (int.from_bytes(rng.bytes(8), "little") & ((1 << size) - 1)) << at
+                    at += size
+        blocks.append((events, active, stream.to_bytes(-(-at // 8), "little")))
+    (tmp_path / "a.xcd").write_bytes(raw_file(fields, blocks, deflate=bool(seed % 2)))
+    xcdf_hdf5.to_hdf5(tmp_path / "a.xcd", tmp_path / "a.h5")
+    xcdf_hdf5.from_hdf5(tmp_path / "a.h5", tmp_path / "b.xcd")
+    assert same(XcdfFile(tmp_path / "a.xcd").columns(), XcdfFile(tmp_path / "b.xcd").columns())
+
+
+def test_clocks_come_back(tmp_path: Path) -> None:
+    """With the blocks as they were, and of several files in one."""
+    low, fields = 1e9 * 86400 + 0.03, [Field("t", FLOAT, 0.1)]
+    blocks = [(200, [(float_bits(low + shift), 8)], bytes(range(200))) for shift in (0.0, 1e7 + 0.07)]
+    (tmp_path / "a.xcd").write_bytes(raw_file(fields, blocks) + raw_file(fields, blocks[:1]))
+    xcdf_hdf5.to_hdf5(tmp_path / "a.xcd", tmp_path / "a.h5")
+    assert xcdf_hdf5.from_hdf5(tmp_path / "a.h5", tmp_path / "b.xcd") == 600
+    file = XcdfFile(tmp_path / "b.xcd")
+    expected = np.concatenate([low + 0.1 * np.arange(200), low + (1e7 + 0.07) + 0.1 * np.arange(200)])
+    assert file.columns()["t"].tolist() == [*expected, *expected[:200]]
+    assert [block.header.sizes.tolist() for block in file.blocks] == [[8]] * 3
+
+
+def test_values_put_in_are_written_as_they_are_or_to_their_resolution(small: Path, tmp_path: Path) -> None:
+    """Floats of a file with blocks are; without blocks values are written as any others."""
+    path = tmp_path / "a.h5"
+    xcdf_hdf5.to_hdf5(small, path)
+    expected = XcdfFile(small).columns()
+    with h5py.File(path, "r+") as file:
+        file["fields/rec.zenith"][3] = 0.123456
+        file["fields/event.offset"][3] = 1003
+    xcdf_hdf5.from_hdf5(path, tmp_path / "b.xcd")
+    expected["rec.zenith"][3], expected["event.offset"][3] = 0.123456, 1005
+    assert same(XcdfFile(tmp_path / "b.xcd").columns(), expected)
+    with h5py.File(path, "r+") as file:
+        del file["blocks"], file["encoding"]
+    xcdf_hdf5.from_hdf5(path, tmp_path / "c.xcd")
+    assert XcdfFile(tmp_path / "c.xcd").columns()["rec.zenith"][3] == pytest.approx(0.1235, abs=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -48,6 +110,10 @@ def test_nothing_of_the_cpp_librarys_files_is_lost(name: str, sample: Callable[[
         (lambda file: file.pop("fields"), "can't be read as HDF5 that was made of XCDF"),
         (lambda file: file["fields/rec.zenith"].attrs.pop("parent"), "can't be read as HDF5"),
         (lambda file: file["fields/rec.zenith"].attrs.modify("type", "text"), "can't be read as HDF5"),
+        (lambda file: file["fields/rec.zenith"].resize((10**11,)), "rec.zenith has 100000000000 values, 16384 are in"),
+        (lambda file: file["encoding"].pop("rec.zenith"), "can't be read as HDF5"),
+        (lambda file: file["blocks"].write_direct(np.array([5, 5, 3], "u4")), "blocks have 13 events, columns 12"),
+        (lambda file: file["blocks"].write_direct(np.array([5, 2**32 - 1, 3], "u4")), "blocks have 4294967303 events"),
         (lambda file: file["fields/rec.zenith"].resize((11,)), "columns have 11 and 12 events"),
         (lambda file: file["fields/hit.charge"].resize((2,)), "hit.charge has 2 values, its counts are"),
         (lambda file: file["fields/hit.charge"].resize((99,)), "hit.charge has 99 values, .* are needed"),

@@ -107,6 +107,57 @@ def test_integers_are_rounded_to_their_resolution(type_: FieldType, tmp_path: Pa
     assert (columns["x"] + (1500 if type_ == SIGNED else 0)).tolist() == [1005, 1005, 1005, 1010, 2000]
 
 
+@pytest.mark.parametrize(
+    ("type_", "step", "written", "read"),
+    [
+        (UNSIGNED, 10, [0, 2**64 - 1], [0, 2**64 - 6]),
+        (UNSIGNED, 10, [2**64 - 1], [2**64 - 6]),
+        (UNSIGNED, 2**63, [0, 2**62, 2**64 - 1], [0, 2**63, 2**63]),
+        (UNSIGNED, 2**64 - 1, [0, 2**63 - 1, 2**63, 2**64 - 1], [0, 0, 2**64 - 1, 2**64 - 1]),
+        (SIGNED, 10, [0, 2**63 - 1], [0, 2**63 - 8]),
+        (SIGNED, 10, [-(2**63), 0], [-(2**63) + 8, 0]),
+        (SIGNED, 10, [-(2**63), -(2**63) + 9, 2**63 - 1], [-(2**63) + 8, -(2**63) + 8, 2**63 - 8]),
+        (SIGNED, 1, [-(2**63), 2**63 - 1], [-(2**63), 2**63 - 1]),
+        (SIGNED, 2**63 - 1, [-(2**63), 0, 2**63 - 1], [-(2**63) + 1, 0, 2**63 - 1]),
+    ],
+)
+def test_integers_at_the_ends_of_their_range_do_not_go_round(
+    type_: FieldType, step: int, written: list[int], read: list[int], tmp_path: Path
+) -> None:
+    """They become the nearest multiple of the resolution that their type has."""
+    counts = np.array([len(written)])
+    columns = {"n": counts.astype(np.uint64), "v": Ragged(np.array(written, type_.dtype), counts)}
+    found = round_trip(tmp_path / "a.xcd", [Field("n", UNSIGNED), Field("v", type_, step, "n")], columns)
+    assert found["v"].values.tolist() == read
+    again = round_trip(tmp_path / "b.xcd", [Field("n", UNSIGNED), Field("v", type_, step, "n")], found)
+    assert again["v"].values.tolist() == read
+
+
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), type_=st.sampled_from([UNSIGNED, SIGNED]))
+def test_integers_are_at_most_a_step_off(data: st.DataObject, type_: FieldType, tmp_path: Path) -> None:
+    limits = np.iinfo(type_.dtype)
+    ends = [st.integers(limits.min, limits.min + 30), st.integers(limits.max - 30, limits.max), NUMBERS[type_]]
+    step = data.draw(st.one_of(st.integers(1, 40), st.integers(1, limits.max)))
+    written = data.draw(st.lists(st.one_of(*ends), min_size=1, max_size=6))
+    read = round_trip(tmp_path / "a.xcd", [Field("x", type_, step)], {"x": np.array(written, type_.dtype)})["x"]
+    for one, other in zip(written, read.tolist(), strict=True):
+        assert other % step == 0
+        lowest, highest = -(-limits.min // step) * step, limits.max // step * step
+        assert abs(other - one) <= step / 2 or other in (lowest, highest)
+        assert abs(other - one) < step
+
+
+@pytest.mark.parametrize(("start", "step"), [(1e9 * 86400 + 0.03, 0.1), (1.3e9 + 0.3e-6, 1e-6), (-1e14 - 0.4, 0.5)])
+def test_clocks_come_back_as_they_were_read(start: float, step: float, tmp_path: Path) -> None:
+    """The least value of a block far from 0 is no multiple of the resolution, as in the C++ library."""
+    values = start + step * np.arange(200)
+    read = round_trip(tmp_path / "a.xcd", [Field("t", FLOAT, step)], {"t": values})["t"]
+    assert read.tolist() == values.tolist()
+    near = round_trip(tmp_path / "b.xcd", [Field("t", FLOAT, step)], {"t": np.array([0.3, 1.7]) * step})["t"]
+    assert near.tolist() == [0.0, 2 * step]
+
+
 def test_statistics(tmp_path: Path) -> None:
     fields = [Field("n", UNSIGNED), Field("x", FLOAT, 0.5, "n"), Field("y", FLOAT, 0.0), Field("i", SIGNED)]
     counts = np.array([2, 0, 1])
@@ -160,6 +211,9 @@ def test_columns_that_do_not_fit_are_refused(name: str, column: Any, said: str, 
     ("fields", "said"),
     [
         ([Field("x", UNSIGNED, 0)], "x has resolution 0; integers need 1 or more"),
+        ([Field("x", SIGNED, 2**63)], "x has resolution 9223372036854775808; integers need 1 or more"),
+        ([Field("x", UNSIGNED, math.nan)], "x has resolution nan; integers need 1 or more"),
+        ([Field("x", SIGNED, math.inf)], "x has resolution inf; integers need 1 or more"),
         ([Field("x", SIGNED, 0.5)], "x has resolution 0.5; integers need 1 or more"),
         ([Field("n", UNSIGNED, 2), Field("x", FLOAT, 0.1, "n")], "n has resolution 2; lengths need 1"),
         ([Field("x", FLOAT, 0.1, "n")], "x has the parent n, which is no field before it"),
