@@ -1,6 +1,5 @@
 """Damaged XCDF files: one line that names file and byte, never another value, a crash or a hang."""
 
-import resource
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -10,8 +9,10 @@ import pytest
 
 from airshower.detectors.hawc.xcdf_block import Columns
 from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.detectors.hawc.xcdf_format import Field
 from airshower.errors import DataError
-from tests.detectors.hawc.small_xcdf import put_together, same, taken_apart
+from tests.detectors.hawc.small_xcdf import FLOAT, UNSIGNED, put_together, raw_file, same, taken_apart
+from tests.memory import little_memory
 
 Frames = list[tuple[str, bytes]]
 LONG = struct.pack("<Q", 1 << 60)
@@ -169,28 +170,80 @@ def mutated(whole: bytes, rng: np.random.Generator) -> bytes:
     return bytes(data)
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.full)])
+COUNTS = [60, pytest.param(500, marks=pytest.mark.full)]
+
+
+@pytest.mark.parametrize("count", COUNTS)
 def test_a_damaged_file_is_refused_or_gives_the_same_values(count: int, small: Path, tmp_path: Path) -> None:
     whole, expected, rng = small.read_bytes(), XcdfFile(small).columns(), np.random.default_rng(count)
     path = tmp_path / "damaged.xcd"
     refused = 0
-    for number in range(count):
-        path.write_bytes(mutated(whole, rng))
-        found = contents(path)
-        refused += isinstance(found, str)
-        assert isinstance(found, str) or same(found, expected), number
+    with little_memory():
+        for number in range(count):
+            path.write_bytes(mutated(whole, rng))
+            found = contents(path)
+            refused += isinstance(found, str)
+            assert isinstance(found, str) or same(found, expected), number
     assert refused > 0.9 * count
 
 
-@pytest.mark.parametrize("count", [400, pytest.param(10_000, marks=pytest.mark.full)])
+@pytest.mark.parametrize("count", COUNTS)
 def test_damage_with_right_checksums_neither_crashes_nor_takes_memory(count: int, small: Path, tmp_path: Path) -> None:
     frames, rng = with_table(taken_apart(small.read_bytes()), ""), np.random.default_rng(count)
     path = tmp_path / "damaged.xcd"
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    for _ in range(count):
-        damaged = list(frames)
-        number = int(rng.integers(len(frames)))
-        damaged[number] = frames[number][0], mutated(frames[number][1], rng)
-        path.write_bytes(put_together(damaged))
-        contents(path)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # kB
+    with little_memory():
+        for _ in range(count):
+            damaged = list(frames)
+            number = int(rng.integers(len(frames)))
+            damaged[number] = frames[number][0], mutated(frames[number][1], rng)
+            path.write_bytes(put_together(damaged))
+            contents(path)
+
+
+@pytest.mark.parametrize("count", COUNTS)
+def test_claims_with_right_checksums_take_no_memory(count: int, small: Path, tmp_path: Path) -> None:
+    """Any four or eight bytes that may be a length, made large."""
+    frames, rng = with_table(taken_apart(small.read_bytes()), ""), np.random.default_rng(count)
+    claims = [struct.pack("<I", number) for number in (2**20, 2**24, 2**31, 2**32 - 1)]
+    claims += [struct.pack("<Q", number) for number in (2**20, 2**24, 2**31, 2**40, 2**63, 2**64 - 1)]
+    path = tmp_path / "damaged.xcd"
+    with little_memory():
+        for _ in range(count):
+            number, claim = int(rng.integers(len(frames))), claims[int(rng.integers(len(claims)))]
+            kind, payload = frames[number]
+            changed = patched(payload, int(rng.integers(len(payload))), claim)
+            path.write_bytes(put_together([*frames[:number], (kind, changed), *frames[number + 1 :]]))
+            contents(path)
+
+
+N, V = Field("n", UNSIGNED), Field("v", FLOAT, 0.1, "n")
+LARGE = {
+    "events": lambda: raw_file([N], [(1 << 20, [(0, 0)], b"")] * 40),
+    "more events": lambda: raw_file([N], [(1 << 21, [(0, 0)], b"")]),
+    "vectors": lambda: raw_file([N, V], [(1, [(1 << 23, 0), (0, 0)], b"")] * 40),
+    "fields": lambda: raw_file(
+        [N, *(Field(f"v{i}", FLOAT, 0.1, "n") for i in range(40))], [(1, [(1 << 20, 0)] * 41, b"")]
+    ),
+    "zeros": lambda: raw_file([N], [(4, [(0, 64)], bytes(300 << 20))], deflate=True),
+}
+
+
+@pytest.mark.parametrize("what", [*list(LARGE)[:-1], pytest.param("zeros", marks=pytest.mark.full)])
+def test_a_small_file_of_large_claims_is_refused(what: str, tmp_path: Path) -> None:
+    path = tmp_path / "large.xcd"
+    path.write_bytes(LARGE[what]())
+    assert path.stat().st_size < 400_000
+    with little_memory():
+        assert isinstance(contents(path), str)
+
+
+def test_a_frame_of_a_file_with_holes_is_refused(small: Path, tmp_path: Path) -> None:
+    """The file is as long as its frame says, but nothing of it is on the disk."""
+    path, size = tmp_path / "holes.xcd", (1 << 32) - 1
+    head = small.read_bytes()[: XcdfFile(small).blocks[0].offset]
+    for kind in (0x160E17E4, 0x37DF239D, 0xBD340AF6):
+        with open(path, "wb") as file:
+            file.write(head + struct.pack("<III", kind, size, 1))
+            file.truncate(len(head) + 12 + size)
+        with little_memory():
+            assert f"of {size} bytes" in contents(path)
