@@ -130,7 +130,9 @@ class XcdfFile:
     def _check_values(self, number: int, what: str) -> None:
         """Raise `DataError` for more than so many bytes can mean, before they take memory."""
         if number > self.most_values:
-            raise DataError(f"{self.path}: has {number} {what} or more, {self.most_values} can be read of its size")
+            raise DataError(
+                f"{self.path}: has {number} or more {what}, {self.most_values} can be read at once of so short a file"
+            )
 
     def _runs(self, start: int, stop: int) -> Iterator[Events]:
         for number, block in enumerate(self.blocks):
