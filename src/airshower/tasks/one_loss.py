@@ -53,7 +53,7 @@ class OneLoss(Generation):
         self, network: EventGenerator, sample: Sample, _: Callable[[Tensor], Tensor]
     ) -> tuple[Generated | None, dict[str, Tensor]]:
         """See `Task.evaluate`."""
-        loss = _counted(self.losses(network, network, sample, training=False))
+        loss = _counted(self.losses(network, network, sample, training=False).double())
         if self.plan or not self.config.generate_in_validation:
             return None, loss
         generated = self.generated(network, sample)
