@@ -139,4 +139,6 @@ def _headers(hdf5: h5py.File, layout: Layout) -> list[BlockHeader]:
     """Those of the blocks that the file was made of."""
     events = hdf5["blocks"][:].tolist()
     rows = np.stack([hdf5["encoding"][field.name][:].astype(ACTIVE) for field in layout.fields], 1)
+    if ((rows["size"] < 0) | (rows["size"] > 64)).any():
+        raise ValueError("a size in encoding is not 0 to 64 bits")
     return [BlockHeader(n, row["minimum"], row["size"].astype(np.int64)) for n, row in zip(events, rows, strict=True)]
