@@ -3,26 +3,53 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
 
-T = TypeVar("T")
-
 
 class Camera(Protocol):
     """Pixels: centres `x`, `y` (m) and `area` (m2), f8 [pixels]; `shape` is hexagon or square, rotations in degrees."""
 
-    name: str
-    x: np.ndarray
-    y: np.ndarray
-    area: np.ndarray
-    shape: str
-    pixel_rotation: float
-    camera_rotation: float
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def x(self) -> np.ndarray: ...
+
+    @property
+    def y(self) -> np.ndarray: ...
+
+    @property
+    def area(self) -> np.ndarray: ...
+
+    @property
+    def shape(self) -> str: ...
+
+    @property
+    def pixel_rotation(self) -> float: ...
+
+    @property
+    def camera_rotation(self) -> float: ...
+
+    def __len__(self) -> int: ...
+
+    @property
+    def position(self) -> np.ndarray:
+        """Pixel centres f8 [pixels, 2] in m."""
+        ...
+
+    @property
+    def pitch(self) -> float:
+        """Distance between neighbouring pixels in m."""
+        ...
+
+    def rotation(self, fold: int) -> float:
+        """Angle in rad from x to that axis nearest to it of a lattice with `fold` equivalent ones."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +139,7 @@ class ShowerBatch:
         return dataclasses.replace(self, images=images, showers=self.showers and _moved(self.showers, move))
 
 
-def _moved(arrays: T, move: Callable[[Any], Any]) -> T:
+def _moved(arrays: Any, move: Callable[[Any], Any]) -> Any:
     """A dataclass of arrays (or None) with each as a tensor that has been moved."""
     import torch
 

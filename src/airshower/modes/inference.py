@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airshower.config import record
+from airshower.config.schema import InferenceConfig
 from airshower.data.batch import EventBatch
 from airshower.data.source import Selection
 from airshower.engine import checkpoint
@@ -14,11 +15,13 @@ from airshower.errors import UserError
 from airshower.modes.evaluate import evaluate
 from airshower.modes.generate import generate
 from airshower.modes.job import Job
+from airshower.networks.generator import EventGenerator
 from airshower.runtime.log import logger, progress_bar
+from airshower.tasks.generation import Generation
 from airshower.writers import figures
 
 
-def run(job: Job) -> int:
+def run(job: Job[InferenceConfig]) -> int:
     """Predict every event from `mode.start_index` on; returns 0. Collective: the master writes what all ranks predict,
     in the order of the events."""
     mode, selection, folder, ranks = job.settings.mode, job.splits.whole, job.folder / "predictions", job.ranks
@@ -48,7 +51,7 @@ def run(job: Job) -> int:
 
         size = job.settings.run.minibatch_size
         result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
-        if task.plan:
+        if isinstance(task, Generation) and isinstance(network, EventGenerator):
             generate(job, task, network, report, bar)
     if ranks.master:
         made = report.finish(entries, result.metrics, result.counters)

@@ -63,10 +63,16 @@ class ImageFile(Protocol):
     events: Events
     images: ImageIndex
     truth: dict[str, np.ndarray] | None
-    pointing: np.ndarray
-    parameter_names: tuple[str, ...]
     has_clean: bool
-    digest: str
+
+    @property
+    def pointing(self) -> np.ndarray: ...
+
+    @property
+    def parameter_names(self) -> tuple[str, ...]: ...
+
+    @property
+    def digest(self) -> str: ...
 
     def find_parameter(self, name: str) -> str | None:
         """What this file calls an image parameter, None if it has no such."""

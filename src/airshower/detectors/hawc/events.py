@@ -132,7 +132,7 @@ class TankEvents:
         counts = [len(file) for file in self.files]
         columns |= {name: np.repeat(self._primary, counts).astype(float) for name in own}
         ids = np.stack([np.repeat(np.arange(len(counts)), counts), np.concatenate(list(map(np.arange, counts)))], 1)
-        kept = self._kept(columns, np.concatenate(list(map(self._of_class, self.files, self._primary))))
+        kept = self._kept(columns, np.concatenate(list(map(self._of_class, self.files, self._primary.tolist()))))
         self.columns = {name: column[kept] for name, column in columns.items()}
         self.event_ids = np.column_stack([ids[kept], np.zeros(kept.sum(), np.int64)])
 

@@ -64,7 +64,9 @@ class TankConfig(EventConfig):
 class HawcEvents(TankEvents):
     """Entries of one or more XCDF files, whose hits are read when they are wanted."""
 
-    def __init__(self, config: TankConfig, files: dict[str, Sequence[Path]]):
+    config: TankConfig
+
+    def __init__(self, config: TankConfig, files: Mapping[str, Sequence[Path]]):
         if config.latest <= config.earliest:
             raise UserError(f"data.latest={config.latest}: must be above data.earliest={config.earliest}")
         if PRIMARY.name in config.conditions and len(files) < len(PRIMARY.names):

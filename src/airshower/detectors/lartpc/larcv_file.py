@@ -241,7 +241,7 @@ class ParticleTable:
         with reading(where):
             stored = self.records[rows]
         records = np.full(len(stored), larcv3.UNSET_PARTICLE, larcv3.PARTICLE)
-        for name in set(larcv3.PARTICLE.names) & set(stored.dtype.names):  # numpy would match columns by position
+        for name in set(larcv3.PARTICLE.names or ()) & set(stored.dtype.names):  # numpy would match columns by position
             records[name] = stored[name]
         return records
 
@@ -291,8 +291,9 @@ def _table(group: h5py.Group, name: str, where: str, *columns: str) -> h5py.Data
 
 def _overlaps(dtype: np.dtype) -> bool:
     """Whether columns lie on each other, as h5py has it for floats of unusual form; reading those ends the process."""
-    spans = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in dtype.fields.values())
-    inner = (kind for kind, *_ in dtype.fields.values() if kind.fields)
+    fields = (dtype.fields or {}).values()
+    spans = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in fields)
+    inner = (kind for kind, *_ in fields if kind.fields)
     return any(one[1] > other[0] for one, other in pairwise(spans)) or any(map(_overlaps, inner))
 
 

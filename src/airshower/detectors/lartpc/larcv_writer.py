@@ -69,7 +69,7 @@ class _Table:
         block = np.zeros(self.buffered, self.dataset.dtype)
         start = 0
         for rows in self.rows:
-            for name in block.dtype.names:
+            for name in block.dtype.names or ():
                 block[name][start : start + len(rows)] = rows[name]
             start += len(rows)
         self.dataset.resize((self.length,))

@@ -45,6 +45,7 @@ class Reconstructed:
 def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
     """What the hits say of so many events."""
     hits = one_hit_each(hits, "largest")
+    assert hits.time is not None
     used = np.abs(hits.time - TRIGGER_TIME) < TRIGGER_WINDOW
     light, place = hits.charge * used, array.position[hits.grid_id - 1, :2]
     middle = np.stack([np.bincount(hits.event, light * axis, events) for axis in place.T], 1)
@@ -56,7 +57,7 @@ def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
     for _ in range(PLANE_STEPS):
         plane = _fit_plane(hits, plane.near, core, plane.towards, array)
     of_event = (plane.late > -OF_EVENT[0]) & (plane.late < OF_EVENT[1])
-    return _parameters(TankHits(*(values[of_event] for values in hits)), core, plane, array)
+    return _parameters(hits.rows(of_event), core, plane, array)
 
 
 def _fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray) -> Plane:

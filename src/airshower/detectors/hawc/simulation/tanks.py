@@ -101,10 +101,11 @@ def read_out(
     event, pmt = np.nonzero(charge > LEAST_CHARGE)
     shower = TankHits(event, pmt + 1, charge[event, pmt], time[event, pmt] - when[event] + TRIGGER_TIME)
     parts = shower, _noise(rng, noise, len(charge)), _other_muons(rng, noise, len(charge))
-    hits = TankHits(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+    hits = TankHits.joined(parts)
+    assert hits.time is not None
     inside = np.flatnonzero((hits.time > -BEFORE) & (hits.time < WINDOW - BEFORE))
     order = inside[np.lexsort((hits.time[inside], hits.grid_id[inside], hits.event[inside]))]
-    return TankHits(*(values[order] for values in hits))
+    return hits.rows(order)
 
 
 def _noise(rng: np.random.Generator, noise: float, events: int) -> TankHits:
