@@ -12,40 +12,22 @@ if TYPE_CHECKING:
 
 
 class Camera(Protocol):
-    """Pixels: centres `x`, `y` (m) and `area` (m2), f8 [pixels]; `shape` is hexagon or square, rotations in degrees."""
+    """Pixels: centres `x`, `y` (m) and `area` (m2), f8 [pixels]; `shape` is hexagon or square, rotations in degrees.
 
-    @property
-    def name(self) -> str: ...
+    `position` f8 [pixels, 2] has the centres, `pitch` is the distance between neighbours, in m.
+    """
 
-    @property
-    def x(self) -> np.ndarray: ...
-
-    @property
-    def y(self) -> np.ndarray: ...
-
-    @property
-    def area(self) -> np.ndarray: ...
-
-    @property
-    def shape(self) -> str: ...
-
-    @property
-    def pixel_rotation(self) -> float: ...
-
-    @property
-    def camera_rotation(self) -> float: ...
+    name: str
+    x: np.ndarray
+    y: np.ndarray
+    area: np.ndarray
+    shape: str
+    pixel_rotation: float
+    camera_rotation: float
+    position: np.ndarray
+    pitch: float
 
     def __len__(self) -> int: ...
-
-    @property
-    def position(self) -> np.ndarray:
-        """Pixel centres f8 [pixels, 2] in m."""
-        ...
-
-    @property
-    def pitch(self) -> float:
-        """Distance between neighbouring pixels in m."""
-        ...
 
     def rotation(self, fold: int) -> float:
         """Angle in rad from x to that axis nearest to it of a lattice with `fold` equivalent ones."""

@@ -22,7 +22,7 @@ DIAGONAL_STEPS = np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
 
 
 @dataclass(frozen=True, eq=False)
-class CameraGeometry:
+class CameraGeometry(Camera):
     """Pixel centres `x`, `y` f8 [pixels] in metres in the camera's frame and `area` f8 [pixels] in m2; `shape` is
     "hexagon" or "square"; the rotations of the pixels and of the camera are in degrees, as the file has them."""
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from airshower.detectors.cta.dl1_hdf5 import Hdf5, reading
 from airshower.detectors.cta.dl1_instrument import LAYOUT, read_runs, read_subarray
-from airshower.detectors.cta.image_file import SHOWER_EVENT, Events, ImageIndex, where
+from airshower.detectors.cta.image_file import SHOWER_EVENT, Events, ImageFile, ImageIndex, where
 from airshower.errors import DataError
 
 VERSION = "CTA PRODUCT DATA MODEL VERSION"
@@ -51,7 +51,7 @@ class _ImageTable:
         return rows if self.parameter_row is None else self.parameter_row[rows]
 
 
-class Dl1File:
+class Dl1File(ImageFile):
     """A DL1 file, its index read and checked.
 
     Attributes: `subarray`, `events`, `images` (`ImageIndex`), `runs` (list of `SimulatedRun`), `parameter_names`,

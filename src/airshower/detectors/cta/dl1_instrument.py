@@ -1,6 +1,7 @@
 """What DL1 files say of the telescopes, their cameras and the simulated runs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 

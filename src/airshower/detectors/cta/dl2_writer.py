@@ -117,6 +117,7 @@ class _Predicted:
         own = np.flatnonzero(images.telescope == telescope)
         image = np.full(len(self.file.events), -1)
         image[images.event[own]] = own
+        assert isinstance(self.file, Dl1File)
         triggered = np.flatnonzero(self.file.triggered()[:, telescope] | (image >= 0))
         return triggered, image[triggered]
 

@@ -63,16 +63,10 @@ class ImageFile(Protocol):
     events: Events
     images: ImageIndex
     truth: dict[str, np.ndarray] | None
+    pointing: np.ndarray
+    parameter_names: tuple[str, ...]
     has_clean: bool
-
-    @property
-    def pointing(self) -> np.ndarray: ...
-
-    @property
-    def parameter_names(self) -> tuple[str, ...]: ...
-
-    @property
-    def digest(self) -> str: ...
+    digest: str
 
     def find_parameter(self, name: str) -> str | None:
         """What this file calls an image parameter, None if it has no such."""
@@ -93,7 +87,7 @@ class ImageFile(Protocol):
         ...
 
 
-class PlainFile(ABC):
+class PlainFile(ImageFile, ABC):
     """An `ImageFile` that stores neither cleaned pixels nor image parameters: pixels are those that ctapipe's default
     tail cuts keep, parameters are computed of them when a cut asks for one. Peak times may be NaN, where a pixel has
     none."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class EventFile(Protocol):
 
     def __len__(self) -> int: ...
 
-    def columns(self, names: Sequence[str]) -> Mapping[str, np.ndarray]:
+    def columns(self, names: Sequence[str]) -> Mapping[str, Any]:
         """Columns [events] by name. Raises `DataError` for one that there is not."""
         ...
 

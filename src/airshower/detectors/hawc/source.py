@@ -1,6 +1,6 @@
 """Events of HAWC as a source of entries: XCDF files of gammas, and of protons, read on the fly."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -105,6 +105,7 @@ class HawcEvents(TankEvents):
             zenith, azimuth = (self.columns[name][entries] for name in (ZENITH, AZIMUTH))
             towards = np.sin(zenith)[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)], 1)
             hits = hits._replace(time=behind_plane(hits, towards, self.spec.position))
+        assert hits.time is not None
         inside = (hits.time >= self.config.earliest) & (hits.time <= self.config.latest)
         return one_hit_each(hits.rows(inside), self.config.hits)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  (lets HDF5 read blosc, zstd and the like)
@@ -19,6 +20,8 @@ from isal import isal_zlib
 from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.detectors.lartpc.voxels import VoxelTable
 from airshower.errors import DataError
+
+INFLATE_ERROR: Any = isal_zlib.error  # by isal's types no class
 
 
 class LarcvFile:
@@ -251,7 +254,7 @@ def reading(where: str) -> Iterator[None]:
     """What HDF5 says of a damaged file as a `DataError` that begins with `where`."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, isal_zlib.error) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, INFLATE_ERROR) as error:
         said = " ".join(str(error).split())
         raise DataError(f"{where}: can't be read, the file is damaged ({said})") from None
 
