@@ -113,9 +113,8 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
 
 def _camera_keys(layout: np.ndarray) -> list[str]:
     """Of each telescope; older tables name their cameras and optics instead of numbering them."""
-    return list(
-        map(_text, layout["camera_index" if "camera_index" in (layout.dtype.names or ()) else "camera_name"].tolist())
-    )
+    names = layout.dtype.names or ()
+    return list(map(_text, layout["camera_index" if "camera_index" in names else "camera_name"].tolist()))
 
 
 def _readout(file: Hdf5, key: str) -> tuple[float, int]:
