@@ -179,7 +179,7 @@ class CachedStream:
         filters = len(stream.down[0][0].first.bias)
         self.entries, self.down, self.up, self.coarsen, self.refine = [], [], [], [], []
 
-        def chain(layers: Layers[GatedResnet], row: Row, size: int, skips: list[Row]) -> list[CachedResnet]:
+        def chain(layers: "Layers[GatedResnet]", row: Row, size: int, skips: list[Row]) -> list[CachedResnet]:
             resnets = []
             for index, layer in enumerate(layers):
                 skip = skips[index] if skips else None

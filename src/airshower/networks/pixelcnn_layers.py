@@ -128,7 +128,7 @@ class Stream(nn.Module):
         filters, count, levels = config.filters, config.resnets, range(config.resolutions)
         kernel, other = ((2, 2), 2 * filters) if horizontal else ((2, 3), 0)
 
-        def resnets(number: int, sides: int) -> Layers[GatedResnet]:
+        def resnets(number: int, sides: int) -> "Layers[GatedResnet]":
             return Layers(GatedResnet(config, kernel, sides, conditions) for _ in range(number))
 
         self.down = Layers(resnets(count, other) for _ in levels)
