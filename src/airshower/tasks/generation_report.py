@@ -3,6 +3,7 @@
 import contextlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -88,7 +89,8 @@ class GenerationReport(contextlib.ExitStack):
         """See `Report.finish`."""
         events = Events.joined([batch.events for batch in self.batches])
         made = PackedEvents(events, np.concatenate([batch.entry for batch in self.batches]))
-        np.savez(self.folder / "generated.npz", entry=made.entry, **made.columns(), **self._stored(events))
+        columns: dict[str, Any] = {"entry": made.entry, **made.columns(), **self._stored(events)}
+        np.savez(self.folder / "generated.npz", **columns)
         conditional = bool(events.conditions.quantities)
         real = self._real(Selection(self.source, entries), conditional)
         training = self._real(self._not_judged(entries), conditional)

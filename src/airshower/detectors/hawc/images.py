@@ -11,7 +11,11 @@ KEEP = ("largest", "first", "last")
 def one_hit_each(hits: TankHits, keep: str) -> TankHits:
     """Of several hits on a PMT in an event, that of the largest charge, or the first or the last one in time; in the
     order of events and PMTs."""
-    preferred = -hits.charge if keep == "largest" else hits.time if keep == "first" else -hits.time
+    if keep == "largest":
+        preferred = -hits.charge
+    else:
+        assert hits.time is not None
+        preferred = hits.time if keep == "first" else -hits.time
     order = np.lexsort((preferred, hits.grid_id, hits.event))
     event, grid_id = hits.event[order], hits.grid_id[order]
     best = np.ones(len(order), bool)

@@ -19,6 +19,7 @@ FILE_HEADER, BLOCK_HEADER, BLOCK_DATA, TRAILER = 0x436FC8A4, 0x160E17E4, 0x37DF2
 DEFLATED = 0x7E4A26B7
 KINDS = {FILE_HEADER: "file header", BLOCK_HEADER: "block header", BLOCK_DATA: "block data", TRAILER: "file trailer"}
 MOST_BYTES = 1 << 30  # of an inflated frame; the C++ library ends a block at 100 MB
+INFLATE_ERROR: Any = isal_zlib.error  # by isal's types no class
 
 _HEAD, _KIND = struct.Struct("<III"), struct.Struct("<I")
 
@@ -90,7 +91,7 @@ class FrameReader:
         stream = isal_zlib.decompressobj()
         try:
             payload = stream.decompress(stored, MOST_BYTES)
-        except isal_zlib.error as error:
+        except INFLATE_ERROR as error:
             raise DataError(f"{where}: can't be inflated ({error})") from None
         if not stream.eof:
             raise DataError(f"{where}: can't be inflated (its stream has no end within {len(payload)} bytes)")
