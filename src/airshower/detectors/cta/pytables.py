@@ -109,7 +109,7 @@ def _append(data: h5py.h5d.DatasetID, first: int, rows: np.ndarray, kind: h5py.h
 
 def _file_type(row: np.dtype) -> h5py.h5t.TypeID:
     kind = h5py.h5t.create(h5py.h5t.COMPOUND, row.itemsize)
-    fields: Mapping[Any, Any] = row.fields or {}
+    fields = {str(name): field for name, field in (row.fields or {}).items()}
     for name in row.names or ():
         field, offset = fields[name][:2]
         base, shape = field.subdtype or (field, ())
