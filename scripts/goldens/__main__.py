@@ -67,11 +67,11 @@ def make(path: Path, source: Path, only: str) -> int:
         raise UserError(f"{path}: is there already; give another name, or delete it")
     if not path.absolute().parent.is_dir():
         raise UserError(f"{path}: there is no folder {path.absolute().parent}")
-    made = record.make(source, only)
-    path.write_text(json.dumps(made, indent=1) + "\n")
-    seconds = sum(case.get("seconds", 0.0) for case in made["cases"].values())
-    logger.info("%s: %d cases of %s, %.0f s of CPU", path, len(made["cases"]), made["revision"], seconds)
-    return 1 if tell(made) else 0
+    new = record.make(source, only)
+    path.write_text(json.dumps(new, indent=1) + "\n")
+    seconds = sum(case.get("seconds", 0.0) for case in new["cases"].values())
+    logger.info("%s: %d cases of %s, %.0f s of CPU", path, len(new["cases"]), new["revision"], seconds)
+    return 1 if report_missing(new) else 0
 
 
 def compare(path: Path, other: Path | None, source: Path, only: str) -> int:
@@ -82,7 +82,7 @@ def compare(path: Path, other: Path | None, source: Path, only: str) -> int:
         each["cases"] = {name: case for name, case in each["cases"].items() if record.fits(name, only)}
     if not before["cases"] | now["cases"]:
         raise UserError(f"--only {only}: no case has such a name")
-    failed = tell(now)
+    failed = report_missing(now)
     rows = differences(before, now)
     console = Console(width=None if sys.stdout.isatty() else 160)
     if rows:
@@ -95,9 +95,9 @@ def compare(path: Path, other: Path | None, source: Path, only: str) -> int:
     return 1 if rows or failed else 0
 
 
-def tell(made: record.Record) -> int:
+def report_missing(new: record.Record) -> int:
     """Print which cases have no result, and why; returns how many failed."""
-    states = {name: state(case) for name, case in made["cases"].items()}
+    states = {name: state(case) for name, case in new["cases"].items()}
     for name, text in states.items():
         if text != "computed":
             logger.info("%s: %s", name, text)

@@ -128,7 +128,7 @@ FILES = {
     "cta_mono_resnet": ("network=cta_mono_resnet", *CTA, *SHOWERS, "data.mode=mono"),
     "cta_stereo_hex": ("network=cta_stereo_hex", *CTA, *SHOWERS, "data.mode=stereo"),
     "hawc_param_flow": ("network=hawc_param_flow", *HAWC, *TANKS, *of_network("hawc_param_flow")),
-    "hawc_map_flow": ("network=hawc_map_flow", *HAWC, *TANKS, *of_network("hawc_map_flow")),
+    "hawc_pixelcnn_1ch": ("network=hawc_pixelcnn_1ch", *HAWC, *TANKS, *of_network("hawc_pixelcnn_1ch")),
 }
 """Data from the sample files, {samples} their folder."""
 FIRST = {"lartpc_uresnet": ("mode.start_index=1",), "lartpc_uresnet_sparse": ("mode.start_index=1",)}
@@ -153,6 +153,15 @@ class Case:
     ranks: int = 1
     stop: int = 0
     skipped: str = ""
+
+    @property
+    def commands(self) -> dict[str, list[str]]:
+        """The keys on the command line of both modes, without those of folders and weights."""
+        return {
+            "train": [*TRAIN, *self.overrides, *self.train],
+            "inference": [*PREDICT, *self.overrides, *self.predict],
+            "ranks, stop": [f"{self.ranks} {self.stop}"],
+        }
 
     @property
     def files(self) -> list[str]:

@@ -126,19 +126,15 @@ def _numbers(name: str, values: np.ndarray) -> Iterator[tuple[str, np.ndarray]]:
         yield name, values
 
 
-def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The lists of numbers, numbers and texts in JSON, by the keys that lead to them."""
+def _leaves(node: Any, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """The numbers and lists of numbers in JSON, by the keys that lead to them; texts are wording."""
     if isinstance(node, dict):
         for key, value in node.items():
             yield from _leaves(value, f"{name}/{key}" if name else key)
         return
     try:
-        values = np.array(node, np.float64)  # null is NaN
+        yield name, array(np.array(node, np.float64))  # null is NaN
     except (TypeError, ValueError):
         if isinstance(node, list):
             for index, value in enumerate(node):
                 yield from _leaves(value, f"{name}/{index}")
-        else:
-            yield name, [str(node)]
-    else:
-        yield name, array(values)

@@ -51,8 +51,8 @@ def _of_parts(name: str, before: dict[str, Part], now: dict[str, Part]) -> list[
 
 
 def _row(name: str, part: str, before: Part, now: Part) -> Row | None:
-    found = {key: _difference(key, before, now) for key in before | now}
-    differ = {key: value for key, value in found.items() if value}
+    compared = {key: _difference(key, before, now) for key in before | now}
+    differ = {key: value for key, value in compared.items() if value}
     if not differ:
         return None
     first = next(iter(differ))
@@ -61,7 +61,7 @@ def _row(name: str, part: str, before: Part, now: Part) -> Row | None:
     if differ[most].largest:
         largest = f"{differ[most].largest:.1e}, relative {differ[most].relative:.0e}"
         largest += f", of {most}" if most != first else ""
-    return Row(name, part, f"{len(differ)} of {len(found)}", f"{first}: {differ[first].words}", largest)
+    return Row(name, part, f"{len(differ)} of {len(compared)}", f"{first}: {differ[first].words}", largest)
 
 
 def _difference(key: str, before: Part, now: Part) -> Difference | None:

@@ -88,8 +88,8 @@ def _compute(source: Path, names: list[str]) -> tuple[dict[str, Any], dict[str, 
             logger.info("%d/%d %s", number, len(names), done)
         if worker.wait():
             raise UserError(f"{source}: its process ended with exit code {worker.returncode}")
-        made = json.loads((folder / "results.json").read_text())
-        return made["cases"], made["machine"]
+        results = json.loads((folder / "results.json").read_text())
+        return results["cases"], results["machine"]
 
 
 def _done(worker: subprocess.Popen) -> Iterator[str]:

@@ -40,11 +40,16 @@ def run(source: Path, notes: Path, *overrides: str) -> str:
 
 @contextlib.contextmanager
 def without_figures() -> Iterator[None]:
-    """Figures are empty files, which saves most of the time of small runs."""
+    """Files of figures are empty, which saves most of the time of small runs; frames of animations are drawn."""
     from matplotlib.figure import Figure
 
-    def savefig(_: Figure, path: str | Path, **__: Any) -> None:
-        Path(path).touch()
+    draw = Figure.savefig
+
+    def savefig(self: Figure, target: Any, **options: Any) -> None:
+        if isinstance(target, str | Path):
+            Path(target).touch()
+        else:
+            draw(self, target, **options)
 
     with mock.patch.object(Figure, "savefig", savefig):
         yield
@@ -72,7 +77,7 @@ def noting(folder: Path) -> Iterator[None]:
     if splits:
         folder.mkdir(parents=True, exist_ok=True)
         rank = os.environ.get("OMPI_COMM_WORLD_RANK", "0")
-        number = len(list(folder.glob(f"{rank}_*.json")))  # of the trainings that one process after the other goes on
+        number = len(list(folder.glob(f"{rank}_*.json")))  # 1 for a training that is resumed
         record = {"splits": splits, "reads": list(reads.values())}
         (folder / f"{rank}_{number}.json").write_text(json.dumps(record))
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from goldens import collect
-from goldens.cases import DONE, PREDICT, SAMPLES, TRAIN, Case, cases
+from goldens.cases import DONE, SAMPLES, Case, cases
 from goldens.machine import machine
 from goldens.run import run
 
@@ -56,13 +56,12 @@ def seconds() -> float:
 
 def record(source: Path, case: Case, folder: Path) -> dict[str, collect.Part]:
     """What a case computes, with its runs in `folder`. Raises `RuntimeError` for a run that fails."""
-    samples = os.environ["AIRSHOWER_SAMPLE_DATA"]
-    overrides = [override.replace(SAMPLES, f"{samples}/") for override in case.overrides]
-    train = (*TRAIN, *overrides, *case.train)
-    predict = (*PREDICT, *overrides, *case.predict)
+    samples = f"{os.environ['AIRSHOWER_SAMPLE_DATA']}/"
+    train = [key.replace(SAMPLES, samples) for key in case.commands["train"]]
+    predict = [key.replace(SAMPLES, samples) for key in case.commands["inference"]]
     output = f"output_dir={folder / 'run'}"
     execute(source, folder / "initial_notes", *train, *STILL, f"output_dir={folder / 'initial'}")
-    parts = collect.initial(folder / "initial")
+    parts = {"command": case.commands, **collect.initial(folder / "initial")}
     if case.stop:
         execute(source, folder / "notes", *train, f"run.iterations={case.stop}", output)
     execute(source, folder / "notes", *train, output, ranks=case.ranks)

@@ -207,36 +207,66 @@ def test_cases_without_their_sample_file_are_skipped(load, monkeypatch: pytest.M
     record = load("goldens.record")
     why = {case.name: record.skipped(case) for case in record.chosen(ROOT, "files/")}
     assert why["files/lartpc_uresnet"] == ""
-    assert why["files/hawc_map_flow"] == "hawc_like_gamma.xcd is not in hawc/ of the samples"
+    assert why["files/hawc_pixelcnn_1ch"] == "hawc_like_gamma.xcd is not in hawc/ of the samples"
     assert not any(map(record.skipped, record.chosen(ROOT, "network/")))
 
 
 @pytest.mark.full
-def test_a_deliberate_change_is_noticed(tmp_path: Path) -> None:
-    """A checkout with another order of entries and another initialisation, beside this one."""
-    other = tmp_path / "other"
+def test_deliberate_changes_are_noticed(tmp_path: Path) -> None:
+    """Two computations do not differ; one of a checkout that begins with another weight does, and one that swaps two
+    entries."""
+    path, only = tmp_path / "record.json", ("--only", "network/hawc_param_flow")
+
+    def golden(*arguments: object) -> tuple[int, str]:
+        line = [sys.executable, "-m", "goldens", *map(str, arguments), *only]
+        environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'scripts'}"}
+        done = subprocess.run(line, env=environment, capture_output=True, text=True, check=False)
+        assert not done.stderr
+        return done.returncode, " ".join(done.stdout.replace("│", " ").split())
+
+    assert golden("record", path)[0] == 0
+    loss = json.loads(path.read_text())["cases"]["network/hawc_param_flow"]["parts"]["losses"]["loss"]
+    assert len(loss["values"]) == 12
+    assert np.isfinite(loss["values"]).all()
+    code, text = golden("compare", path)
+    assert code == 0, text
+    code, text = golden("compare", path, "--source", changed(tmp_path / "weight", "networks/parameter_flow.py", WEIGHT))
+    assert code == 1
+    assert "initial weights 1 of" in text
+    assert "1 of 2 SHA-256 of the initial weights: 1 of 1 are gone, 1 are new" in text
+    assert "losses 1 of 1 loss: 12 of 12 values" in text
+    assert "entries read" not in text
+    code, text = golden("compare", path, "--source", changed(tmp_path / "order", "data/plan.py", ORDER))
+    assert code == 1
+    assert "initial weights" not in text
+    assert "splits" not in text
+    assert "entries read 1 of" in text
+    assert "losses 1 of 1 loss: 12 of 12 values" in text
+
+
+WEIGHT = """
+build = ParameterFlow.__init__
+def changed(self, *arguments):
+    build(self, *arguments)
+    with torch.no_grad():
+        list(self.parameters())[-1][0] += 0.125
+ParameterFlow.__init__ = changed
+"""
+ORDER = """
+draw = EntryPlan._draw
+def changed(self, generator):
+    entries = draw(self, generator).copy()
+    if self.order == "shuffled":
+        entries[[0, 8]] = entries[[8, 0]]
+    return entries
+EntryPlan._draw = changed
+"""
+
+
+def changed(checkout: Path, module: str, code: str) -> Path:
+    """A copy of this checkout, with lines added to a module."""
     for name in ("src", "conf", "bin"):
-        shutil.copytree(ROOT / name, other / name)
-    plan = other / "src" / "airshower" / "data" / "plan.py"
-    plan.write_text(
-        plan.read_text().replace("generator.permutation(self.entries)", "generator.permutation(self.entries)[::-1]")
-    )
-    path = tmp_path / "record.json"
-    run = [sys.executable, "-m", "goldens"]
-    environment = os.environ | {"PYTHONPATH": f"{ROOT / 'src'}{os.pathsep}{ROOT / 'scripts'}"}
-    only = ("--only", "network/hawc_param_flow")
-
-    def golden(*arguments: str) -> subprocess.CompletedProcess:
-        return subprocess.run([*run, *arguments, *only], env=environment, capture_output=True, text=True, check=False)
-
-    recorded = golden("record", str(path))
-    assert recorded.returncode == 0, recorded.stderr
-    case = json.loads(path.read_text())["cases"]["network/hawc_param_flow"]
-    assert len(case["parts"]["losses"]["loss"]["values"]) == 12
-    again = golden("compare", str(path))
-    assert again.returncode == 0, again.stdout
-    changed = golden("compare", str(path), "--source", str(other))
-    assert changed.returncode == 1
-    assert "another order" in changed.stdout
-    assert "losses" in changed.stdout
-    assert "initial weights" not in changed.stdout
+        shutil.copytree(ROOT / name, checkout / name)
+    with open(checkout / "src" / "airshower" / module, "a") as handle:
+        handle.write(code)
+    return checkout
