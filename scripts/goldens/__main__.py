@@ -106,7 +106,9 @@ def report_missing(new: record.Record) -> int:
 
 def table(rows: list[Row], title: str) -> Table:
     """The differences; names of cases once."""
-    drawn = Table("case", "of it", "differ", "first: before -> now", "largest difference", title=title)
+    drawn = Table(title=title)
+    for name in ("case", "of it", "differ", "first: before -> now", "largest difference"):
+        drawn.add_column(name, overflow="fold")
     for index, row in enumerate(rows):
         name = "" if index and rows[index - 1].case == row.case else row.case
         drawn.add_row(name, row.part, row.count, row.first, row.largest)

@@ -80,4 +80,4 @@ def _lines(before: list[str], now: list[str]) -> str:
 
 def _short(lines: list[str]) -> str:
     text = lines[0] if lines else "nothing"
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= 40 else f"{text[:37]}..."
