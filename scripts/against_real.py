@@ -24,10 +24,13 @@ def main() -> None:
         raise SystemExit(__doc__)
     first, *others, made = map(Path, sys.argv[1:])
     with h5py.File(first) as file:
-        kind = tanks if "hit_pmt" in file else showers if "dl1" in file else wires
-    if bool(others) == (kind is tanks):
+        of_tanks, of_showers = "hit_pmt" in file, "dl1" in file
+    if bool(others) == of_tanks:
         raise SystemExit(__doc__)
-    drawn = tanks.figure(first) if kind is tanks else kind.figure(first, others)
+    if of_tanks:
+        drawn = tanks.figure(first)
+    else:
+        drawn = showers.figure(first, others) if of_showers else wires.figure(first, others)
     drawn.savefig(made, dpi=110)
 
 

@@ -74,17 +74,16 @@ def open_data(overrides: list[str]) -> tuple[dict, int, "Splits"]:
     """The resolved section `data`, the seed, and the splits that the application would make of them."""
     import hydra
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
-    from airshower.config.build import component
+    from airshower.config.build import component, plain
     from airshower.main import conf_folder
 
     try:
         with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
             cfg = hydra.compose("config", ["network=cta_stereo_hex", *overrides])
         kind, config = component(cfg.data, "data")
-        data, seed = OmegaConf.to_container(cfg.data, resolve=True), int(cfg.framework.seed)
+        data, seed = plain(cfg.data), int(cfg.framework.seed)
     except (HydraException, OmegaConfBaseException) as error:
         raise UserError(" ".join(str(error).split())) from None
     if kind.kind != "telescope_images":

@@ -24,6 +24,14 @@ install_environment() {  # install_environment EXTRA: the package with this extr
     echo "installing airshower and what it needs (a few minutes the first time)"
     # torch by its exact version before anything else, or a range would draw several GB of CUDA packages
     "$python" -m pip install --quiet ${AIRSHOWER_TORCH_INDEX:+--index-url "$AIRSHOWER_TORCH_INDEX"} "torch==$torch"
-    "$python" -m pip install --quiet --editable "$root${wanted:+[$wanted]}"
+    install_package "$root${wanted:+[$wanted]}"
     echo "$state" >"$stamp"
+}
+
+install_package() {  # install_package FOLDER[EXTRA]: by uv, which is several times faster, else by pip
+    # uv does not read pip's configuration: where that names another index, it is for pip
+    if ! "$python" -m pip config list | grep '\.index-url=' >/dev/null && "$python" -m pip install --quiet uv; then
+        "$python" -m uv pip install --quiet --python "$python" --editable "$1" && return
+    fi
+    "$python" -m pip install --quiet --editable "$1"
 }

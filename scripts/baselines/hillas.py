@@ -77,7 +77,9 @@ def find_ellipses(selections: list[Selection], cleaning: Cleaning) -> Ellipses:
     names = list(parts[0].parameters)
     parameters = {name: np.concatenate([part.parameters[name] for part in parts]) for name in names}
     arrays = ("entry", "kind", "position", "ahead", "centre", "normal")
-    return Ellipses(*(np.concatenate([getattr(part, name) for part in parts]) for name in arrays), parameters)
+    return Ellipses(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in arrays), parameters=parameters
+    )
 
 
 def _of_kind(

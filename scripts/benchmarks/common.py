@@ -93,10 +93,10 @@ def network_options(name: str, most: int) -> tuple[type, dict]:
     """The class that a network's yaml names and its options, with a depth of `most` at most."""
     from omegaconf import OmegaConf
 
-    from airshower.config.build import target
+    from airshower.config.build import plain, target
 
     node = OmegaConf.load(ROOT / "conf" / "network" / f"{name}.yaml").network
-    options = OmegaConf.to_container(node)
+    options = plain(node)
     options.pop("_target_")
     return target(node, "network"), {**options, "depth": min(options["depth"], most)}
 

@@ -4,7 +4,7 @@ over squares of the interpolated image."""
 import argparse
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import measure, timed
 from benchmarks.sparse_steps import used_memory
@@ -104,6 +104,8 @@ def compare(kind: str, peer: str) -> dict:
     weight = torch.rand_like(made)
     (made * weight).sum().backward()
     (indexed * weight).sum().backward()
+    assert values.grad is not None
+    assert vectors.grad is not None
     pairs = {"output": (made, indexed), "gradient": (values.grad[..., pixels], vectors.grad[..., order])}
     if convolution:
         pairs["gradient of weights"] = layer.weight.grad[..., layer.near.bool()], other.weight.grad
@@ -115,7 +117,7 @@ def compare(kind: str, peer: str) -> dict:
 
 def make_layer(
     kind: str, layer: str, peer: str, place: "torch.device", images: int
-) -> tuple["torch.nn.Module", Callable[["torch.Tensor"], "torch.Tensor"], "torch.Tensor"]:
+) -> tuple[Any, Callable[["torch.Tensor"], "torch.Tensor"], "torch.Tensor"]:
     """A layer, the function of images that it is, and images in its own form, all above 0."""
     import torch
     from torch import nn
@@ -136,7 +138,8 @@ def make_layer(
     mask = torch.from_numpy(grid.mask).to(place)
     values = values * mask if "hexagonal" in layer else values
     if "channels_last" in layer:
-        made, values = made.to(memory_format=torch.channels_last), values.to(memory_format=torch.channels_last)
+        layout: dict[str, Any] = {"memory_format": torch.channels_last}
+        made, values = made.to(**layout), values.to(**layout)
     made = made.to(place)
     function = (lambda x: made(CameraMap(x, mask[None, None])).values) if "hexagonal" in layer else made
     return made, function, values.requires_grad_()

@@ -33,7 +33,8 @@ def limit_memory(limit: float, place: "torch.device") -> float:
     if not limit:
         words = next(line for line in Path("/proc/meminfo").read_text().splitlines() if "MemAvailable" in line).split()
         limit = 0.9 * int(words[1]) / 2**20
-    resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 2**30),) * 2)
+    most = int(limit * 2**30)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, most))
     return limit
 
 

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from benchmarks.common import HALVINGS, add_machine, build_step, measure, network_options
 
@@ -132,7 +132,8 @@ def our_functions(
     net = device.place(kind(kind.Config(**options), spec, task.outputs, framework), place, framework)
     arithmetic = device.Precision(RunConfig(precision=precision), place)
     step = build_step(net, task, arithmetic)
-    batch = Batch(None, np.zeros(1, np.int64), np.zeros((1, 3), np.int64))  # its images are the example
+    images: Any = None
+    batch = Batch(images, np.zeros(1, np.int64), np.zeros((1, 3), np.int64))  # its images are the example
 
     def forward() -> None:
         """Logits, nothing kept for gradients."""
@@ -158,12 +159,13 @@ def peer_functions(
     flat = config.conv_mode == configs.ConvMode.conv_2D
     net = uresnet2D.UResNet(config) if flat else uresnet3D.UResNet3D(config, image.shape[2:])
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)
+    assert label is not None
     planes = [label[:, plane].long() for plane in range(3)]
 
     def step() -> None:
         """The peer's focal loss, as its LossCalculator computes it."""
         optimizer.zero_grad()
-        loss = 0.0
+        loss = image.new_zeros(())
         for logits, target in zip(net(image), planes, strict=True):
             entropy = torch.nn.functional.cross_entropy(logits, target, reduction="none")
             with torch.no_grad():

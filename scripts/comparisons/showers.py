@@ -54,6 +54,7 @@ def read(path: Path) -> Images:
     """The images of `LEAST` p.e. or more."""
     file = Dl1File(path)
     stored, event, pointing = file.parameters(STORED), file.images.event, file.pointing
+    assert file.truth is not None
     truth = {name: values[event] for name, values in file.truth.items()}
     psi = np.radians(stored["hillas_psi"])
     lon = np.degrees((truth["az"] - pointing[:, 1] + np.pi) % (2 * np.pi) - np.pi) * np.cos(pointing[:, 0])

@@ -19,6 +19,7 @@ class Content:
         shares, self.values = [], {name: [] for name in CLASSES}
         for entry in range(len(file)):
             event = file.read(entry)
+            assert event.label is not None
             plane = np.repeat(np.arange(file.planes), event.counts)
             counts = np.bincount(plane * 3 + event.label, minlength=3 * file.planes)
             shares.append(counts.reshape(file.planes, 3) / pixels)

@@ -153,10 +153,13 @@ def _check_fit(parts: dict[str, type]) -> None:
 
 
 def _data_of_kind(kind: str) -> list[str]:
-    from omegaconf import OmegaConf
+    from omegaconf import DictConfig, OmegaConf
 
     files = sorted((conf_folder() / "data").glob("*.yaml"))
-    return [path.stem for path in files if build.target(OmegaConf.load(path), "data").kind == kind]
+    nodes = {path.stem: OmegaConf.load(path) for path in files}
+    return [
+        name for name, node in nodes.items() if isinstance(node, DictConfig) and build.target(node, "data").kind == kind
+    ]
 
 
 def _one_line(error: Exception) -> str:

@@ -17,9 +17,10 @@ T = TypeVar("T")
 def typed(kind: type[T], node: DictConfig, where: str) -> T:
     """The section `where` of the config as an instance of the dataclass `kind`."""
     try:
-        values = OmegaConf.to_container(node, resolve=True)
+        values = plain(node)
         values.pop("_target_", None)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), values))
+        assert isinstance(config, kind)
     except ConfigKeyError as error:
         *path, key = str(error.full_key).split(".")
         raise unknown_key(key, ".".join([where, *path]), _fields(kind, path)) from None
@@ -31,6 +32,13 @@ def typed(kind: type[T], node: DictConfig, where: str) -> T:
         raise UserError(f"{where}.{error.full_key}: {reason}") from None
     check(config, where)
     return config
+
+
+def plain(node: DictConfig) -> dict[Any, Any]:
+    """The values of a node, all interpolations resolved."""
+    values = OmegaConf.to_container(node, resolve=True)
+    assert isinstance(values, dict)
+    return values
 
 
 def target(node: DictConfig, where: str) -> type:
@@ -74,10 +82,10 @@ def _own(mode: DictConfig, name: str) -> DictConfig:
     """The mode without what is for other modes alone: a network's yaml may say how it is trained."""
     known = {other: set(_fields(kind, [])) for other, kind in schema.MODES.items()}
     foreign = set().union(*known.values()) - known[name]
-    return OmegaConf.masked_copy(mode, [key for key in mode if key not in foreign])
+    return OmegaConf.masked_copy(mode, [str(key) for key in mode if key not in foreign])
 
 
-def _fields(kind: type, path: list[str]) -> list[str]:
+def _fields(kind: Any, path: list[str]) -> list[str]:
     for name in path:
         kind = next(item.type for item in dataclasses.fields(kind) if item.name == name)
     return [item.name for item in dataclasses.fields(kind)]

@@ -1,6 +1,7 @@
 """The sections that every run has. This file does not import torch, so that mistakes show within a second."""
 
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from airshower.config.fields import choice, number, section
 
@@ -95,14 +96,15 @@ class InferenceConfig:
     scores: bool = True
 
 
+Mode = TypeVar("Mode", TrainConfig, IotestConfig, InferenceConfig)
 MODES = {"train": TrainConfig, "iotest": IotestConfig, "inference": InferenceConfig}
 
 
 @dataclass
-class Settings:
+class Settings(Generic[Mode]):
     """The typed root sections of one run."""
 
     run: RunConfig
-    mode: TrainConfig | IotestConfig | InferenceConfig
+    mode: Mode
     framework: FrameworkConfig
     output_dir: str

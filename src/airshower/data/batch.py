@@ -14,9 +14,14 @@ if TYPE_CHECKING:
 class EventBatch(Protocol):
     """What all batches have, whatever their images are: `entries` int64 [n] and `event_ids` int64 [n, 3]."""
 
-    images: Any
-    entries: np.ndarray
-    event_ids: np.ndarray
+    @property
+    def images(self) -> Any: ...
+
+    @property
+    def entries(self) -> np.ndarray: ...
+
+    @property
+    def event_ids(self) -> np.ndarray: ...
 
     def __len__(self) -> int: ...
 

@@ -16,6 +16,7 @@ import numpy as np
 from airshower.errors import UserError
 
 Columns = dict[str, np.ndarray]
+Numbers = np.ndarray | np.float64 | float
 
 COMPARISONS = {
     ast.Gt: operator.gt,
@@ -106,7 +107,7 @@ class _Parser:
                 return lambda columns: _chained([number(columns) for number in numbers], tests)
         return self._refuse(node, "a condition is needed here, such as hillas_intensity > 50")
 
-    def number(self, node: ast.expr) -> Callable[[Columns], np.ndarray]:
+    def number(self, node: ast.expr) -> Callable[[Columns], Numbers]:
         match node:
             case ast.Constant(int() | float() as value) if not isinstance(value, bool):
                 return lambda columns: np.float64(value)
@@ -137,5 +138,5 @@ def _is_name(node: ast.expr) -> bool:
     return isinstance(node, ast.Name)
 
 
-def _chained(values: list[np.ndarray], tests: list[Callable]) -> np.ndarray:
+def _chained(values: list[Numbers], tests: list[Callable]) -> np.ndarray:
     return reduce(np.logical_and, [test(a, b) for test, a, b in zip(tests, values, values[1:], strict=False)])

@@ -29,7 +29,7 @@ class DensePixels:
     @property
     def target(self) -> Tensor:
         """[events * planes, rows, columns]."""
-        return self.label.flatten(0, 1).long()
+        return self._truth.flatten(0, 1).long()
 
     @property
     def plane(self) -> Tensor:
@@ -47,15 +47,15 @@ class DensePixels:
 
     def class_counts(self, classes: int) -> Tensor:
         """See `Pixels`."""
-        labels = self.label.flatten(2)
+        labels = self._truth.flatten(2)
         counts = [(labels == index).sum((0, 2)) for index in range(1, classes)]
         pixels = labels.shape[0] * labels.shape[2]
-        return torch.stack([pixels - sum(counts), *counts], 1)
+        return torch.stack([pixels - torch.stack(counts).sum(0), *counts], 1)
 
     def confusion(self, logits: Tensor) -> Tensor:
         """See `Pixels`."""
-        (events, planes), classes = self.label.shape[:2], logits.shape[2]
-        cell = self.label.flatten(0, 1).flatten(1).long() * classes + logits.argmax(2).flatten(0, 1).flatten(1)
+        (events, planes), classes = self._truth.shape[:2], logits.shape[2]
+        cell = self._truth.flatten(0, 1).flatten(1).long() * classes + logits.argmax(2).flatten(0, 1).flatten(1)
         cell += torch.arange(events * planes, device=cell.device)[:, None] * classes**2
         counts = torch.bincount(cell.flatten(), minlength=events * planes * classes**2)
         return counts.view(events, planes, classes, classes)
@@ -71,6 +71,11 @@ class DensePixels:
         """See `Pixels`."""
         return self.input[event], None if self.label is None else self.label[event], logits[event].argmax(1)
 
+    @property
+    def _truth(self) -> Tensor:
+        assert self.label is not None
+        return self.label
+
 
 class Densifier:
     """Scatters sparse images into buffers that it keeps: the tensors it returns are valid until the next call.
@@ -81,7 +86,7 @@ class Densifier:
 
     def __init__(self, spec: ImageSpec):
         self.downsample, self.log_transform = spec.downsample, spec.log_transform
-        self.image = self.label = self.written = None
+        self.image = self.label = self.written = torch.empty(0)
 
     def __call__(self, images: SparseImages) -> DensePixels:
         """The pooled images."""
@@ -102,7 +107,7 @@ class Densifier:
         return DensePixels(self.image, self.label if images.label is not None else None)
 
     def _clear(self, shape: tuple[int, ...], images: SparseImages) -> None:
-        if self.image is None or self.image.shape != shape or self.image.device != images.value.device:
+        if self.image.shape != shape or self.image.device != images.value.device:
             self.image = torch.zeros(shape, dtype=torch.float32, device=images.value.device)
             self.label = torch.zeros(shape, dtype=torch.uint8, device=images.value.device)
         elif len(self.written) * 16 > self.image.numel():

@@ -30,8 +30,11 @@ class Pixels(Protocol):
     The shape of per-pixel values is the class's own affair; `logits` are what the network gives.
     """
 
-    input: Any
-    label: Tensor | None
+    @property
+    def input(self) -> Any: ...
+
+    @property
+    def label(self) -> Tensor | None: ...
 
     @property
     def values(self) -> Tensor:
@@ -77,4 +80,4 @@ class Pixels(Protocol):
 class PixelMaker(Protocol):
     """Makes `Pixels` of what a source gives; they are valid until its next call."""
 
-    def __call__(self, images: SparseImages) -> Pixels: ...
+    def __call__(self, images: SparseImages, /) -> Pixels: ...

@@ -41,6 +41,7 @@ def front_thickness(distance: np.ndarray, charge: np.ndarray) -> np.ndarray:
 def fit_plane(hits: TankHits, used: np.ndarray, off: np.ndarray, distance: np.ndarray, events: int) -> Plane:
     """The planes through the times of the hits in use (bool [hits]), at places `off` [hits, 2] from the core of their
     event and at a `distance` [hits] from its axis, in m; corrected for the curvature and the thickness of the front."""
+    assert hits.time is not None
     x, y = off.T
     thickness = front_thickness(distance, np.maximum(hits.charge, LEAST_CHARGE))
     weight = used / (thickness**2 + JITTER**2)

@@ -3,18 +3,19 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import numpy as np
 
 if TYPE_CHECKING:
     import torch
 
-T = TypeVar("T")
-
 
 class Camera(Protocol):
-    """Pixels: centres `x`, `y` (m) and `area` (m2), f8 [pixels]; `shape` is hexagon or square, rotations in degrees."""
+    """Pixels: centres `x`, `y` (m) and `area` (m2), f8 [pixels]; `shape` is hexagon or square, rotations in degrees.
+
+    `position` f8 [pixels, 2] has the centres, `pitch` is the distance between neighbours, in m.
+    """
 
     name: str
     x: np.ndarray
@@ -23,6 +24,14 @@ class Camera(Protocol):
     shape: str
     pixel_rotation: float
     camera_rotation: float
+    position: np.ndarray
+    pitch: float
+
+    def __len__(self) -> int: ...
+
+    def rotation(self, fold: int) -> float:
+        """Angle in rad from x to that axis nearest to it of a lattice with `fold` equivalent ones."""
+        ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,7 +121,7 @@ class ShowerBatch:
         return dataclasses.replace(self, images=images, showers=self.showers and _moved(self.showers, move))
 
 
-def _moved(arrays: T, move: Callable[[Any], Any]) -> T:
+def _moved(arrays: Any, move: Callable[[Any], Any]) -> Any:
     """A dataclass of arrays (or None) with each as a tensor that has been moved."""
     import torch
 

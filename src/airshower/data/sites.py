@@ -50,6 +50,7 @@ class SitePixels:
     @property
     def target(self) -> Tensor:
         """[sites]."""
+        assert self.label is not None
         return self.label.long()
 
     @property

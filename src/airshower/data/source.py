@@ -1,9 +1,10 @@
 """What every source of events offers; detectors implement it."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 
@@ -44,7 +45,7 @@ def halvings(shape: tuple[int, int]) -> int:
     return min((size & -size).bit_length() - 1 for size in shape)
 
 
-class PredictionWriter(Protocol):
+class PredictionWriter(AbstractContextManager, Protocol):
     """Writes predictions in the detector's own format; a context manager, which opens the file."""
 
     def pack(self, found: FoundPixels) -> Any:
@@ -102,7 +103,7 @@ class ThrownShowers:
     area: float
 
 
-class ShowerPredictionWriter(Protocol):
+class ShowerPredictionWriter(AbstractContextManager, Protocol):
     """Writes predictions for showers in the detector's own format; a context manager."""
 
     def append(self, entries: np.ndarray, columns: dict[str, np.ndarray]) -> None:
@@ -125,7 +126,7 @@ class ShowerSource(Source, Protocol):
         ...
 
 
-class GeneratedWriter(Protocol):
+class GeneratedWriter(AbstractContextManager, Protocol):
     """Writes generated events in the detector's own format; a context manager."""
 
     def append(self, columns: dict[str, np.ndarray], hits: TankHits | None = None, events: int = 0) -> None:
@@ -149,26 +150,29 @@ class TankSource(Source, Protocol):
         ...
 
 
+SourceT_co = TypeVar("SourceT_co", bound=Source, covariant=True)
+
+
 @dataclass(frozen=True)
-class Selection:
+class Selection(Generic[SourceT_co]):
     """Some entries of a source."""
 
-    source: Source
+    source: SourceT_co
     entries: np.ndarray
 
 
 @dataclass(frozen=True)
-class Splits:
+class Splits(Generic[SourceT_co]):
     """What is trained on, what is validated on (None: nothing), and what inference and iotest run over."""
 
-    train: Selection
-    validation: Selection | None
-    whole: Selection
+    train: Selection[SourceT_co]
+    validation: Selection[SourceT_co] | None
+    whole: Selection[SourceT_co]
 
     @classmethod
     def simulated(
-        cls, simulate: Callable[[str, int, int], Source], events: int, validation: int, seed: int
-    ) -> "Splits":
+        cls, simulate: Callable[[str, int, int], SourceT_co], events: int, validation: int, seed: int
+    ) -> "Splits[SourceT_co]":
         """Of events that `simulate` makes from a name, their number and a seed, other ones for validation, over which
         inference and iotest run, too."""
         train, held_out = simulate("train", events, 2 * seed), simulate("validation", validation, 2 * seed + 1)

@@ -55,15 +55,26 @@ class TankHits(NamedTuple):
     charge: np.ndarray
     time: np.ndarray | None
 
+    @property
+    def values(self) -> list[np.ndarray]:
+        """Charge, and time where there is one, in the order of `TankSpec.channels`."""
+        return [self.charge] if self.time is None else [self.charge, self.time]
+
     def rows(self, chosen: np.ndarray) -> "TankHits":
         """Some of them, by places or bool [hits]."""
-        return TankHits(*(None if column is None else column[chosen] for column in self))
+        time = None if self.time is None else self.time[chosen]
+        return TankHits(self.event[chosen], self.grid_id[chosen], self.charge[chosen], time)
 
     @classmethod
     def joined(cls, parts: Sequence["TankHits"]) -> "TankHits":
         """The hits of all parts, of which there is one at least; all have times, or none has."""
-        columns = zip(*parts, strict=True)
-        return cls(*(None if column[0] is None else np.concatenate(column) for column in columns))
+        times = [part.time for part in parts if part.time is not None]
+        return cls(
+            np.concatenate([part.event for part in parts]),
+            np.concatenate([part.grid_id for part in parts]),
+            np.concatenate([part.charge for part in parts]),
+            np.concatenate(times) if times else None,
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,7 +117,7 @@ class TankSpec:
         and 1, in all channels."""
         images = np.zeros((events, len(self.channels), *self.shape), np.float32)
         row, column = self.cell[hits.grid_id - 1].T
-        for channel, (quantity, values) in enumerate(zip(self.channels, hits[2:], strict=False)):
+        for channel, (quantity, values) in enumerate(zip(self.channels, hits.values, strict=False)):
             images[hits.event, channel, row, column] = quantity.scaled(values).clip(0.0, 1.0)
         return images
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ class WeightAverage:
     def __init__(self, network: nn.Module, module: nn.Module, decay: float):
         self.decay, self.steps = decay, 0
         known = {id(parameter): name for name, parameter in network.named_parameters()}
-        self.weights = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        self.weights: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
         self.names = [known[id(parameter)] for parameter in self.weights]
         self.means = [parameter.detach().clone() for parameter in self.weights]
 
@@ -29,11 +30,11 @@ class WeightAverage:
         kept = min(self.decay, self.steps / (WARM_UP + self.steps))
         torch._foreach_lerp_(self.means, self.weights, 1 - kept)
 
-    def state_dict(self, keep: bool) -> dict[str, object]:
+    def state_dict(self, keep: bool) -> dict[str, Any]:
         """Steps, and the means by name, whole on ranks that `keep` them. Collective."""
         return {"steps": self.steps, "means": whole(dict(zip(self.names, self.means, strict=True)), keep)}
 
-    def load_state_dict(self, state: dict[str, object]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from what `state_dict` gave."""
         self.steps = state["steps"]
         for mean, name in zip(self.means, self.names, strict=True):

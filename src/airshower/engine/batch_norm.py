@@ -28,6 +28,11 @@ class _SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     """Statistics are over the events and pixels of one micro-batch on all ranks (Ioffe & Szegedy 2015); a rank's batch
     may be empty."""
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+
     def __init__(self, twin: nn.SyncBatchNorm):
         super().__init__(twin.num_features, twin.eps, twin.momentum)
         self.load_state_dict(twin.state_dict())
@@ -39,7 +44,10 @@ class _SyncBatchNorm(nn.modules.batchnorm._BatchNorm):
     def forward(self, x: Tensor | SparseMap) -> Tensor | SparseMap:
         """Same shape as `x`. Collective in training."""
         if isinstance(x, SparseMap):
-            return SparseMap(self.forward(x.features), x.grid)
+            return SparseMap(self._normalised(x.features), x.grid)
+        return self._normalised(x)
+
+    def _normalised(self, x: Tensor) -> Tensor:
         if not self.training:
             return super().forward(x)
         others, shape = (0, *range(2, x.ndim)), (1, -1) + (1,) * (x.ndim - 2)

@@ -1,6 +1,7 @@
 """Optimizers, and the learning rate as a function of the step."""
 
 import math
+from typing import Any
 
 import torch
 from torch import nn
@@ -13,7 +14,7 @@ def build_optimizer(
 ) -> torch.optim.Optimizer:
     """The optimizer of a module; weight decay is for convolution weights only, not for biases and normalizations.
     `betas` are Adam's, where they are not the usual ones."""
-    options = {"betas": betas} if betas else {}
+    options: dict[str, Any] = {"betas": betas} if betas else {}
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
         {"params": [p for p in trained if p.ndim > 1], "weight_decay": config.weight_decay},

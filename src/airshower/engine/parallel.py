@@ -4,8 +4,9 @@ import contextlib
 import inspect
 import time
 import warnings
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,10 @@ from torch.nn.parallel import DistributedDataParallel
 
 from airshower.engine.batch_norm import synchronise
 from airshower.runtime.ranks import Ranks
+
+if TYPE_CHECKING:
+    from torch.distributed.fsdp import FSDPModule
+    from torch.distributed.tensor import DTensor
 
 _SYNC_BUFFERS = next(  # renamed in torch 2.13
     name
@@ -43,7 +48,8 @@ class ParallelModule:
             for buffer in module.buffers():  # of another layout, one that is alone of its type can't be sent by DDP
                 buffer.data = buffer.data.clone(memory_format=torch.contiguous_format)
             # buffers are averaged after each step (average_buffers) instead of being the master's
-            self.module = DistributedDataParallel(module, gradient_as_bucket_view=True, **{_SYNC_BUFFERS: False})
+            options: dict[str, Any] = {_SYNC_BUFFERS: False}
+            self.module = DistributedDataParallel(module, gradient_as_bucket_view=True, **options)
             self.module.register_comm_hook(None, self._sum)
 
     def accumulating(self) -> AbstractContextManager:
@@ -51,7 +57,7 @@ class ParallelModule:
         if isinstance(self.module, DistributedDataParallel):
             return self.module.no_sync()
         if _is_sharded(self.module):
-            return self._unsynchronised()
+            return _unsynchronised(self.module)
         return contextlib.nullcontext()
 
     def average_buffers(self, events: int) -> None:
@@ -66,18 +72,20 @@ class ParallelModule:
         for buffer, value in zip(buffers, mean.split([buffer.numel() for buffer in buffers]), strict=True):
             buffer.copy_(value.view_as(buffer))
 
-    @contextlib.contextmanager
-    def _unsynchronised(self) -> Any:
-        self.module.set_requires_gradient_sync(False)
-        try:
-            yield
-        finally:
-            self.module.set_requires_gradient_sync(True)
-
     def _sum(self, _: Any, bucket: GradBucket) -> torch.futures.Future[Tensor]:
         work = torch.distributed.all_reduce(bucket.buffer(), async_op=True)
+        assert work is not None
         self.reduced_at = time.perf_counter()
         return work.get_future().then(lambda done: done.value()[0])
+
+
+@contextlib.contextmanager
+def _unsynchronised(module: "FSDPModule") -> Iterator[None]:
+    module.set_requires_gradient_sync(False)
+    try:
+        yield
+    finally:
+        module.set_requires_gradient_sync(True)
 
 
 def whole(state: Any, keep: bool = True) -> Any:
@@ -141,11 +149,11 @@ def _shard(module: nn.Module) -> None:
             part.set_force_sum_reduction_for_comms(True)  # gloo has no sum with a factor
 
 
-def _is_sharded(module: nn.Module) -> bool:
+def _is_sharded(module: nn.Module) -> "TypeGuard[FSDPModule]":
     return hasattr(module, "set_requires_gradient_sync")
 
 
-def _is_dtensor(tensor: Tensor) -> bool:
+def _is_dtensor(tensor: Tensor) -> "TypeGuard[DTensor]":
     return hasattr(tensor, "full_tensor")
 
 

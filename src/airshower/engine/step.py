@@ -5,6 +5,7 @@ import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import torch
@@ -39,13 +40,13 @@ class TrainedPhase:
 
     def balance_state(self) -> dict[str, Any]:
         """What is learned of the balance, and its optimizer's state; empty where there is none."""
-        if self.balancing is None:
+        if self.balancing is None or self.phase.balance is None:
             return {}
         return {"weights": self.phase.balance.state_dict(), "optimizer": self.balancing.state_dict()}
 
     def load_balance_state(self, state: dict[str, Any]) -> None:
         """Go on from what `balance_state` gave."""
-        if self.balancing is not None:
+        if self.balancing is not None and self.phase.balance is not None:
             self.phase.balance.load_state_dict(state["weights"])
             self.balancing.load_state_dict(state["optimizer"])
 
@@ -81,7 +82,7 @@ class Step:
         timers = self.timers
         # one batch is prepared once; of several, each anew when its turn comes, as a task may reuse its buffers
         self._only = self._prepare(batches[0]) if len(batches) == 1 else None
-        totals = self._sum(sum(self.task.totals(sample) for sample in self._samples(batches)))
+        totals = self._sum(reduce(torch.add, (self.task.totals(sample) for sample in self._samples(batches))))
         for trained in self.phases:
             if (step + 1) % trained.phase.every:
                 continue
@@ -147,8 +148,9 @@ class Step:
 
     def _move(self, trained: TrainedPhase, rate: float, batches: list[EventBatch]) -> None:
         scaler, optimizer = self.precision.scaler, trained.optimizer
-        if trained.balancing:
+        if trained.phase.balance is not None:
             for parameter in trained.phase.balance.parameters():
+                assert parameter.grad is not None
                 parameter.grad = self._sum(parameter.grad)
         with self.timers("optimizer"):
             for each in trained.optimizers():

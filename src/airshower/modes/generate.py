@@ -18,10 +18,11 @@ from airshower.tasks.generation import Generation
 def generate(job: Job, task: Generation, network: EventGenerator, report: Any, bar: Progress) -> None:
     """Add the events of `task.plan` to the master's report in the order of their numbers. Collective: each batch is
     shared by all ranks evenly, and what an event is depends on its number alone."""
+    assert task.plan is not None
     ranks, events, done, begun = job.ranks, task.plan.events, 0, time.perf_counter()
     network.eval()
     with torch.no_grad(), job.precision.autocast(), seeds.set_aside(job.device):
-        size = _at_once(job, task, network)
+        size = _at_once(job, task, network, events)
         sample = network.sampler(size)
         line = bar.add_task("generating", total=events, note="")
 
@@ -41,12 +42,12 @@ def generate(job: Job, task: Generation, network: EventGenerator, report: Any, b
     logger.info("generated %d events, %d at once: %.1f s, %.4g events/s", events, size, seconds, events / seconds)
 
 
-def _at_once(job: Job, task: Generation, network: EventGenerator) -> int:
+def _at_once(job: Job, task: Generation, network: EventGenerator, events: int) -> int:
     """How many events each rank generates at a time, the same on all: as asked for, as the network has it best, or as
     many as a minibatch has; then such that no batch is much smaller than others."""
     ranks, memory = job.ranks, free_memory(job.device)
     most = task.config.generate.at_once or network.at_once(memory) or -(-job.settings.run.minibatch_size // ranks.size)
     most = min(ranks.exchange(most))
-    each = -(-task.plan.events // ranks.size)
+    each = -(-events // ranks.size)
     batches = -(-each // most)
     return -(-each // batches)

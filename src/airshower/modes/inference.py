@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from airshower.config import record
+from airshower.config.schema import InferenceConfig
 from airshower.data.batch import EventBatch
 from airshower.data.source import Selection
 from airshower.engine import checkpoint
@@ -14,11 +15,13 @@ from airshower.errors import UserError
 from airshower.modes.evaluate import Evaluation, evaluate
 from airshower.modes.generate import generate
 from airshower.modes.job import Job
+from airshower.networks.generator import EventGenerator
 from airshower.runtime.log import logger, progress_bar
+from airshower.tasks.generation import Generation
 from airshower.writers import figures
 
 
-def run(job: Job) -> int:
+def run(job: Job[InferenceConfig]) -> int:
     """Predict every event from `mode.start_index` on; returns 0. Collective: the master writes what all ranks predict,
     in the order of the events."""
     mode, selection, folder, ranks = job.settings.mode, job.splits.whole, job.folder / "predictions", job.ranks
@@ -34,12 +37,13 @@ def run(job: Job) -> int:
     logger.info("%d events with the weights of %s (step %d)", len(entries), path, state["step"])
     splits = replace(job.splits, whole=Selection(selection.source, entries))
     report = task.report(splits, folder, about, mode.scores)
+    generates = isinstance(task, Generation)
     with report if ranks.master else contextlib.nullcontext(), progress_bar() as bar:
         line, begun, read = bar.add_task("inference", total=len(entries), note=""), time.perf_counter(), 0
 
         def add(batch: EventBatch, sample: Any, outputs: Any) -> None:
             nonlocal read
-            part = None if task.plan else report.pack(batch, sample, outputs)
+            part = None if generates else report.pack(batch, sample, outputs)
             for events, packed in ranks.gather((len(batch), part)):
                 if packed is not None:
                     report.add(packed)
@@ -48,9 +52,9 @@ def run(job: Job) -> int:
 
         size = job.settings.run.minibatch_size
         result = Evaluation({}, {})
-        if task.plan is None or task.measures:
+        if not generates or task.measures:
             result = evaluate(job, task, network, selection.source, entries, size, mode.displays, "event", add)
-        if task.plan:
+        if isinstance(task, Generation) and isinstance(network, EventGenerator):
             generate(job, task, network, report, bar)
     if ranks.master:
         made = report.finish(entries, result.metrics, result.counters)

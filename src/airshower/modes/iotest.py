@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from airshower.config import record
+from airshower.config.schema import IotestConfig
 from airshower.data.feeder import Feeder
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.errors import UserError
@@ -20,7 +21,7 @@ from airshower.runtime.ranks import Ranks
 from airshower.tasks.task import Task
 
 
-def run(job: Job) -> int:
+def run(job: Job[IotestConfig]) -> int:
     """Read `run.iterations` minibatches as training would, and report; returns 0. Collective."""
     folder, settings, ranks = job.folder / "iotest", job.settings, job.ranks
     entries, skip, size = job.splits.train.entries, settings.mode.start_index, settings.run.minibatch_size

@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic
 
 import torch
 from torch import nn
 
-from airshower.config.schema import Settings
+from airshower.config.schema import Mode, Settings
 from airshower.data.source import Splits
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
@@ -16,7 +17,7 @@ from airshower.tasks.task import Task
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Generic[Mode]):
     """One run on one rank.
 
     `config` is the resolved config as yaml, `folder` the run's output; `build_task` and `build_network`, which is given
@@ -24,7 +25,7 @@ class Job:
     modes that can go on later.
     """
 
-    settings: Settings
+    settings: Settings[Mode]
     config: str
     overrides: list[str]
     folder: Path

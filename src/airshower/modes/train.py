@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from airshower.config import record
+from airshower.config.schema import TrainConfig
 from airshower.data.feeder import Feeder
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.engine import checkpoint
@@ -31,14 +32,14 @@ from airshower.writers import figures
 from airshower.writers.scalars import Scalars
 
 
-def run(job: Job) -> int:
+def run(job: Job[TrainConfig]) -> int:
     """Train; returns the exit code: 0, or 75 after a signal, with a checkpoint to resume from. Collective."""
     trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
     job.ranks.from_master(lambda: record.claim(job.folder, job.config, job.settings.run.overwrite))
     if job.ranks.master:
         log_to(job.folder / "process.log")
     trainer.start()
-    job.stop.listen()
+    trainer.stop.listen()
     stopped = trainer.train()
     trainer.finish()
     return EXIT_CODE if stopped else 0
@@ -47,8 +48,10 @@ def run(job: Job) -> int:
 class Trainer:
     """The state of a training run and its loop. All methods are collective."""
 
-    def __init__(self, job: Job):
+    def __init__(self, job: Job[TrainConfig]):
+        assert job.stop is not None
         self.job, self.run, self.mode = job, job.settings.run, job.settings.mode
+        self.stop = job.stop
         self.task = job.build_task()
         for selection in (job.splits.train, job.splits.validation):
             if selection is not None:
@@ -136,7 +139,7 @@ class Trainer:
                 own_images = 0
             bar.update(line, completed=self.step, note=f"{speed['images_per_second']:.2f} img/s")
             with self.timers("reduce"):
-                stopping = job.ranks.any(job.stop.received is not None)
+                stopping = job.ranks.any(self.stop.received is not None)
             if not stopping:
                 begun = time.perf_counter()
                 with self.timers("validation"):
@@ -151,7 +154,7 @@ class Trainer:
                 logger.info(
                     "stopped at step %d (%s); the same command resumes it",
                     self.step,
-                    job.stop.received or "another rank",
+                    self.stop.received or "another rank",
                 )
                 return True
         return False

@@ -24,6 +24,11 @@ class EventGenerator(nn.Module):
     given: Quantities
 
     @abstractmethod
+    def fit(self, events: Tensor, conditions: Tensor, /) -> None:
+        """Take from examples of events and their conditions what the network needs to know of all; before the first
+        step."""
+
+    @abstractmethod
     def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
         """Events, parameters or images, as the spec scales them, from uniform noise [n, `latent`] between 0 and 1 and
         scaled conditions [n, quantities]. An event depends on its own row of both alone."""
@@ -37,3 +42,22 @@ class EventGenerator(nn.Module):
         """A function (noise, conditions, tick) that generates at most `batch` events at a time with the weights of now.
         It may be used often: what is made for the first batch is kept. `tick` is called where it takes long."""
         return lambda noise, conditions, _: self.generate(noise, conditions)
+
+
+class CriticisedGenerator(EventGenerator):
+    """Has a `generator` (normal noise, conditions) -> features and a `critic` (features, conditions) -> score [n]."""
+
+    generator: nn.Module
+    critic: nn.Module
+
+    def features(self, events: Tensor, /) -> Tensor:
+        """What the critic sees of events."""
+        raise NotImplementedError
+
+
+class FlowGenerator(EventGenerator):
+    """Gives the velocity of (states between noise and data, times [n], conditions)."""
+
+    def states(self, events: Tensor, /) -> Tensor:
+        """What is learned of events [n, `latent`]."""
+        raise NotImplementedError

@@ -7,7 +7,7 @@ sites where there is none. Every sparse layer is a gather by such a table; a tab
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -33,7 +33,7 @@ class Grid:
         self.key, self.images, self.shape = key, images, shape
         self._order = None if bool((key[1:] > key[:-1]).all()) else key.argsort()
         self._sorted = key if self._order is None else key[self._order]
-        self._kept: dict[object, object] = {}
+        self._kept: dict[object, Any] = {}
 
     def __len__(self) -> int:
         return len(self.key)

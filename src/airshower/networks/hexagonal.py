@@ -36,6 +36,10 @@ def camera_map(values: Tensor, mask: Tensor) -> CameraMap:
 class ToImage(nn.Module):
     """`detectors.cta.mapping.Mapping.to_image` on the device."""
 
+    index: Tensor
+    weight: Tensor
+    mask: Tensor
+
     def __init__(self, mapping: Mapping):
         super().__init__()
         self.shape = mapping.shape
@@ -45,7 +49,7 @@ class ToImage(nn.Module):
 
     def forward(self, values: Tensor) -> CameraMap:
         """[images, channels, pixels] -> [images, channels, rows, columns]."""
-        cells = 0.0
+        cells = values.new_zeros(())
         for index, weight in zip(self.index, self.weight, strict=True):
             # where no pixel belongs, pixel 0 stands in, which may be NaN
             cells = cells + (values.index_select(2, index) * weight.to(values.dtype)).masked_fill(weight == 0, 0.0)
@@ -56,6 +60,8 @@ class HexConv2d(nn.Conv2d):
     """Convolution over the pixels up to `kernel` // 2 steps away; with stride 2, of every other row and column, to the
     map that `halved` describes. Weights as `nn.Conv2d` (Xavier-uniform over the pixels of the kernel); those of cells
     that are further away are zero and have no part."""
+
+    near: Tensor
 
     def __init__(
         self,
@@ -73,7 +79,7 @@ class HexConv2d(nn.Conv2d):
         self.register_buffer("near", near, persistent=False)
         with torch.no_grad():
             nn.init.xavier_uniform_(self.weight, gain=(near.numel() / float(near.sum())) ** 0.5).mul_(near)
-            if bias:
+            if self.bias is not None:
                 self.bias.zero_()
 
     def forward(self, x: CameraMap) -> CameraMap:
@@ -110,6 +116,11 @@ class CameraBatchNorm(nn.BatchNorm2d):
     `total` adds up what statistics, and their gradients, are made of: of this process, unless it is replaced by a sum
     over ranks.
     """
+
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
 
     def __init__(self, channels: int, eps: float = 1e-5, momentum: float = 0.1):
         super().__init__(channels, eps, momentum)

@@ -60,7 +60,7 @@ class IactNetwork(nn.Module):
         agreed, mask = {}, torch.stack([x.mask for x in maps]).any(0) if self.maps else None
         if self.geometry is not None:
             all_axes = Axes(*(torch.cat(parts) for parts in zip(*axes, strict=True)))
-            vector = camera_mean(CameraMap(features, mask)) if self.maps else features
+            vector = features if mask is None else camera_mean(CameraMap(features, mask))
             addition, agreed = self.geometry(vector, all_axes, auxiliary[:, :3], frame, event, array.entries)
             features = (features + (addition[:, :, None, None] * mask if self.maps else addition)).relu()
         telescopes = Telescopes(features, event, row, auxiliary, size, array.entries)
@@ -71,6 +71,8 @@ class IactNetwork(nn.Module):
 class CameraEncoder(nn.Module):
     """One kind of telescope: pixels [images, 2, pixels] and telescopes' features [images, 6] -> [images, width] or,
     where the array's maps are put together, a map [images, filters, grid, grid]."""
+
+    angles: Tensor
 
     def __init__(self, config: IactNetworkConfig, camera: Camera, focal_length: float):
         super().__init__()

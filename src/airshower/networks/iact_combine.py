@@ -165,7 +165,9 @@ def event_softmax(score: Tensor, event: Tensor, entries: int) -> Tensor:
     return weight / weight.new_zeros(largest.shape).index_add(0, event, weight)[event]
 
 
-def combination(config: IactNetworkConfig, channels: int, telescopes: int) -> nn.Module:
+def combination(
+    config: IactNetworkConfig, channels: int, telescopes: int
+) -> SetAttention | Recurrent | VectorSlots | FeatureMapSlots | Pooled:
     """The one that the config names, of an array of so many telescopes with so many features each."""
     match config.combine:
         case "set_attention":

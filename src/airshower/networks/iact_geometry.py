@@ -46,6 +46,7 @@ class ImageAxes(nn.Module):
         self.power = nn.Parameter(torch.arange(1.0, ways + 1)[:, None, None])
         self.dirt = nn.Parameter(torch.full((ways, 1, 1), DIRT))
         nn.init.normal_(self.score.weight, std=0.01)
+        assert self.score.bias is not None
         nn.init.zeros_(self.score.bias)
 
     def forward(self, image: CameraMap, clean: Tensor, field: Tensor, size: Tensor) -> Axes:
@@ -127,8 +128,7 @@ class Vote(nn.Module):
 
     def __init__(self, inputs: int, across: float, along: float, width: int = 64):
         super().__init__()
-        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), nn.Linear(width, 4))
-        last = self.layers[2]
+        self.layers = nn.Sequential(nn.Linear(inputs, width), nn.ReLU(), last := nn.Linear(width, 4))
         nn.init.normal_(last.weight, std=0.01)
         with torch.no_grad():
             last.bias.copy_(torch.tensor([0.0, 0.0, along, across])).log_().mul_(-2.0)[:2].zero_()
@@ -139,7 +139,7 @@ class Vote(nn.Module):
             said = self.layers(wide(own))
             along, across = said[..., 2:].clamp(-8.0, 12.0).exp().unbind(2)
             weight = torch.stack([along, across * axes.worth], 2)
-            matrix, vector = 0.0, 0.0
+            matrix = vector = said.new_zeros(())
             for index, axis in enumerate((axes.along, axes.across)):
                 outer = axis[..., :, None] * axis[..., None, :] * weight[..., index, None, None]
                 matrix, vector = matrix + outer, vector + said[..., index, None] * weight[..., index, None] * axis

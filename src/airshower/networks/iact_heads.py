@@ -34,6 +34,7 @@ class Heads(nn.Module):
         for name, layers in zip(self.names, self.last, strict=True):
             if name in names:
                 last = layers[-1] if isinstance(layers, nn.Sequential) else layers
+                assert isinstance(last, nn.Linear)
                 nn.init.zeros_(last.weight)
                 nn.init.zeros_(last.bias)
 

@@ -11,7 +11,7 @@ from airshower.config.fields import number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.errors import DataError, UserError
-from airshower.networks.generator import EventGenerator, Sampling, Tick, untold
+from airshower.networks.generator import FlowGenerator, Sampling, Tick, untold
 from airshower.networks.images import ImageView, check_images
 from airshower.networks.map_unet import GROUPS, HALVINGS, MapUnet, waves
 from airshower.networks.marginals import normal_scores
@@ -32,7 +32,7 @@ class MapFlowConfig:
     conditional: bool = True
 
 
-class MapFlow(EventGenerator):
+class MapFlow(FlowGenerator):
     """The velocity [n, `latent`] of states [n, `latent`] at times [n] from 0 (normal noise) to 1 (data), under scaled
     conditions.
 
@@ -45,6 +45,8 @@ class MapFlow(EventGenerator):
     reads = "tank_hits"
     task = "flow_matching"
     sees = ImageView
+    live: Tensor
+    by_tanks: Tensor
 
     def __init__(self, config: MapFlowConfig, spec: TankSpec, _: dict[str, int], framework: FrameworkConfig):
         super().__init__()
@@ -118,7 +120,8 @@ class MapFlow(EventGenerator):
 
     def _parts(self, states: Tensor) -> tuple[Tensor, Tensor]:
         """Whether cells have hits [n, 1, live cells], and the hits' values [n, channels, live cells]."""
-        return states.unflatten(1, (self.channels, -1)).split([1, self.channels - 1], 1)
+        hit, values = states.unflatten(1, (self.channels, -1)).split([1, self.channels - 1], 1)
+        return hit, values
 
     def _known(self, states: Tensor, times: Tensor, conditions: Tensor) -> Tensor:
         """What the U-Net says of live cells [n, channels, live cells]."""

@@ -10,7 +10,7 @@ from airshower.config.fields import number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
-from airshower.networks.generator import EventGenerator
+from airshower.networks.generator import CriticisedGenerator
 from airshower.networks.images import ImageView, check_images
 from airshower.networks.marginals import normal_scores
 from airshower.networks.quantities import Quantities, context, encoded_size
@@ -29,7 +29,7 @@ class MapGanConfig:
     conditional: bool = True
 
 
-class MapGan(EventGenerator):
+class MapGan(CriticisedGenerator):
     """A `generator` (noise [n, `noise`], conditions) -> images [n, channels, rows, columns], and a `critic` (images,
     conditions) -> score [n]. `generator` and `critic` of the config are channels at the full resolution."""
 

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from airshower.networks.layers import Layers
+
 GROUPS = 8  # of channels, that are normalised together (Wu & He 2018): no running statistics
 HALVINGS = 2  # of the lattice of tanks
 SLOWEST = 1e-3  # of the waves' frequencies that a time is told by, of the fastest
@@ -22,14 +24,14 @@ class MapUnet(nn.Module):
         self.register_buffer("place", place[None], persistent=False)
         self.first = nn.Conv2d(inputs, width, 3, padding=1)
         self.where = nn.Conv2d(len(place), width, 3, padding=1, bias=False)
-        self.down = nn.ModuleList(_blocks(each, blocks, features) for each in widths)
-        self.up = nn.ModuleList(_blocks(each, blocks, features) for each in widths[:-1])
+        self.down = Layers(_blocks(each, blocks, features) for each in widths)
+        self.up = Layers(_blocks(each, blocks, features) for each in widths[:-1])
         self.smaller = nn.ModuleList(nn.Conv2d(each, 2 * each, 3, 2, 1) for each in widths[:-1])
         self.larger = nn.ModuleList(nn.Conv2d(2 * each, each, 1) for each in widths[:-1])
         self.norm = nn.GroupNorm(GROUPS, width)
         self.last = nn.Conv2d(width, outputs, 3, padding=1)
-        nn.init.zeros_(self.last.weight)  # nothing is known at first
-        nn.init.zeros_(self.last.bias)
+        for parameter in self.last.parameters():  # nothing is known at first
+            nn.init.zeros_(parameter)
 
     def forward(self, maps: Tensor, features: Tensor) -> Tensor:
         """See the class."""

@@ -22,13 +22,14 @@ class Operations(Protocol[Map]):
     `bottom` are the operations of the deepest layer.
     """
 
-    bottom: "Operations"
+    @property
+    def bottom(self) -> "Operations": ...
 
-    def enter(self, inputs: Any) -> Map:
+    def enter(self, inputs: Any, /) -> Map:
         """The network's input as a map of one channel."""
         ...
 
-    def leave(self, x: Map, planes: int) -> Tensor:
+    def leave(self, x: Map, planes: int, /) -> Tensor:
         """A map as the network's output, per pixel."""
         ...
 
@@ -48,7 +49,7 @@ class Operations(Protocol[Map]):
         """What the deepest layer made of `to_bottom(x)`, as a map."""
         ...
 
-    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
         """A convolution that keeps the image's size (stride 1) or halves it (kernel 2, stride 2)."""
         ...
 
@@ -80,7 +81,7 @@ class Operations(Protocol[Map]):
         """The image at twice its size, that of `to`, interpolated."""
         ...
 
-    def concat_conv(self, conv: nn.Module, x: Map, y: Map) -> Map:
+    def concat_conv(self, conv: "Conv", x: Map, y: Map) -> Map:
         """`conv` (1 x 1) of the channels of x followed by those of y."""
         ...
 
@@ -88,7 +89,7 @@ class Operations(Protocol[Map]):
         """Channels of a map whose planes `join_planes` has joined."""
         ...
 
-    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> "Conv":
         """A convolution, of joined maps, through which the planes of an event see each other."""
         ...
 
@@ -131,7 +132,7 @@ class Dense2d:
         """As it is."""
         return y
 
-    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
         """See `Operations`."""
         padding = (kernel - 1) // 2 if stride == 1 else 0
         return initialised(nn.Conv2d(inputs, outputs, kernel, stride, padding, bias=self.bias))
@@ -178,7 +179,7 @@ class Dense2d:
         """Bilinear."""
         return functional.interpolate(x, scale_factor=2, mode="bilinear", align_corners=False)
 
-    def concat_conv(self, conv: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def concat_conv(self, conv: "Conv", x: Tensor, y: Tensor) -> Tensor:
         """As a sum of two convolutions, so that the concatenated map is never made nor kept."""
         weight_x, weight_y = conv.weight.split((x.shape[1], y.shape[1]), dim=1)
         return functional.conv2d(x, weight_x, conv.bias).add_(functional.conv2d(y, weight_y))
@@ -187,7 +188,7 @@ class Dense2d:
         """See `Operations`."""
         return channels * planes
 
-    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> "Conv":
         """1 x 1 over all channels of all planes."""
         return self.conv(inputs, outputs, 1)
 
@@ -208,7 +209,7 @@ class Dense3d(Dense2d):
         """See `Operations`."""
         return channels
 
-    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> "Conv":
         """Kernel [3, 1, 1] along the planes, or [1, 1, 1] if there is one."""
         return PlaneConv(inputs, outputs, planes, self.bias) if planes > 1 else self.conv(inputs, outputs, 1)
 
@@ -259,12 +260,16 @@ class PlaneConv(nn.Module):
         return x.unflatten(1, (self.planes, -1)).flatten(0, 1)
 
 
+Conv = nn.Conv2d | PlaneConv
+Built = TypeVar("Built", bound=Conv | nn.ConvTranspose2d)
+
+
 def _format_of(x: Tensor) -> torch.memory_format:
     last = x.is_contiguous(memory_format=torch.channels_last)
     return torch.channels_last if last else torch.contiguous_format
 
 
-def initialised(layer: nn.Module) -> nn.Module:
+def initialised(layer: Built) -> Built:
     """The layer with Xavier-uniform weights (Glorot & Bengio 2010) and no bias."""
     nn.init.xavier_uniform_(layer.weight)
     if layer.bias is not None:

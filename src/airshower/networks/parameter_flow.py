@@ -9,7 +9,7 @@ from airshower.config.fields import number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.networks.generator import EventGenerator
-from airshower.networks.layers import perceptron
+from airshower.networks.layers import Layers, perceptron
 from airshower.networks.marginals import Marginals, normal_scores
 from airshower.networks.quantities import ParameterView, check_parameters, context, encoded_size
 from airshower.networks.splines import monotone_spline, spline_numbers
@@ -52,15 +52,15 @@ class ParameterFlow(EventGenerator):
         self.latent = len(spec.parameters)
         self.marginals = Marginals(spec.parameters)
         hidden, more = [config.width] * config.layers, 1 + encoded_size(self.given)
-        self.splines = nn.ModuleList(
+        self.splines = Layers(
             perceptron(
                 [more + PER_RANK * before, *hidden, spline_numbers(config.bins, periodic)], dropout=config.dropout
             )
             for before, periodic in enumerate(self.periodic)
         )
         for layers in self.splines:  # the flow starts as the parameters' own distributions, independent of each other
-            nn.init.zeros_(layers[-1].weight)
-            nn.init.zeros_(layers[-1].bias)
+            for parameter in layers[-1].parameters():
+                nn.init.zeros_(parameter)
 
     def fit(self, parameters: Tensor, _: Tensor | None = None) -> None:
         """Take from scaled parameters [n, quantities] how each is distributed."""

@@ -9,7 +9,7 @@ from airshower.config.fields import choice, number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
-from airshower.networks.generator import EventGenerator
+from airshower.networks.generator import CriticisedGenerator
 from airshower.networks.layers import perceptron
 from airshower.networks.marginals import Marginals, from_normal_scores, normal_scores
 from airshower.networks.quantities import (
@@ -35,7 +35,7 @@ class ParameterGanConfig:
     marginals: str = choice("normal", "scaled")
 
 
-class ParameterGan(EventGenerator):
+class ParameterGan(CriticisedGenerator):
     """A `generator` (noise [n, `noise`], conditions) -> features, and a `critic` (features, conditions) -> score [n].
 
     Features are the scaled parameters, with `marginals` normal their normal scores (see `Marginals`), so that hard

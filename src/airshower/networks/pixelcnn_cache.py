@@ -7,9 +7,10 @@ Maps are [batch, columns, channels] here, and a step is of the columns from `a` 
 """
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional
 
+from airshower.networks.layers import Layers
 from airshower.networks.pixelcnn_layers import CausalConv, CausalUpsampling, GatedResnet, Stream
 
 
@@ -79,7 +80,7 @@ class CachedConv:
 
     def __init__(self, conv: CausalConv, memory: Memory, row: Row, columns: int):
         taps = conv.layer.weight.permute(2, 3, 1, 0).flatten(1, 2)  # [rows, columns x inputs, outputs]
-        self.bottom, self.bias = memory.weight(taps[-1]), memory.weight(conv.layer.bias)
+        self.bottom, self.bias = memory.weight(taps[-1]), memory.weight(conv.bias)
         self.top = memory.weight(taps[0]) if len(taps) > 1 else None
         self.row, self.columns, self.stride, self.offset = row, columns, conv.layer.stride[1], 1 - conv.left
         self.above = memory.zeros(columns, len(self.bias))
@@ -125,10 +126,12 @@ class CachedResnet:
         if resnet.side is not None:
             parts = resnet.side.layer.weight.flatten(1).T.split(channels)
             self.of_other, self.of_skip = memory.weight(parts[0]), memory.weight(parts[-1])
-            self.first.bias += memory.weight(resnet.side.layer.bias)
+            self.first.bias += memory.weight(resnet.side.bias)
 
     def condition_on(self, features: Tensor) -> None:
         """Features of the events' conditions, [batch, features]."""
+        assert self.condition is not None
+        assert self.constant is not None
         self.constant.copy_(self.condition(features).unsqueeze(1))
 
     def start_row(self) -> None:
@@ -155,7 +158,7 @@ class CachedUpsampling:
     """A `CausalUpsampling`: what a row gives for two rows of twice the resolution, [batch, 2, columns, filters]."""
 
     def __init__(self, upsampling: CausalUpsampling, memory: Memory, columns: int):
-        weight, bias = upsampling.layer.weight, upsampling.layer.bias  # weight: [filters, filters, 2, kernel's columns]
+        weight, bias = upsampling.layer.weight, upsampling.bias  # weight: [filters, filters, 2, kernel's columns]
         self.kernel, self.side = tuple(weight.shape[2:]), upsampling.layer.padding[1]
         self.weight, self.bias = memory.weight(weight.permute(0, 2, 3, 1).flatten(1)), memory.weight(bias)
         self.rows = memory.zeros(2, columns, len(bias))
@@ -173,10 +176,10 @@ class CachedStream:
     """A `Stream` for images of `columns` columns."""
 
     def __init__(self, stream: Stream, memory: Memory, columns: int):
-        filters = len(stream.down[0][0].first.layer.bias)
+        filters = len(stream.down[0][0].first.bias)
         self.entries, self.down, self.up, self.coarsen, self.refine = [], [], [], [], []
 
-        def chain(layers: nn.ModuleList, row: Row, size: int, skips: list[Row]) -> list[CachedResnet]:
+        def chain(layers: "Layers[GatedResnet]", row: Row, size: int, skips: list[Row]) -> list[CachedResnet]:
             resnets = []
             for index, layer in enumerate(layers):
                 skip = skips[index] if skips else None

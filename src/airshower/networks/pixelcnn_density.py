@@ -6,6 +6,8 @@ streams of gated resnets over several resolutions, and on conditions of the even
 pixels: beside its value the network sees whether a cell has a PMT, and adds a map of weights where each stream begins.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -25,6 +27,9 @@ class PixelDensity(nn.Module):
 
     Without `network.conditional`, conditions are not looked at and may be None.
     """
+
+    live: Tensor
+    there: Tensor
 
     def __init__(self, config: PixelCnnConfig, spec: TankSpec):
         super().__init__()
@@ -59,7 +64,7 @@ class PixelDensity(nn.Module):
         """The parameters of the mixture in each cell, [n, size, rows, columns], for levels [n, channels, rows,
         columns]; at least in float32."""
         features = self.features(conditions)
-        x = centred(numbers.to(self.head.layer.bias.dtype), self.levels)
+        x = centred(numbers.to(self.head.bias.dtype), self.levels)
         x = torch.cat([x, self.there.to(x.dtype).expand(len(x), 1, -1, -1)], 1)  # 0 also beside images
         _, above = self.vertical(self.rows_above(x) + self.place_above, [], features)
         x, _ = self.horizontal(self.row_above(x) + self.left(x) + self.place, above, features)
@@ -68,18 +73,24 @@ class PixelDensity(nn.Module):
 
     def features(self, conditions: Tensor | None) -> Tensor | None:
         """Conditions as resnets take them, [n, features]; None without `network.conditional`."""
-        return encode(conditions, self.given) if self.given else None
+        if not self.given:
+            return None
+        assert conditions is not None
+        return encode(conditions, self.given)
 
     @torch.no_grad()
     def fit(self, images: Tensor, conditions: Tensor | None = None) -> None:
         """Start from outputs of all layers that have a mean of 0 and a standard deviation of 1 (0.1 before gates) over
         these images: layer by layer, each after those that it sees (Salimans & Kingma 2016, section 3). Without
         dropout, so that ranks that are given the same images have the same weights."""
-        images, conditions = (x if x is None else x.to(self.live.device) for x in (images, conditions))
+        images = images.to(self.live.device)
+        conditions = None if conditions is None else conditions.to(self.live.device)
+
+        def standardised(layer: Any, _: Any, output: Tensor) -> Tensor:
+            return layer.standardise(output)
+
         hooks = [
-            module.register_forward_hook(lambda layer, _, output: layer.standardise(output))
-            for module in self.modules()
-            if isinstance(module, NormedLayer)
+            module.register_forward_hook(standardised) for module in self.modules() if isinstance(module, NormedLayer)
         ]
         training = self.training
         self.eval().forward(images, conditions)  # not compiled: hooks are to run

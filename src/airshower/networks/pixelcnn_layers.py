@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrize import register_parametrization
 
+from airshower.networks.layers import Layers
 from airshower.networks.pixelcnn_config import PixelCnnConfig
 
 
@@ -44,14 +45,20 @@ class NormedLayer(nn.Module):
         self.layer, self.gain = layer, gain
         register_parametrization(layer, "weight", LengthAndDirection(1 if layer.transposed else 0))
 
+    @property
+    def bias(self) -> Tensor:
+        """The convolution's."""
+        assert self.layer.bias is not None
+        return self.layer.bias
+
     @torch.no_grad()
     def standardise(self, output: Tensor) -> Tensor:
         """Change lengths and biases such that `output` [n, channels, rows, columns] would have a mean of 0 and `gain`
         as its standard deviation, in each channel; returns it so."""
         spread, mean = torch.std_mean(output, (0, 2, 3), correction=0)
         scale = self.gain / spread.clamp_min(1e-2)  # what hardly varies here may do so in other images
-        self.layer.parametrizations.weight.original0.mul_(scale)
-        self.layer.bias.sub_(mean).mul_(scale)
+        self.layer.get_parameter("parametrizations.weight.original0").mul_(scale)
+        self.bias.sub_(mean).mul_(scale)
         return (output - mean[:, None, None]) * scale[:, None, None]
 
 
@@ -121,14 +128,14 @@ class Stream(nn.Module):
         filters, count, levels = config.filters, config.resnets, range(config.resolutions)
         kernel, other = ((2, 2), 2 * filters) if horizontal else ((2, 3), 0)
 
-        def resnets(number: int, sides: int) -> nn.ModuleList:
-            return nn.ModuleList(GatedResnet(config, kernel, sides, conditions) for _ in range(number))
+        def resnets(number: int, sides: int) -> "Layers[GatedResnet]":
+            return Layers(GatedResnet(config, kernel, sides, conditions) for _ in range(number))
 
-        self.down = nn.ModuleList(resnets(count, other) for _ in levels)
-        self.coarsen = nn.ModuleList(CausalConv(filters, filters, kernel, kernel[1] // 2, stride=2) for _ in levels[1:])
+        self.down = Layers(resnets(count, other) for _ in levels)
+        self.coarsen = Layers(CausalConv(filters, filters, kernel, kernel[1] // 2, stride=2) for _ in levels[1:])
         # the deepest level goes on from its last output
-        self.up = nn.ModuleList(resnets(count + (level != levels[-1]), other + 2 * filters) for level in levels)
-        self.refine = nn.ModuleList(CausalUpsampling(filters, kernel) for _ in levels[1:])
+        self.up = Layers(resnets(count + (level != levels[-1]), other + 2 * filters) for level in levels)
+        self.refine = Layers(CausalUpsampling(filters, kernel) for _ in levels[1:])
 
     def forward(self, x: Tensor, others: list[Tensor], conditions: Tensor | None) -> tuple[Tensor, list[Tensor]]:
         """[n, filters, rows, columns] -> the same, and what each resnet made, activated [n, 2 filters, ...] in the

@@ -28,7 +28,7 @@ class Sampler:
     """
 
     def __init__(self, network: PixelDensity, batch: int, dtype: torch.dtype | None = None, graphs: bool = False):
-        bias = network.head.layer.bias
+        bias = network.head.bias
         self.network, device = network, bias.device
         if dtype is None:
             autocast = torch.is_autocast_enabled(device.type)
@@ -46,7 +46,7 @@ class Sampler:
         self.left = CachedConv(network.left, memory, self.here, columns)
         self.vertical = CachedStream(network.vertical, memory, columns)
         self.horizontal = CachedStream(network.horizontal, memory, columns)
-        self.head = memory.weight(network.head.layer.weight.flatten(1).T), memory.weight(network.head.layer.bias)
+        self.head = memory.weight(network.head.layer.weight.flatten(1).T), memory.weight(network.head.bias)
         self.wide = torch.promote_types(dtype, torch.float32)
         self.numbers = torch.zeros(batch, channels, rows, columns, dtype=self.wide, device=device)
         self.noise = torch.zeros(len(network.live), batch, network.mixture.draws, dtype=self.wide, device=device)
@@ -72,7 +72,7 @@ class Sampler:
             if features is not None:
                 for stream in (self.vertical, self.horizontal):
                     for resnet in stream.resnets(len(stream.down)):
-                        resnet.condition_on(features.to(network.head.layer.bias.dtype))
+                        resnet.condition_on(features.to(network.head.bias.dtype))
             for row in range(len(self.steps)):
                 self._run(row)
                 tick((row + 1) / len(self.steps))
@@ -135,7 +135,7 @@ def steps_of_rows(live: list[int], rows: int, columns: int) -> list[list[tuple[i
 def bytes_per_image(network: PixelDensity, dtype: torch.dtype | None = None) -> int:
     """What a `Sampler` needs for an image more: what it keeps, and an allowance for what it makes in a step."""
     sampler = Sampler(network, 1, dtype)
-    filters, columns = len(network.vertical.down[0][0].first.layer.bias), network.shape[1]
+    filters, columns = len(network.vertical.down[0][0].first.bias), network.shape[1]
     temporary = TEMPORARY * filters * columns * sampler.memory.dtype.itemsize
     return sampler.nbytes + temporary + 3 * sampler.noise.nbytes  # which is given, and made logistic
 

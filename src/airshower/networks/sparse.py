@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from airshower.data.sites import Sites
 from airshower.networks.grid import Grid, Table, plane_neighbours
-from airshower.networks.operations import NEGATIVE_SLOPE, Dense2d, Dense3d, Operations, PlaneConv, initialised
+from airshower.networks.operations import NEGATIVE_SLOPE, Conv, Dense2d, Dense3d, Operations, PlaneConv, initialised
 
 EMPTY = -20.0  # logit of a pixel without a site, where an image is asked for: a probability of 2e-9
 GATHERED = 2**18  # values gathered at a time on a CPU: 1 MiB, which stays in a core's cache
@@ -71,9 +71,9 @@ class Sparse2d:
 
     def from_bottom(self, y: SparseMap | Tensor, x: SparseMap) -> SparseMap:
         """What the deepest layer gives, at the sites of `x`."""
-        return y if self.on_sites else SparseMap(_at_sites(y, x.grid), x.grid)
+        return y if isinstance(y, SparseMap) else SparseMap(_at_sites(y, x.grid), x.grid)
 
-    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Module:
+    def conv(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> nn.Conv2d:
         """See `Operations`."""
         return initialised(SiteConv(inputs, outputs, kernel, stride, self.bias, self.backend))
 
@@ -125,7 +125,7 @@ class Sparse2d:
         y = functional.embedding_bag(near.index, x.features, per_sample_weights=weight, mode="sum")
         return SparseMap(y, to.grid)
 
-    def concat_conv(self, conv: nn.Module, x: SparseMap, y: SparseMap) -> SparseMap:
+    def concat_conv(self, conv: Conv, x: SparseMap, y: SparseMap) -> SparseMap:
         """See `Operations`."""
         weight_x, weight_y = conv.weight.flatten(1).split((x.features.shape[1], y.features.shape[1]), dim=1)
         sum_ = functional.linear(x.features, weight_x, conv.bias) + functional.linear(y.features, weight_y)
@@ -135,7 +135,7 @@ class Sparse2d:
         """See `Operations`."""
         return channels * planes
 
-    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> Conv:
         """See `Operations`."""
         return self.conv(inputs, outputs, 1)
 
@@ -163,7 +163,7 @@ class Sparse3d(Sparse2d):
         """See `Operations`."""
         return channels
 
-    def plane_conv(self, inputs: int, outputs: int, planes: int) -> nn.Module:
+    def plane_conv(self, inputs: int, outputs: int, planes: int) -> Conv:
         """Kernel [3, 1, 1] along the planes, or [1, 1, 1] if there is one."""
         return SitePlaneConv(inputs, outputs, planes, self.bias) if planes > 1 else self.conv(inputs, outputs, 1)
 
@@ -221,6 +221,12 @@ class SitePlaneConv(PlaneConv):
 
 class _OverSites(nn.Module):
     """Batch normalization of features. Over fewer than two sites statistics say nothing: the running ones are used."""
+
+    running_mean: Tensor
+    running_var: Tensor
+    weight: Tensor
+    bias: Tensor
+    eps: float
 
     def forward(self, x: SparseMap) -> SparseMap:
         """Same sites."""

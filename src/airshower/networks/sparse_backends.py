@@ -40,7 +40,7 @@ class SpconvBackend:
 
     def __init__(self) -> None:
         self.spconv = _spconv()
-        self.layers: dict[tuple[Any, ...], torch.nn.Module] = {}
+        self.layers: dict[tuple[Any, ...], Any] = {}
 
     def __call__(self, x: SparseMap, weight: Tensor) -> Tensor:
         """See `SparseBackend`."""
@@ -64,7 +64,7 @@ class SpconvBackend:
         layer.weight = None
         return result.features
 
-    def _layer(self, device: str, outputs: int, inputs: int, size: int) -> torch.nn.Module:
+    def _layer(self, device: str, outputs: int, inputs: int, size: int) -> Any:
         key = (device, outputs, inputs, size)
         if key not in self.layers:
             algorithm = self.spconv.ConvAlgo.Native if device == "cpu" else None  # None: its choice

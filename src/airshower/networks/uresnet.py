@@ -5,6 +5,7 @@ Source: Acciarri et al., Cosmic Ray Background Removal With Deep Neural Networks
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -19,7 +20,7 @@ from airshower.data.pixels import PixelMaker
 from airshower.data.sites import SitePooler
 from airshower.data.source import ImageSpec, halvings
 from airshower.errors import UserError
-from airshower.networks.operations import Dense2d, Dense3d, Map, Operations
+from airshower.networks.operations import Conv, Dense2d, Dense3d, Map, Operations
 from airshower.networks.sparse import Sparse2d, Sparse3d
 from airshower.networks.sparse_backends import sparse_backend
 
@@ -65,8 +66,8 @@ class UResNet(nn.Module):
 
     Config = UResNetConfig
     reads = "wire_images"
-    sees: type[PixelMaker] = Densifier
-    operations: type[Operations] = Dense2d
+    sees: Callable[..., PixelMaker] = Densifier
+    operations: Callable[..., Operations] = Dense2d
     channels_last = True  # whether that memory layout makes it faster
 
     def __init__(self, config: UResNetConfig, spec: ImageSpec, outputs: dict[str, int], framework: FrameworkConfig):
@@ -151,7 +152,7 @@ class UResNetSparse3d(UResNetSparse):
 class ConvBlock(nn.Module):
     """Convolution, normalization and, unless told otherwise, activation."""
 
-    def __init__(self, ops: Operations, conv: nn.Module, channels: int, active: bool = True):
+    def __init__(self, ops: Operations, conv: Conv, channels: int, active: bool = True):
         super().__init__()
         self.ops, self.active = ops, active
         self.conv = conv
@@ -268,7 +269,7 @@ class EventHead(nn.Module):
         self.blocks = series(ops, config, width, config.event_blocks)
         self.classify = ops.conv(width, classes, 1)
 
-    def forward(self, x: Map) -> Tensor:
+    def forward(self, x: Any) -> Tensor:
         """Maps of single planes -> [events, classes]."""
         x = self.bottleneck(self.ops.join_planes(x, self.planes))
         return self.ops.event_mean(self.classify(self.blocks(x)), self.planes)

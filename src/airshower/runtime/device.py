@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 from torch import nn
@@ -123,7 +124,8 @@ def free_memory(device: torch.device) -> int | None:
 def place(network: nn.Module, device: torch.device, framework: FrameworkConfig) -> nn.Module:
     """The network on its device, in channels-last memory if that is faster for it, compiled if asked for."""
     channels_last = framework.channels_last and getattr(network, "channels_last", True)
-    network = network.to(device, memory_format=torch.channels_last if channels_last else torch.preserve_format)
+    layout: dict[str, Any] = {"memory_format": torch.channels_last if channels_last else torch.preserve_format}
+    network = network.to(device, **layout)
     if framework.compile:
         network.compile()  # in place: the names in the checkpoint stay
     return network

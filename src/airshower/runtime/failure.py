@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from torch.distributed import DistError, Store
 
@@ -54,7 +54,8 @@ class Failures:
     """
 
     def __init__(self, store: Store, rank: int, peers: list[str], abort: Callable[[int], None], timeout: float = 600.0):
-        self.store, self.rank, self.peers, self.abort, self.timeout = store, rank, peers, abort, timeout
+        self.store: Any = store  # torch's types do not say that it takes bytes
+        self.rank, self.peers, self.abort, self.timeout = rank, peers, abort, timeout
 
     def noticed(self) -> bool:
         """Whether any rank has failed."""

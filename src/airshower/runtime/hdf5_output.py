@@ -20,7 +20,7 @@ class OutputFile(io.RawIOBase):
     a segmentation fault. So HDF5 is told that all is well, and the file is thrown away.
     """
 
-    descriptor: int | None = None
+    descriptor: int = -1
     error: OSError | None = None
 
     def __init__(self, path: Path):
@@ -67,7 +67,7 @@ class OutputFile(io.RawIOBase):
 
     def close(self) -> None:
         """Put everything on disk."""
-        if not self.closed and self.descriptor is not None:
+        if not self.closed and self.descriptor >= 0:
             try:
                 os.fsync(self.descriptor)
             except OSError as error:

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from pathlib import Path
 from typing import TypeVar
 
@@ -57,7 +57,7 @@ def progress(items: Iterable[T], description: str, total: int | None = None, rat
 
     `total` is needed of iterables without a length; `rate` is what to call items per second, if they are shown.
     """
-    total = len(items) if total is None else total
+    total = len(items) if total is None and isinstance(items, Sized) else total
     if not console.is_terminal:
         logger.info("%s (%d)", description, total)
     start = time.monotonic()

@@ -69,9 +69,12 @@ class MpiRanks(Ranks):
     def gather(self, value: T) -> list[T]:
         data = np.frombuffer(pickle.dumps(value), np.uint8)
         lengths = self._lengths(data)
-        received = np.empty(lengths.sum(), np.uint8) if self.master else None
-        self._finish(self.comm.Igatherv(data, (received, lengths) if self.master else None))
-        return _unpickled(received, lengths) if self.master else []
+        if not self.master:
+            self._finish(self.comm.Igatherv(data, None))
+            return []
+        received = np.empty(lengths.sum(), np.uint8)
+        self._finish(self.comm.Igatherv(data, (received, lengths)))
+        return _unpickled(received, lengths)
 
     def scatter(self, rows: np.ndarray | None, width: int) -> np.ndarray:
         row = np.empty(width, np.int64)

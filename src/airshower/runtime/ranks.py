@@ -47,6 +47,7 @@ class Ranks:
 
     def scatter(self, rows: np.ndarray | None, width: int) -> np.ndarray:
         """Row `rank` of the master's int64 [ranks, width]; the others give None. Collective."""
+        assert rows is not None
         return rows[0]
 
     def any(self, flag: bool) -> bool:
@@ -63,17 +64,18 @@ class Ranks:
 
     def from_master(self, function: Callable[[], T]) -> T:
         """What `function` gives on the master, where alone it is called. Collective."""
-        return self.broadcast(function() if self.master else None)
+        return self.broadcast([function()] if self.master else [])[0]
 
     def in_turn(self, function: Callable[[], T]) -> T:
         """Call `function` on the master, then on the first rank of every other host, then on the rest: what the first
         leaves on a disk, shared or its host's own, serves the others, who wait for it without limit. Collective."""
         turn = 0 if self.master else 1 if self.local_rank == 0 else 2
+        results = []
         for current in range(3 if self.size > 1 else 1):
             if current == turn:
-                result = function()
+                results.append(function())
             self.barrier(patient=True)
-        return result
+        return results[0]
 
     def start_torch(self, device: torch.device) -> None:
         """Open torch.distributed's process group for tensors on `device`. Collective."""

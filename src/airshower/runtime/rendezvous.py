@@ -5,6 +5,7 @@ import socket
 import struct
 from collections import Counter
 from datetime import timedelta
+from typing import Any
 
 from torch.distributed import TCPStore
 
@@ -38,7 +39,7 @@ def open_store(ranks: Ranks, timeout: float) -> TCPStore:
     chosen = Counter(item[0] for item in everyone if item)
     address = met[0] if met else chosen.most_common(1)[0][0]
     _prefer_interface(met[1] if met else address)
-    options = {"master_listen_fd": listener.detach()} if listener else {}
+    options: dict[str, Any] = {"master_listen_fd": listener.detach()} if listener else {}
     return TCPStore(
         address, port, ranks.size, ranks.master, timedelta(seconds=timeout), wait_for_workers=False, **options
     )

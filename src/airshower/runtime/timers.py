@@ -27,7 +27,7 @@ class Timers:
 
     def restart(self) -> None:
         """Begin a new row."""
-        self.seconds = dict.fromkeys(PARTS, 0.0)
+        self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._start = self._changed = time.perf_counter()
 
     def __call__(self, name: str) -> AbstractContextManager:

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from airshower.config.fields import choice, number
 from airshower.data.tanks import TankSpec
+from airshower.networks.generator import CriticisedGenerator, EventGenerator
 from airshower.tasks.generation import Generation, Sample, check_betas
 from airshower.tasks.generation_report import Generated, View
 from airshower.tasks.histograms import distances
@@ -44,6 +45,7 @@ class Adversarial(Generation):
         betas: list[float] = field(default_factory=lambda: [0.5, 0.9])
         average: float = number(0.999, low=0.0, high=0.99999)
 
+    config: Config
     name = "adversarial"
     headline = HEADLINE
     score = "negative_Wasserstein"
@@ -53,7 +55,7 @@ class Adversarial(Generation):
         check_betas(config.betas)
         super().__init__(config, spec, view)
 
-    def phases(self, network: nn.Module) -> list[Phase]:
+    def phases(self, network: CriticisedGenerator) -> list[Phase]:
         """Critic, then generator."""
         config = self.config
         frozen = network.critic
@@ -77,7 +79,8 @@ class Adversarial(Generation):
             parts = [-scores if config.loss == "wasserstein" else functional.softplus(-scores)]
             return _terms(parts), _counted("generator", parts)
 
-        betas, critic = tuple(config.betas), CriticTurn(network.critic, bool(config.penalty))
+        betas = config.betas[0], config.betas[1]
+        critic = CriticTurn(network.critic, bool(config.penalty))
         return [
             Phase("critic", critic, criticise, rate_scale=lambda _: config.critic_rate, betas=betas),
             Phase(
@@ -91,7 +94,7 @@ class Adversarial(Generation):
             ),
         ]
 
-    def noise(self, network: nn.Module, sample: Sample) -> Tensor:
+    def noise(self, network: EventGenerator, sample: Sample) -> Tensor:
         """Normal numbers for generated events, one of them for each of the sample."""
         return torch.randn(len(sample), network.latent, dtype=sample.recorded.dtype, device=sample.recorded.device)
 
@@ -100,7 +103,7 @@ class Adversarial(Generation):
         return torch.rand(len(sample), dtype=sample.recorded.dtype, device=sample.recorded.device)
 
     def evaluate(
-        self, network: nn.Module, sample: Sample, _: Callable[[Tensor], Tensor]
+        self, network: EventGenerator, sample: Sample, _: Callable[[Tensor], Tensor]
     ) -> tuple[Generated, dict[str, Tensor]]:
         """See `Task.evaluate`."""
         generated = self.generated(network, sample)
@@ -151,7 +154,7 @@ def _terms(parts: list[Tensor]) -> LossTerms:
 
 
 def _counted(phase: str, parts: list[Tensor]) -> dict[str, Tensor]:
-    total = sum(part.detach().double().sum() for part in parts)
+    total = torch.stack([part.detach().double().sum() for part in parts]).sum()
     return {f"{phase}_loss": torch.stack([total, total.new_tensor(len(parts[0]))])}
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from airshower.data.tanks import TankSpec
 from airshower.errors import UserError
-from airshower.networks.generator import EventGenerator
+from airshower.networks.generator import EventGenerator, FlowGenerator
 from airshower.networks.marginals import normal_scores
 from airshower.tasks.generation import Sample, event_noise
 from airshower.tasks.generation_report import View
@@ -32,6 +32,7 @@ class FlowMatching(OneLoss):
 
         times: list[float] = field(default_factory=lambda: [-0.8, 1.0])
 
+    config: Config
     name = "flow_matching"
     headline = HEADLINE
     score = "negative_loss"
@@ -41,7 +42,7 @@ class FlowMatching(OneLoss):
             raise UserError(f"task.times={config.times}: must be a mean and a standard deviation")
         super().__init__(config, spec, view)
 
-    def losses(self, module: nn.Module, network: EventGenerator, sample: Sample, training: bool) -> Tensor:
+    def losses(self, module: nn.Module, network: FlowGenerator, sample: Sample, training: bool) -> Tensor:
         """See `OneLoss`: the squared error of the velocity. Events have the same time and noise in each validation."""
         events, (mean, deviation) = self.spread(sample) if training else sample.real, self.config.times
         states = network.states(events)

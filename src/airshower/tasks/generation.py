@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from airshower.config.fields import choice, number, section
 from airshower.data.source import Selection, Source, Splits
@@ -98,7 +98,7 @@ class Generation:
     def check(self, source: Source) -> None:
         """Nothing: events are their own truth."""
 
-    def fit(self, selection: Selection, network: nn.Module) -> None:
+    def fit(self, selection: Selection, network: EventGenerator) -> None:
         """See `Task.fit`."""
         network.fit(*self.view.examples(selection))
 
@@ -134,13 +134,14 @@ class Generation:
     def planned(self, network: EventGenerator, sample: Sampling, numbers: np.ndarray, tick: Tick) -> Generated:
         """The events of the plan that have these numbers, from a `sampler` of the network; what they are follows from
         their numbers alone."""
+        assert self.plan is not None
         plan, device = self.plan, next(network.parameters()).device
         entry = numbers % len(plan.entries)
         conditions = plan.conditions[entry]
         noise, share = event_noise(plan.seed, numbers, network.latent + conditions.shape[1]).split(
             [network.latent, conditions.shape[1]], 1
         )
-        if plan.low is not None:
+        if plan.low is not None and plan.high is not None:
             drawn = Table.of_scaled(self.spec.conditions, (plan.low + (plan.high - plan.low) * share).numpy())
             conditions = torch.from_numpy(drawn.scaled)
         conditions = conditions.to(device)
@@ -161,8 +162,9 @@ class Generation:
             return None
         both = sample.recorded, outputs.events
         if isinstance(self.view, ImageView):
-            return image_grid(self.spec.channels, self.spec.dead, *(images[:SHOWN].cpu().numpy() for images in both))
-        return histograms(*map(self.view.table, both))
+            real, generated = (images[:SHOWN].cpu().numpy() for images in both)
+            return image_grid(self.spec.channels, self.spec.dead, real, generated)
+        return histograms(self.view.table(sample.recorded), self.view.table(outputs.events))
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], _: bool) -> GenerationReport:
         """See `Task.report`."""

@@ -11,7 +11,7 @@ from airshower.data.source import Selection
 from airshower.data.table import Table
 from airshower.data.tank_summary import charge_centroid, lateral_profile, residual_profile
 from airshower.data.tanks import Quantity, TankHits
-from airshower.networks.images import LEVELS
+from airshower.networks.images import LEVELS, ImageView
 from airshower.runtime.log import progress
 from airshower.tasks.generation_report import Generated, GenerationReport, PackedEvents, refuse
 from airshower.tasks.judgement.sample import Events
@@ -36,6 +36,9 @@ class ImageReport(GenerationReport):
     """See `GenerationReport`. The detector's file and `generated.npz` have hits. The numbers that are judged are made
     of them, for real images as for generated ones."""
 
+    view: ImageView
+    batches: list[PackedImages]
+
     def pack(self, _batch: None, _sample: None, outputs: Generated) -> PackedImages:
         """Raises `TrainingError` for images that are not numbers."""
         images, entry = outputs.events, outputs.entry.cpu().numpy()
@@ -47,7 +50,7 @@ class ImageReport(GenerationReport):
         if len(packed):
             self.batches.append(packed)
             conditions = {quantity.name: values for quantity, values in packed.events.conditions.columns()}
-            self.writer.append(conditions, self.view.hits(packed.events.images), len(packed))
+            self.writer.append(conditions, self.view.hits(packed.events.levels), len(packed))
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
         """See `Report.finish`."""
@@ -75,7 +78,7 @@ class ImageReport(GenerationReport):
         return self._events(torch.from_numpy(batch.images), self._asked(batch.conditions, conditional))
 
     def _hits(self, events: Events) -> TankHits:
-        return joined([(self.view.hits(part), len(part)) for part in _pieces(events.images)])
+        return joined([(self.view.hits(part), len(part)) for part in _pieces(events.levels)])
 
     def _draw(self, real: Events, made: PackedEvents) -> list[Path]:
         """Of all events, and of the first few with the real ones of their entries."""
@@ -86,7 +89,7 @@ class ImageReport(GenerationReport):
         paths = [save(figure, folder / f"{name}.png") for name, figure in drawn.items()]
         if len(self.source.spec.channels) > 1:
             first = (self._hits(events.rows(np.arange(1))) for events in pairs)
-            paths.append(drawing.arrival_animation(self.source.spec.position, *first, folder / "arrival.gif"))
+            paths.append(drawing.arrival_animation(self.source.spec.position, *first, path=folder / "arrival.gif"))
         return paths
 
     def _profiles(self, *samples: Events) -> dict[str, Figure]:
@@ -101,9 +104,9 @@ class ImageReport(GenerationReport):
         }
         if all(len(hits.event) for hits in found):
             ends = (np.arange(0, LEVELS, BIN_LEVELS) + 0.5) / (LEVELS - 1)
-            tables = [Table(spec.channels, np.stack(hits[2 : 2 + len(spec.channels)], 1)) for hits in found]
+            tables = [Table(spec.channels, np.stack(hits.values[: len(spec.channels)], 1)) for hits in found]
             bins = [channel.physical(ends) for channel in spec.channels]
-            figures["hit_values"] = histograms(*tables, bins, "hits")
+            figures["hit_values"] = histograms(*tables, bins=bins, name="hits")
         if len(spec.channels) > 1:
             residuals = [residual_profile(hits, core, EDGES, spec) for hits, core in around]
             figures["time_residuals"] = drawing.residual_figure(EDGES, *residuals)
@@ -115,7 +118,7 @@ class ImageReport(GenerationReport):
         titles = [_titles(events.conditions) for events in pairs]
         first = [[hits.rows(hits.event == event) for event in range(min(ON_ARRAY, len(pairs[0])))] for hits in found]
         return {
-            "images": drawing.image_grid(spec.channels, spec.dead, *images, titles),
+            "images": drawing.image_grid(spec.channels, spec.dead, *images, titles=titles),
             "events": drawing.events_on_array(spec.position, *first),
         }
 

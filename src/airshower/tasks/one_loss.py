@@ -31,6 +31,8 @@ class OneLoss(Generation):
         average: float = number(0.999, low=0.0, high=0.99999)
         generate_in_validation: bool = True
 
+    config: Config
+
     def __init__(self, config: Config, spec: TankSpec, view: View):
         check_betas(config.betas)
         super().__init__(config, spec, view)
@@ -47,7 +49,8 @@ class OneLoss(Generation):
             losses = self.losses(module, network, sample, training=True)
             return LossTerms(losses.sum()[None], losses.new_full((1,), len(losses))), _counted(losses)
 
-        return [Phase(self.name, network, loss, betas=tuple(self.config.betas), average=self.config.average)]
+        betas = self.config.betas[0], self.config.betas[1]
+        return [Phase(self.name, network, loss, betas=betas, average=self.config.average)]
 
     def evaluate(
         self, network: EventGenerator, sample: Sample, _: Callable[[Tensor], Tensor]

@@ -102,8 +102,8 @@ class Reconstruction:
         needs = (name for target in self.targets.values() for name in target.needs)
         truth = selection.source.truth(selection.entries, ("interaction", *needs))
         counts = [int((truth["interaction"] == name).sum()) for name in self.spec.classes]
-        if "type" in self.targets:
-            self.targets["type"].fit(counts)
+        if isinstance(kinds := self.targets.get("type"), PrimaryType):
+            kinds.fit(counts)
             if max(counts) == sum(counts):
                 only = self.spec.classes[int(np.argmax(counts))]
                 raise DataError(
@@ -152,7 +152,7 @@ class Reconstruction:
     def totals(self, sample: Sample) -> Tensor:
         """The weight of each target's term, the number of images, and how many there could be; float64
         [targets + 2]."""
-        weights = [weight.double().sum() for _, weight in sample.targets.values()]
+        weights = [weight.double().sum() for _, weight in sample.truth.values()]
         images, most = sum(map(len, sample.images)), len(sample.frame.pointing) * len(self.spec.telescope_ids)
         return torch.stack([*weights, *weights[0].new_tensor([images, most])])
 
@@ -163,7 +163,7 @@ class Reconstruction:
     def loss(self, outputs: dict[str, Tensor], sample: Sample) -> LossTerms:
         """One term for each target."""
         terms = []
-        for name, (truth, weight) in sample.targets.items():
+        for name, (truth, weight) in sample.truth.items():
             output = outputs[name]
             terms.append((weight.to(output.dtype) * self.targets[name].loss(output, truth)).sum())
         return LossTerms(torch.stack(terms), self.normaliser(self.totals(sample)).to(terms[0].dtype))
@@ -180,7 +180,7 @@ class Reconstruction:
     def count(self, sample: Sample, outputs: dict[str, Tensor], terms: LossTerms) -> dict[str, Tensor]:
         """Those of the targets, and the loss terms."""
         counters = {"loss_total": terms.total.detach().double(), "loss_weight": terms.weight.double()}
-        for name, (truth, weight) in sample.targets.items():
+        for name, (truth, weight) in sample.truth.items():
             counters |= self.targets[name].count(outputs[name].detach(), truth, weight)
         return counters
 

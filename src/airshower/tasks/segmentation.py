@@ -162,13 +162,10 @@ class Segmentation:
 
     def display(self, sample: Sample, outputs: dict[str, Tensor], index: int, title: str) -> Figure:
         """Charge, prediction and, where there is truth, truth and errors, plane by plane; vertices as crosses."""
-        image, label, predicted = (
-            None if tensor is None else tensor.cpu().numpy()
-            for tensor in sample.pixels.event_images(outputs["pixels"], index)
-        )
+        image, label, predicted = sample.pixels.event_images(outputs["pixels"], index)
         vertices = {}
-        if "vertex" in self.heads:
-            vertices["predicted"] = self.heads["vertex"].position(outputs["vertex"])[index].cpu().numpy()
+        if isinstance(vertex := self.heads.get("vertex"), Vertex):
+            vertices["predicted"] = vertex.position(outputs["vertex"])[index].cpu().numpy()
             if sample.heads["vertex"] is not None:
                 vertices["true"] = sample.heads["vertex"][index].cpu().numpy()
         if "event" in self.heads:
@@ -176,7 +173,8 @@ class Segmentation:
             title += f": {names[int(scores.argmax())]} ({float(scores.max()):.2f})"
             if sample.heads["event"] is not None:
                 title += f", true {names[int(sample.heads['event'][index])]}"
-        return event_display(image, label, predicted, self.spec.classes, title, vertices)
+        shown = image.cpu().numpy(), None if label is None else label.cpu().numpy(), predicted.cpu().numpy()
+        return event_display(*shown, self.spec.classes, title, vertices)
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:
         """See `Task.report`."""

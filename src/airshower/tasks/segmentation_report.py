@@ -97,8 +97,8 @@ class SegmentationReport(contextlib.ExitStack):
             if heads:
                 write_events(self.folder / "events.csv", {"entry": entries, **heads})
             return []
-        confusion = torch.as_tensor(np.stack([event.confusion for event in self.events]))
-        events = dict(zip(METRICS, values(confusion).nanmean(1).numpy().T, strict=True))
+        confusion = torch.as_tensor(np.stack([event.confusion for event in self.events if event.confusion is not None]))
+        events: Columns = dict(zip(METRICS, values(confusion).nanmean(1).numpy().T, strict=True))
         write_events(self.folder / "events.csv", {"entry": entries, **truth, **events, **heads})
         shown = {name: events[name] for name in SHOWN} if truth and np.isfinite(truth["energy"]).any() else {}
         self._write_metrics(metrics, counters, events, truth, _curves(truth, shown))

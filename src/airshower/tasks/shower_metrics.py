@@ -93,7 +93,8 @@ def effective_area(selected: np.ndarray, thrown: np.ndarray) -> tuple[np.ndarray
     """The area times the share of its showers that are selected, m2, and its error by Poisson statistics, [bins] each,
     from numbers of events and `thrown_per_area`; NaN where nothing was thrown."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        return tuple(np.where(thrown > 0, numbers / thrown, np.nan) for numbers in (selected, np.sqrt(selected)))
+        area, error = (np.where(thrown > 0, numbers / thrown, np.nan) for numbers in (selected, np.sqrt(selected)))
+    return area, error
 
 
 def log_edges(values: np.ndarray) -> np.ndarray:

@@ -21,6 +21,12 @@ class Sample:
     frame: Frame
     targets: dict[str, tuple[Tensor, Tensor]] | None
 
+    @property
+    def truth(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """`targets`, of simulations."""
+        assert self.targets is not None
+        return self.targets
+
     def physical(self, targets: dict[str, Target], outputs: dict[str, Tensor]) -> dict[str, np.ndarray]:
         """Predictions in physical units, columns of a table of events."""
         columns: dict[str, np.ndarray] = {}

@@ -44,7 +44,7 @@ class Target(Protocol):
     needs: tuple[str, ...]
     columns: tuple[str, ...]
 
-    def of(self, showers: Showers, frame: Frame) -> Tensor:
+    def of(self, showers: Showers, frame: Frame, /) -> Tensor:
         """What outputs are compared with, NaN where the files have none."""
         ...
 
@@ -56,7 +56,7 @@ class Target(Protocol):
         """The loss of each entry [entries], times the target's weight."""
         ...
 
-    def count(self, output: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
+    def count(self, output: Tensor, target: Tensor, weight: Tensor, /) -> dict[str, Tensor]:
         """Counters that add up."""
         ...
 
@@ -64,7 +64,7 @@ class Target(Protocol):
         """Named values from summed counters."""
         ...
 
-    def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
+    def physical(self, output: Tensor, frame: Frame, /) -> dict[str, np.ndarray]:
         """Predictions in physical units, by name of a table's column."""
         ...
 

@@ -35,8 +35,8 @@ class PrimaryType:
     """
 
     only_gammas = False
-    columns = ("type",)
-    needs = ()
+    columns: tuple[str, ...] = ("type",)
+    needs: tuple[str, ...] = ()
 
     def __init__(self, config: TypeConfig, spec: IactSpec):
         self.config, self.names, self.channels = config, spec.classes, len(spec.classes)

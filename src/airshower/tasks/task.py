@@ -9,8 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 from torch import Tensor, nn
 
-from airshower.data.batch import EventBatch
-from airshower.data.source import Selection, Source, Splits
+from airshower.data.source import Selection, Splits
 from airshower.tasks.balance import UncertaintyBalance
 from airshower.tasks.loss_terms import LossTerms
 from airshower.writers.figures import Figure
@@ -56,29 +55,29 @@ class Task(Protocol):
     score: str
     plan: Any
 
-    def check(self, source: Source) -> None:
+    def check(self, source: Any, /) -> None:
         """Raise `DataError` where a source's files do not hold the truth that training needs. Needs no batch."""
         ...
 
-    def fit(self, selection: Selection, network: nn.Module) -> None:
+    def fit(self, selection: Selection, network: Any, /) -> None:
         """Take from the entries to be trained on what the loss, or the network, needs to know of them all; before the
         first step. Raises `DataError` where nothing can be learned from them."""
         ...
 
-    def prepare(self, batch: EventBatch) -> Any:
+    def prepare(self, batch: Any, /) -> Any:
         """What the network and the loss work on, from a batch on the device."""
         ...
 
-    def products(self, batch: EventBatch, sample: Any) -> dict[str, Any]:
+    def products(self, batch: Any, sample: Any, /) -> dict[str, Any]:
         """What iotest describes by shape and range: arrays or tensors by name, as read and as prepared; None or empty
         where there is nothing."""
         ...
 
-    def phases(self, network: nn.Module) -> list[Phase]:
+    def phases(self, network: Any, /) -> list[Phase]:
         """The optimizers' turns in one step."""
         ...
 
-    def totals(self, sample: Any) -> Tensor:
+    def totals(self, sample: Any, /) -> Tensor:
         """Counts that the loss needs of the whole step."""
         ...
 
@@ -87,13 +86,13 @@ class Task(Protocol):
         ...
 
     def evaluate(
-        self, network: nn.Module, sample: Any, over_ranks: Callable[[Tensor], Tensor]
+        self, network: Any, sample: Any, over_ranks: Callable[[Tensor], Tensor], /
     ) -> tuple[Any, dict[str, Tensor]]:
         """The network's outputs and the metric counters of one sample, none where there is no truth; `over_ranks` sums
         a tensor over ranks. Collective."""
         ...
 
-    def count(self, sample: Any, outputs: Any, terms: LossTerms) -> dict[str, Tensor]:
+    def count(self, sample: Any, outputs: Any, terms: LossTerms, /) -> dict[str, Tensor]:
         """Metric counters of one sample."""
         ...
 
@@ -101,11 +100,11 @@ class Task(Protocol):
         """Named values from summed counters."""
         ...
 
-    def display(self, sample: Any, outputs: Any, index: int, title: str) -> "Figure | None":
+    def display(self, sample: Any, outputs: Any, index: int, title: str, /) -> "Figure | None":
         """A picture of event `index` of the sample and what the network makes of it; None where there are no more."""
         ...
 
-    def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> "Report":
+    def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool, /) -> "Report":
         """What inference over `splits.whole` writes: predictions in the detector's format, metrics and figures, into
         `folder`."""
         ...
@@ -115,12 +114,12 @@ class Report(AbstractContextManager, Protocol):
     """Takes the predictions of one inference batch by batch; a context manager around all of them, which opens the
     file. Every rank packs, one adds."""
 
-    def pack(self, batch: EventBatch, sample: Any, outputs: Any) -> Sized:
+    def pack(self, batch: Any, sample: Any, outputs: Any, /) -> Sized:
         """What is to be written of one batch, as long as it has events, small enough to be sent to another process. Of
         generated events, `batch` and `sample` are None."""
         ...
 
-    def add(self, packed: Any) -> None:
+    def add(self, packed: Any, /) -> None:
         """Write packed events."""
         ...
 

@@ -128,7 +128,8 @@ def arrival_animation(position: np.ndarray, real: TankHits, generated: TankHits,
     yet."""
     from matplotlib.animation import PillowWriter
 
-    both = np.concatenate([real.time, generated.time])
+    times = [hits.time for hits in (real, generated) if hits.time is not None]
+    both = np.concatenate(times)
     both = both if len(both) else np.zeros(1)
     steps = np.linspace(both.min(), both.max(), FRAMES)
     figure, axes = pyplot().subplots(1, 2, figsize=(9, 4.2), sharex=True, sharey=True, layout="constrained")
@@ -136,11 +137,11 @@ def arrival_animation(position: np.ndarray, real: TankHits, generated: TankHits,
     writer = PillowWriter(fps=8)
     with writer.saving(figure, str(path), 80):
         for before, now in zip([-np.inf, *steps], steps, strict=False):
-            for axis, name, hits in zip(axes, ("real", "generated"), (real, generated), strict=True):
+            for axis, name, hits, time in zip(axes, ("real", "generated"), (real, generated), times, strict=True):
                 axis.clear()
                 axis.scatter(*position[:, :2].T, c="0.9", s=1.5, linewidths=0)
-                come = hits.time <= now
-                colour = np.where(hits.time[come] > before, "#cc3311", "0.35")
+                come = time <= now
+                colour = np.where(time[come] > before, "#cc3311", "0.35")
                 place = position[hits.grid_id[come] - 1]
                 axis.scatter(*place[:, :2].T, c=colour, s=_sizes(hits.charge[come]), linewidths=0)
                 axis.set_title(f"{name}, {now:.0f} ns", fontsize=10)

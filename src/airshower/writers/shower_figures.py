@@ -46,7 +46,9 @@ def shower_display(
     for axis, (kind, telescope, charge) in zip(axes.flat, shown, strict=False):
         camera, focal = spec.cameras[kind], float(spec.focal_length[telescope])
         corners = _on_sky(camera, _corners(camera), focal)
-        pixels = PolyCollection(corners, array=np.arcsinh(np.nan_to_num(charge)), cmap="viridis", edgecolor="face")
+        pixels = PolyCollection(
+            list(corners), array=np.arcsinh(np.nan_to_num(charge)), cmap="viridis", edgecolor="face"
+        )
         axis.add_collection(pixels)
         for name, offset in directions.items():
             axis.plot(offset[1], offset[0], **_MARKS[name], label=f"{name} direction")

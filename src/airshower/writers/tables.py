@@ -31,9 +31,10 @@ def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Arrays by name as NPZ, under a temporary name that becomes `path`. Raises `DataError` if that can't be written;
     an existing file stays as it was."""
     partial = folders.partial(path)
+    named: dict[str, Any] = dict(arrays)
     try:
         with open(partial, "wb") as handle:
-            np.savez(handle, **arrays)
+            np.savez(handle, **named)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(partial, path)

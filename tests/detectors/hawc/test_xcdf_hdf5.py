@@ -112,7 +112,7 @@ def test_values_put_in_are_written_as_they_are_or_to_their_resolution(small: Pat
         (lambda file: file["fields/rec.zenith"].attrs.modify("type", "text"), "can't be read as HDF5"),
         (lambda file: file["fields/rec.zenith"].resize((10**11,)), "rec.zenith has 100000000000 values, 16384 are in"),
         (lambda file: file["encoding"].pop("rec.zenith"), "can't be read as HDF5"),
-        (lambda file: file["encoding/rec.zenith"].write_direct(np.full(3, (0, -1), ACTIVE)), "is not 0 to 64 bits"),
+        (lambda file: file["encoding/rec.zenith"].write_direct(np.array([(0, -1)] * 3, ACTIVE)), "is not 0 to 64 bits"),
         (lambda file: file["blocks"].write_direct(np.array([5, 5, 3], "u4")), "blocks have 13 events, columns 12"),
         (lambda file: file["blocks"].write_direct(np.array([5, 2**32 - 1, 3], "u4")), "blocks have 4294967303 events"),
         (lambda file: file["fields/rec.zenith"].resize((11,)), "columns have 11 and 12 events"),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from airshower.data.showers import Camera
 from airshower.errors import DataError, UserError
 
 CAMERAS = Path(__file__).with_name("cameras.json")
@@ -21,7 +22,7 @@ DIAGONAL_STEPS = np.array([(-1, -1), (-1, 1), (1, -1), (1, 1)])
 
 
 @dataclass(frozen=True, eq=False)
-class CameraGeometry:
+class CameraGeometry(Camera):
     """Pixel centres `x`, `y` f8 [pixels] in metres in the camera's frame and `area` f8 [pixels] in m2; `shape` is
     "hexagon" or "square"; the rotations of the pixels and of the camera are in degrees, as the file has them."""
 
@@ -93,7 +94,7 @@ class Lattice:
         return pixel
 
 
-def lattice(geometry: CameraGeometry) -> Lattice:
+def lattice(geometry: Camera) -> Lattice:
     """The lattice of a camera at whatever rotation.
 
     Rows follow columns anticlockwise, so that images are never mirrored. Of the equivalent axes those are taken that
@@ -146,19 +147,21 @@ def builtin_camera(name: str) -> CameraGeometry:
     return CameraGeometry(name, x, y, np.full(len(x), camera["area"]), "hexagon", *rotations)
 
 
-def _fit(geometry: CameraGeometry, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, float]:
+def _fit(geometry: Camera, row: np.ndarray, column: np.ndarray) -> tuple[np.ndarray, float]:
     """By least squares: basis and origin f8 [3, 2] in metres, and the largest residual in pitches."""
     places = np.stack([row, column, np.ones(len(row))], 1)
     fit = np.linalg.lstsq(places, geometry.position, rcond=None)[0]
     return fit, float(np.hypot(*(geometry.position - places @ fit).T).max() / geometry.pitch)
 
 
-def _hexagonal(geometry: CameraGeometry) -> tuple[np.ndarray, np.ndarray, float]:
+def _hexagonal(geometry: Camera) -> tuple[np.ndarray, np.ndarray, float]:
     """Axial rows and columns, and the largest residual in pitches."""
     angle = geometry.rotation(6) + np.array([2 * np.pi / 3, 0.0])
     basis = geometry.pitch * np.stack([np.cos(angle), np.sin(angle)], 1)
     centre = ((geometry.position - geometry.position.mean(0)) ** 2).sum(1).argmin()
     origin = geometry.position[centre]
+    row = column = np.zeros(0, np.int64)
+    residual = np.inf
     for _ in range(3):  # the neighbours' pitch and angle hold near the centre, a fit's further out
         row, column = np.rint((geometry.position - origin) @ np.linalg.pinv(basis)).astype(np.int64).T
         (*basis, origin), residual = _fit(geometry, row, column)
@@ -172,7 +175,7 @@ def _hexagonal(geometry: CameraGeometry) -> tuple[np.ndarray, np.ndarray, float]
     return row, column, residual
 
 
-def _square(geometry: CameraGeometry) -> tuple[np.ndarray, np.ndarray, float]:
+def _square(geometry: Camera) -> tuple[np.ndarray, np.ndarray, float]:
     """Rows and columns, counted over the distinct coordinates, and the largest residual in pitches."""
     angle = geometry.rotation(4)
     x, y = geometry.position.T

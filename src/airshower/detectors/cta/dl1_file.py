@@ -14,7 +14,7 @@ import numpy as np
 
 from airshower.detectors.cta.dl1_hdf5 import Hdf5, reading
 from airshower.detectors.cta.dl1_instrument import LAYOUT, read_runs, read_subarray
-from airshower.detectors.cta.image_file import SHOWER_EVENT, Events, ImageIndex, where
+from airshower.detectors.cta.image_file import SHOWER_EVENT, Events, ImageFile, ImageIndex, where
 from airshower.errors import DataError
 
 VERSION = "CTA PRODUCT DATA MODEL VERSION"
@@ -51,7 +51,7 @@ class _ImageTable:
         return rows if self.parameter_row is None else self.parameter_row[rows]
 
 
-class Dl1File:
+class Dl1File(ImageFile):
     """A DL1 file, its index read and checked.
 
     Attributes: `subarray`, `events`, `images` (`ImageIndex`), `runs` (list of `SimulatedRun`), `parameter_names`,
@@ -74,7 +74,7 @@ class Dl1File:
             self.images = self._index(keys)
             self.truth = self._truth()
             self.runs = read_runs(self.file)
-            self.has_clean = all("image_mask" in self.file.dtype(table.path).names for table in self._tables)
+            self.has_clean = all("image_mask" in self.file.names(table.path) for table in self._tables)
         self.simulated = self.truth is not None
 
     @staticmethod
@@ -177,22 +177,25 @@ class Dl1File:
 
     def _parameter_names(self) -> tuple[str, ...]:
         """Numbers that every image has."""
-        paths = [table.parameters for table in self._tables]
-        if not all(paths):
+        paths = [table.parameters for table in self._tables if table.parameters]
+        if len(paths) < len(self._tables):
             return ()
         types = [self.file.dtype(path) for path in paths]
         return tuple(
             name
-            for name in types[0].names
-            if all(name in kind.names and kind[name].shape == () and kind[name].kind in "fiub" for kind in types)
+            for name in self.file.names(paths[0])
+            if all(
+                name in (kind.names or ()) and kind[name].shape == () and kind[name].kind in "fiub" for kind in types
+            )
         )
 
     def _events(self, keys: np.ndarray) -> Events:
         if TRIGGER not in self.file:  # lstchain's observations: the events are those that have images
             pairs, triggered = np.unique(np.stack([keys["obs_id"], keys["event_id"]], 1), axis=0, return_counts=True)
             unknown = np.full(len(pairs), np.nan)
-            return Events(*pairs.T.copy(), np.full(len(pairs), SHOWER_EVENT), triggered, unknown)
-        names = self.file.dtype(TRIGGER).names
+            obs_id, event_id = pairs.T.copy()
+            return Events(obs_id, event_id, np.full(len(pairs), SHOWER_EVENT), triggered, unknown)
+        names = self.file.names(TRIGGER)
         rows = self.file.columns(TRIGGER, [*KEYS[:2], *(name for name in ("event_type", "time") if name in names)])
         event_type = rows["event_type"] if "event_type" in names else np.full(len(rows), SHOWER_EVENT)
         time = _seconds(rows["time"]) if "time" in names else np.full(len(rows), np.nan)
@@ -240,7 +243,7 @@ class Dl1File:
                 missing = f"event {self.events.event_id[event]} of observation {self.events.obs_id[event]}"
                 raise DataError(f"{self.path}: {missing} is not in {SHOWERS}")
             for name, (column, _) in TRUTH_COLUMNS.items():
-                there = column in self.file.dtype(SHOWERS).names
+                there = column in self.file.names(SHOWERS)
                 truth[name] = self.file.quantity(SHOWERS, column)[at] if there else np.full(events, np.nan)
             return truth
         if not {"mc_energy", "mc_type"} <= set(self.parameter_names):
@@ -331,7 +334,7 @@ def _image_table(file: Hdf5, group: str, name: str) -> tuple[_ImageTable, np.nda
     since it is quicker to read the keys there; each image is checked when it is read."""
     path, parameters = f"{group}/{name}", f"{PARAMETERS}/{name}"
     for column in ("image", "peak_time"):
-        if column not in file.dtype(path).names:
+        if column not in file.names(path):
             raise DataError(f"{file.path}: {path} has no {column}")
     if parameters not in file or not file.length(parameters):
         return _ImageTable(path, None, None), file.columns(path, KEYS)
@@ -344,7 +347,7 @@ def _image_table(file: Hdf5, group: str, name: str) -> tuple[_ImageTable, np.nda
 
 def _alt_az(file: Hdf5, path: str) -> np.ndarray:
     """Altitude and azimuth in rad, f8 [rows, 2], of a table whose columns end in these words."""
-    names = file.dtype(path).names
+    names = file.names(path)
     columns = (next(name for name in names if name.endswith(word)) for word in ("altitude", "azimuth"))
     return np.stack([file.quantity(path, name) for name in columns], 1)
 

@@ -86,6 +86,10 @@ class Hdf5:
                 self._types[table] = self._node(table).dtype
             return self._types[table]
 
+    def names(self, table: str) -> tuple[str, ...]:
+        """Names of a table's columns."""
+        return self.dtype(table).names or ()
+
     def values(self, array: str) -> np.ndarray:
         """All of an array, or all columns of all rows of a table."""
         with _lock:
@@ -119,7 +123,7 @@ class Hdf5:
 
     def field_attribute(self, table: str, column: str, name: str) -> Any:
         """What ctapipe notes about a column (unit, scale of stored integers, ...), None if nothing."""
-        return self.attribute(table, f"CTAFIELD_{self.dtype(table).names.index(column)}_{name}")
+        return self.attribute(table, f"CTAFIELD_{self.names(table).index(column)}_{name}")
 
     def quantity(self, table: str, column: str) -> np.ndarray:
         """A column as f8 in m, m2, rad, TeV, g/cm2; without a unit as it is stored."""

@@ -1,6 +1,7 @@
 """What DL1 files say of the telescopes, their cameras and the simulated runs."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +36,7 @@ class SimulatedRun:
 
 def read_subarray(file: Hdf5) -> Subarray:
     """The telescopes. Raises `DataError` if there are none or a camera is missing."""
-    layout = file.columns(LAYOUT, list(file.dtype(LAYOUT).names))
+    layout = file.columns(LAYOUT, list(file.names(LAYOUT)))
     if not len(layout):
         raise DataError(f"{file.path}: {LAYOUT} has no telescopes")
     keys = _camera_keys(layout)
@@ -57,7 +58,7 @@ def read_subarray(file: Hdf5) -> Subarray:
 def read_instrument(file: Hdf5) -> tuple[list[Telescope], list[Camera]]:
     """The telescopes with all that the file says of their optics, and the cameras that they count. A camera is read out
     as that of its first telescope. Raises `DataError` as `read_subarray`, and if it is not said how."""
-    array, layout = read_subarray(file), file.columns(LAYOUT, list(file.dtype(LAYOUT).names))
+    array, layout = read_subarray(file), file.columns(LAYOUT, list(file.names(LAYOUT)))
     keys, rows = _camera_keys(layout), _optics_rows(file, layout).tolist()
     first = [array.camera.tolist().index(number) for number in range(len(array.cameras))]
     cameras = [Camera(geometry, *_readout(file, keys[at])) for geometry, at in zip(array.cameras, first, strict=True)]
@@ -71,11 +72,11 @@ def read_instrument(file: Hdf5) -> tuple[list[Telescope], list[Camera]]:
     area, nominal = (file.quantity(OPTICS, name).tolist() for name in ("mirror_area", "equivalent_focal_length"))
     telescopes = []
     for row, at in enumerate(rows):
+        name = "UNKNOWN" if names is None else _text(names[at])
         shape = "UNKNOWN" if shapes is None else _text(shapes[at])
-        count = [1 if found is None else int(found[at]) for found in (mirrors, tiles)]
-        optics = Optics(
-            _text(names[at]), array.types[row], shape, area[at], *count, nominal[at], float(array.focal_length[row])
-        )
+        n_mirrors, n_tiles = (1 if found is None else int(found[at]) for found in (mirrors, tiles))
+        length = float(array.focal_length[row])
+        optics = Optics(name, array.types[row], shape, area[at], n_mirrors, n_tiles, nominal[at], length)
         telescopes.append(
             Telescope(int(array.ids[row]), array.names[row], tuple(array.position[row]), optics, int(array.camera[row]))
         )
@@ -87,7 +88,7 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
     path = next((path for path in RUNS if path in file), None)
     if path is None:
         return []
-    length, there = file.length(path), file.dtype(path).names
+    length, there = file.length(path), file.names(path)
 
     def column(*names: str, unset: float = np.nan) -> list[float]:
         found = [name for name in names if name in there]
@@ -112,7 +113,8 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
 
 def _camera_keys(layout: np.ndarray) -> list[str]:
     """Of each telescope; older tables name their cameras and optics instead of numbering them."""
-    return list(map(_text, layout["camera_index" if "camera_index" in layout.dtype.names else "camera_name"].tolist()))
+    names = layout.dtype.names or ()
+    return list(map(_text, layout["camera_index" if "camera_index" in names else "camera_name"].tolist()))
 
 
 def _readout(file: Hdf5, key: str) -> tuple[float, int]:
@@ -126,7 +128,7 @@ def _readout(file: Hdf5, key: str) -> tuple[float, int]:
 
 def _found(file: Hdf5, table: str, *names: str) -> np.ndarray | None:
     """The first of these columns that a table has."""
-    name = next((name for name in names if name in file.dtype(table).names), None)
+    name = next((name for name in names if name in file.names(table)), None)
     return None if name is None else file.columns(table, [name])[name]
 
 
@@ -149,18 +151,18 @@ def _camera(file: Hdf5, key: str) -> CameraGeometry:
 def _focal_lengths(file: Hdf5) -> np.ndarray:
     """m, of each row of the optics table."""
     nominal = file.quantity(OPTICS, "equivalent_focal_length")
-    if "effective_focal_length" not in file.dtype(OPTICS).names:
+    if "effective_focal_length" not in file.names(OPTICS):
         return nominal
     effective = file.quantity(OPTICS, "effective_focal_length")
     return np.where(np.isfinite(effective), effective, nominal)
 
 
 def _optics_rows(file: Hdf5, layout: np.ndarray) -> np.ndarray:
-    if "optics_index" in layout.dtype.names:
+    if "optics_index" in (layout.dtype.names or ()):
         return layout["optics_index"]
     names = file.columns(OPTICS, ["description"])["description"].tolist()
     return np.array([names.index(description) for description in layout["tel_description"].tolist()])
 
 
-def _text(value: bytes | int) -> str:
+def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)

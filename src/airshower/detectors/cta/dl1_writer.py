@@ -126,7 +126,7 @@ class Dl1Writer(TablesFile):
         ):  # fmt: skip
             shapes = dict.fromkeys(("image", "peak_time", "image_mask", "true_image"), true.shape[1:])
             rows = np.zeros(len(waiting), dl1.row_type(columns, **shapes))
-            for name in rows.dtype.names:
+            for name in rows.dtype.names or ():
                 rows[name] = values[name] if name in values else ids[name]
             self._add(f"{path}/tel_{tel_id:03d}", columns, rows, **shapes)
 

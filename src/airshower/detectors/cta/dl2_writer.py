@@ -94,7 +94,7 @@ class _Predicted:
             columns, prefix = dl1.MONO[kind], f"{dl1.ALGORITHM}_tel"
             row, image = self._images(tel_id)
         rows = np.zeros(len(row), dl1.row_type(columns, **{f"{prefix}_telescopes": (telescopes,)}))
-        for name in rows.dtype.names:
+        for name in rows.dtype.names or ():
             if rows.dtype[name].kind == "f":
                 rows[name] = np.nan
         rows["obs_id"], rows["event_id"] = events.obs_id[row], events.event_id[row]
@@ -117,6 +117,7 @@ class _Predicted:
         own = np.flatnonzero(images.telescope == telescope)
         image = np.full(len(self.file.events), -1)
         image[images.event[own]] = own
+        assert isinstance(self.file, Dl1File)
         triggered = np.flatnonzero(self.file.triggered()[:, telescope] | (image >= 0))
         return triggered, image[triggered]
 
@@ -178,10 +179,9 @@ def _groups(files: Sequence[ImageFile]) -> list[list[int]]:
         version = file.file.attribute("/", "CTA PRODUCT DATA MODEL VERSION")
         alike, own = (version, tuple(file.subarray.ids.tolist())), set(np.unique(file.events.obs_id).tolist())
         fitting = (group for group in groups if group[0] == alike and not group[1] & own)
-        _, observations, members = next(fitting, (None, None, None))
-        if members is None:
+        if (group := next(fitting, None)) is None:
             groups.append((alike, own, [place]))
         else:
-            observations |= own
-            members.append(place)
+            group[1].update(own)
+            group[2].append(place)
     return [members for _, _, members in groups]

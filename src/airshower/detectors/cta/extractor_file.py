@@ -108,7 +108,7 @@ class ExtractorTables(PlainFile):
         kind, types = _kind(self.file.path, name), "/Telescope_Type_Information"
         pixels = self.file.dtype(self._table(name))[_name(self.file, self._table(name), *CHARGE)].shape
         camera = None
-        if types in self.file and "pixel_positions" in self.file.dtype(types).names:
+        if types in self.file and "pixel_positions" in self.file.names(types):
             rows = self.file.columns(types, ["type", "num_pixels", "pixel_positions"])
             row = [_text(found) for found in rows["type"]].index(name)
             camera = _of_positions(kind, rows["pixel_positions"][row], int(rows["num_pixels"][row]))
@@ -121,7 +121,7 @@ class ExtractorTables(PlainFile):
         return camera
 
     def _pointing(self, index: ImageIndex) -> np.ndarray:
-        if {"array_pointing_alt", "array_pointing_az"} <= set(self.file.dtype(self.events_table).names):
+        if {"array_pointing_alt", "array_pointing_az"} <= set(self.file.names(self.events_table)):
             names = ("array_pointing_alt", "array_pointing_az")
             columns = self.file.columns(self.events_table, list(names))
             return np.stack([columns[name][index.event] for name in names], 1).astype(np.float64)
@@ -134,7 +134,7 @@ class ExtractorTables(PlainFile):
         with reading(f"{self.path}: {path}"):
             stored = self.file.rows(path, rows)
         charge = stored[_name(self.file, path, *CHARGE)]
-        time = next((stored[name] for name in TIME if name in stored.dtype.names), np.full_like(charge, np.nan))
+        time = next((stored[name] for name in TIME if name in (stored.dtype.names or ())), np.full_like(charge, np.nan))
         return charge, time
 
 
@@ -220,7 +220,8 @@ def _subarray(
 ) -> Subarray:
     kinds = [KINDS.get(name) or _kind(Path(), name) for name in names.tolist()]
     types = tuple(kind.type for kind in kinds)
-    distinct, camera = distinct_cameras(types, [cameras[name] for name in names.tolist()])
+    of_each = [camera for name in names.tolist() if (camera := cameras[name]) is not None]
+    distinct, camera = distinct_cameras(types, of_each)
     length = np.array([kind.focal_length for kind in kinds])
     texts = tuple(names.tolist())
     return Subarray(ids.astype(np.int64), types, texts, texts, position.astype(np.float64), length, camera, distinct)
@@ -240,7 +241,7 @@ def _with_triggers(events: Events, triggered: np.ndarray) -> Events:
 
 
 def _truth(file: Hdf5, tables: list[str]) -> dict[str, np.ndarray]:
-    there = set.intersection(*(set(file.dtype(table).names) for table in tables))
+    there = set.intersection(*(set(file.names(table)) for table in tables))
     found = {ours: next((name for name in names if name in there), None) for ours, names in TRUTH_COLUMNS.items()}
     return {
         ours: np.concatenate([_column(file, table, name) for table in tables]).astype(np.float64)
@@ -255,7 +256,7 @@ def _column(file: Hdf5, table: str, *names: str) -> np.ndarray:
 
 
 def _name(file: Hdf5, table: str, *names: str) -> str:
-    there = file.dtype(table).names
+    there = file.names(table)
     for name in names:
         if name in there:
             return name

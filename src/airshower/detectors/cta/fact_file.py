@@ -65,7 +65,7 @@ class FactFile(PlainFile):
 
 def _subarray(position: np.ndarray) -> Subarray:
     area = np.full(len(position), 0.75**0.5 * PIXEL**2)
-    camera = CameraGeometry("FACT", *(position.T * PIXEL), area, "hexagon", pixel_rotation=30.0)
+    camera = CameraGeometry("FACT", *(position.T * PIXEL), area=area, shape="hexagon", pixel_rotation=30.0)
     return Subarray(
         np.array([1]), ("SST",), ("FACT",), ("SST_FACT_FACT",), np.zeros((1, 3)), np.array([FOCAL_LENGTH]),
         np.array([0]), (camera,),

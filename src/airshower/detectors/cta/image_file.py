@@ -87,7 +87,7 @@ class ImageFile(Protocol):
         ...
 
 
-class PlainFile(ABC):
+class PlainFile(ImageFile, ABC):
     """An `ImageFile` that stores neither cleaned pixels nor image parameters: pixels are those that ctapipe's default
     tail cuts keep, parameters are computed of them when a cut asks for one. Peak times may be NaN, where a pixel has
     none."""

@@ -84,7 +84,7 @@ def _repetition(number: np.ndarray) -> np.ndarray:
 
 def _subarray(position: np.ndarray) -> Subarray:
     area = np.full(len(position), 0.75**0.5 * PITCH**2)
-    camera = CameraGeometry("MAGICCam", *position.T, area, "hexagon", pixel_rotation=19.1)
+    camera = CameraGeometry("MAGICCam", *position.T, area=area, shape="hexagon", pixel_rotation=19.1)
     names = tuple(f"LST_{name}_MAGICCam" for name in TELESCOPES)
     return Subarray(
         np.array([1, 2]), ("LST", "LST"), TELESCOPES, names, POSITION, np.full(2, FOCAL_LENGTH), np.array([0, 0]),

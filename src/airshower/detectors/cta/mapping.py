@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, reduce
 
 import numpy as np
 
@@ -37,8 +37,8 @@ class Mapping:
     def to_image(self, values: np.ndarray) -> np.ndarray:
         """[..., pixels] -> [..., rows, columns]."""
         terms = zip(self.index.T, self.weight.T, strict=True)
-        cells = sum(np.where(weight != 0, values[..., index] * weight, 0) for index, weight in terms)
-        return cells.reshape(*values.shape[:-1], *self.shape)
+        cells = [np.where(weight != 0, values[..., index] * weight, 0) for index, weight in terms]
+        return reduce(np.add, cells).reshape(*values.shape[:-1], *self.shape)
 
     def to_pixels(self, image: np.ndarray) -> np.ndarray:
         """[..., rows, columns] -> [..., pixels]. Raises `UserError` if the mapping can't be undone."""

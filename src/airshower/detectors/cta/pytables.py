@@ -50,7 +50,7 @@ class Table:
         self.row, self.rows, self._type = row, 0, _file_type(row)
         node = _empty(file, path, self._type)
         self._data = node.id
-        fields = {f"FIELD_{i}_NAME": field for i, field in enumerate(row.names)}
+        fields = {f"FIELD_{i}_NAME": field for i, field in enumerate(row.names or ())}
         set_attributes(node, {"CLASS": "TABLE", "VERSION": "2.7", "TITLE": title, **fields, **attributes})
         self._count = new_attribute(node, "NROWS", np.array(0))
 
@@ -109,8 +109,9 @@ def _append(data: h5py.h5d.DatasetID, first: int, rows: np.ndarray, kind: h5py.h
 
 def _file_type(row: np.dtype) -> h5py.h5t.TypeID:
     kind = h5py.h5t.create(h5py.h5t.COMPOUND, row.itemsize)
-    for name in row.names:
-        field, offset = row.fields[name][:2]
+    fields = {str(name): field for name, field in (row.fields or {}).items()}
+    for name in row.names or ():
+        field, offset = fields[name][:2]
         base, shape = field.subdtype or (field, ())
         part = h5py.h5t.NATIVE_B8 if base.kind == "b" else h5py.h5t.py_create(base)
         kind.insert(name.encode(), offset, h5py.h5t.array_create(part, shape) if shape else part)

@@ -110,6 +110,7 @@ class IactImages:
         found = []
         for file in self.files if self.simulated else []:
             for run in getattr(file, "runs", []):
+                assert file.truth is not None
                 primary = np.unique(file.truth["primary"][file.events.obs_id == run.obs_id])
                 area = np.pi * run.scatter_radius**2
                 known = np.isfinite([*run.energy_range, run.spectral_index, area]).all() and run.showers * area > 0

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class EventFile(Protocol):
 
     def __len__(self) -> int: ...
 
-    def columns(self, names: Sequence[str]) -> Mapping[str, np.ndarray]:
+    def columns(self, names: Sequence[str]) -> Mapping[str, Any]:
         """Columns [events] by name. Raises `DataError` for one that there is not."""
         ...
 
@@ -132,7 +132,7 @@ class TankEvents:
         counts = [len(file) for file in self.files]
         columns |= {name: np.repeat(self._primary, counts).astype(float) for name in own}
         ids = np.stack([np.repeat(np.arange(len(counts)), counts), np.concatenate(list(map(np.arange, counts)))], 1)
-        kept = self._kept(columns, np.concatenate(list(map(self._of_class, self.files, self._primary))))
+        kept = self._kept(columns, np.concatenate(list(map(self._of_class, self.files, self._primary.tolist()))))
         self.columns = {name: column[kept] for name, column in columns.items()}
         self.event_ids = np.column_stack([ids[kept], np.zeros(kept.sum(), np.int64)])
 

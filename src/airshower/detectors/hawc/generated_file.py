@@ -41,7 +41,7 @@ class GeneratedFile(contextlib.ExitStack):
             if name not in self.quantities:
                 raise DataError(f"{self.path}: there is no {name}; there are {', '.join(self.quantities)}")
         quantities = [quantity for name, quantity in self.quantities.items() if name in columns]
-        values = {quantity.name: self._values(quantity, columns[quantity.name]) for quantity in quantities}
+        values: Columns = {quantity.name: self._values(quantity, columns[quantity.name]) for quantity in quantities}
         fields = list(map(field_of, quantities))
         if hits is not None:
             of_hits = self._of_hits(hits, events)

@@ -15,6 +15,7 @@ def one_hit_each(hits: TankHits, keep: str) -> TankHits:
     if keep == "largest":
         order = _order(pmt, -hits.charge, hits.time)
     else:
+        assert hits.time is not None
         order = _order(pmt, hits.time if keep == "first" else -hits.time, -hits.charge)
     best = np.diff(pmt[order], prepend=-1) != 0
     return hits.rows(order[best])

@@ -1,6 +1,6 @@
 """Events of HAWC as a source of entries: XCDF files of gammas, and of protons, read on the fly."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,7 +64,9 @@ class TankConfig(EventConfig):
 class HawcEvents(TankEvents):
     """Entries of one or more XCDF files, whose hits are read when they are wanted."""
 
-    def __init__(self, config: TankConfig, files: dict[str, Sequence[Path]]):
+    config: TankConfig
+
+    def __init__(self, config: TankConfig, files: Mapping[str, Sequence[Path]]):
         if config.latest <= config.earliest:
             raise UserError(f"data.latest={config.latest}: must be above data.earliest={config.earliest}")
         if PRIMARY.name in config.conditions and len(files) < len(PRIMARY.names):
@@ -103,6 +105,7 @@ class HawcEvents(TankEvents):
             zenith, azimuth = (self.columns[name][entries] for name in (ZENITH, AZIMUTH))
             towards = np.sin(zenith)[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)], 1)
             hits = hits._replace(time=behind_plane(hits, towards, self.spec.position))
+        assert hits.time is not None
         inside = (hits.time >= self.config.earliest) & (hits.time <= self.config.latest)
         return one_hit_each(hits.rows(inside), self.config.hits)
 

@@ -229,7 +229,8 @@ def _join(field: Field, parts: list[np.ndarray | Ragged]) -> np.ndarray | Ragged
     if len(parts) == 1:
         return parts[0]
     none = np.empty(0, field.type.dtype)
+    vectors = [part for part in parts if isinstance(part, Ragged)]
     if not field.parent:
-        return np.concatenate([none, *parts])
-    counts = np.concatenate([np.empty(0, np.int64), *(part.counts for part in parts)])
-    return Ragged(np.concatenate([none, *(part.values for part in parts)]), counts)
+        return np.concatenate([none, *(part for part in parts if not isinstance(part, Ragged))])
+    counts = np.concatenate([np.empty(0, np.int64), *(part.counts for part in vectors)])
+    return Ragged(np.concatenate([none, *(part.values for part in vectors)]), counts)

@@ -149,7 +149,7 @@ class Trailer:
             events,
             blocks,
             comments,
-            tuple(Statistics(*numbers, bool(filled)) for *numbers, filled in statistics),
+            tuple(Statistics(low, high, size, bool(filled)) for low, high, size, filled in statistics),
             cursor.aliases(),
         )
 

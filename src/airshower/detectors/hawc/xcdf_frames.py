@@ -21,6 +21,7 @@ DEFLATED = 0x7E4A26B7
 KINDS = {FILE_HEADER: "file header", BLOCK_HEADER: "block header", BLOCK_DATA: "block data", TRAILER: "file trailer"}
 # bytes of a frame, also inflated: the C++ library ends a block at 100 MB, and a million of them are 16 MB in a trailer
 MOST_BYTES = {FILE_HEADER: 1 << 22, BLOCK_HEADER: 1 << 22, BLOCK_DATA: 1 << 28, TRAILER: 1 << 24}
+INFLATE_ERROR: Any = isal_zlib.error  # by isal's types no class
 
 _HEAD, _KIND = struct.Struct("<III"), struct.Struct("<I")
 
@@ -96,7 +97,7 @@ class FrameReader:
         stream = isal_zlib.decompressobj()
         try:
             payload = stream.decompress(stored, MOST_BYTES[frame.kind])
-        except isal_zlib.error as error:
+        except INFLATE_ERROR as error:
             raise DataError(f"{where}: can't be inflated ({error})") from None
         if not stream.eof:
             raise DataError(f"{where}: can't be inflated (its stream has no end within {len(payload)} bytes)")

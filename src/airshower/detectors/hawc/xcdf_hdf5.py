@@ -99,27 +99,37 @@ def _field(name: str, dataset: h5py.Dataset) -> Field:
 
 def _append(writer: XcdfWriter, hdf5: h5py.File, source: Path) -> int:
     group, layout = hdf5["fields"], writer.layout
-    at = dict.fromkeys(layout.row, 0)
     events = _events(group, layout, source)
     headers = _headers(hdf5, layout) if "blocks" in hdf5 else []
     if headers and sum(header.events for header in headers) != events:
         raise DataError(f"{source}: blocks have {sum(header.events for header in headers)} events, columns {events}")
-    for header in headers or [None] * -(-events // STEP):
-        columns: Columns = {}
-        for field in layout.fields:
-            counts = lengths(layout, columns, layout.row[field.parent]) if field.parent else None
-            wanted = counts.sum() if field.parent else header.events if header else STEP
-            values = group[field.name][at[field.name] : at[field.name] + wanted]
-            at[field.name] += len(values)
-            columns[field.name] = Ragged(values, counts) if field.parent else values
-        if header:
-            writer.append_block(columns, header)
-        else:
-            writer.append(columns)
+    at = dict.fromkeys(layout.row, 0)
+    for header in headers:
+        writer.append_block(_next(group, layout, at, header.events), header)
+    for _ in range(0, 0 if headers else events, STEP):
+        writer.append(_next(group, layout, at, STEP))
     for name, used in at.items():
         if used != len(group[name]):
             raise DataError(f"{source}: {name} has {len(group[name])} values, {used} are needed")
     return events
+
+
+def _next(group: h5py.Group, layout: Layout, at: dict[str, int], events: int) -> Columns:
+    """Columns of the next events; `at` is how many values of each field were read, which is moved on."""
+    columns: Columns = {}
+
+    def take(name: str, count: int) -> np.ndarray:
+        values = group[name][at[name] : at[name] + count]
+        at[name] += len(values)
+        return values
+
+    for field in layout.fields:
+        if field.parent:
+            counts = lengths(layout, columns, layout.row[field.parent])
+            columns[field.name] = Ragged(take(field.name, int(counts.sum())), counts)
+        else:
+            columns[field.name] = take(field.name, events)
+    return columns
 
 
 def _events(group: h5py.Group, layout: Layout, source: Path) -> int:

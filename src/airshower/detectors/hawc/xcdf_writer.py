@@ -119,7 +119,7 @@ class XcdfWriter:
             column = columns[field.name]
             if isinstance(column, Ragged) != bool(field.parent):
                 raise DataError(f"{self.path}: {field.name} is {'a vector' if field.parent else 'a scalar'} field")
-            if not field.parent:
+            if not isinstance(column, Ragged):
                 checked[field.name] = self._typed(field, column)
                 continue
             counts = np.asarray(column.counts, np.int64)
@@ -198,9 +198,10 @@ def _is_step(field: Field) -> bool:
 def _joined(parts: list[np.ndarray | Ragged]) -> np.ndarray | Ragged:
     if len(parts) == 1:
         return parts[0]
-    if isinstance(parts[0], Ragged):
-        return Ragged(np.concatenate([p.values for p in parts]), np.concatenate([p.counts for p in parts]))
-    return np.concatenate(parts)
+    vectors = [part for part in parts if isinstance(part, Ragged)]
+    if vectors:
+        return Ragged(np.concatenate([p.values for p in vectors]), np.concatenate([p.counts for p in vectors]))
+    return np.concatenate([part for part in parts if not isinstance(part, Ragged)])
 
 
 def _slice(column: np.ndarray | Ragged, start: int, stop: int) -> np.ndarray | Ragged:

@@ -47,7 +47,8 @@ class CachedReader:
         """One event."""
         span = slice(int(self.first[entry]), int(self.first[entry + 1]))
         with self._reading():
-            row, column, value, label = (data[span] if data is not None else None for data in self.columns)
+            row, column, value = (data[span] for data in self.columns[:3])
+            label = None if self.columns[3] is None else self.columns[3][span]
         return WireEvent(row.astype(np.int32), column.astype(np.int32), value, label, self.counts[entry])
 
     @contextlib.contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  (lets HDF5 read blosc, zstd and the like)
@@ -19,6 +20,8 @@ from isal import isal_zlib
 from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.detectors.lartpc.voxels import VoxelTable
 from airshower.errors import DataError
+
+INFLATE_ERROR: Any = isal_zlib.error  # by isal's types no class
 
 
 class LarcvFile:
@@ -241,7 +244,7 @@ class ParticleTable:
         with reading(where):
             stored = self.records[rows]
         records = np.full(len(stored), larcv3.UNSET_PARTICLE, larcv3.PARTICLE)
-        for name in set(larcv3.PARTICLE.names) & set(stored.dtype.names):  # numpy would match columns by position
+        for name in set(larcv3.PARTICLE.names or ()) & set(stored.dtype.names):  # numpy would match columns by position
             records[name] = stored[name]
         return records
 
@@ -251,7 +254,7 @@ def reading(where: str) -> Iterator[None]:
     """What HDF5 says of a damaged file as a `DataError` that begins with `where`."""
     try:
         yield
-    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, isal_zlib.error) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, MemoryError, INFLATE_ERROR) as error:
         said = " ".join(str(error).split())
         raise DataError(f"{where}: can't be read, the file is damaged ({said})") from None
 
@@ -291,8 +294,9 @@ def _table(group: h5py.Group, name: str, where: str, *columns: str) -> h5py.Data
 
 def _overlaps(dtype: np.dtype) -> bool:
     """Whether columns lie on each other, as h5py has it for floats of unusual form; reading those ends the process."""
-    spans = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in dtype.fields.values())
-    inner = (kind for kind, *_ in dtype.fields.values() if kind.fields)
+    fields = (dtype.fields or {}).values()
+    spans = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in fields)
+    inner = (kind for kind, *_ in fields if kind.fields)
     return any(one[1] > other[0] for one, other in pairwise(spans)) or any(map(_overlaps, inner))
 
 

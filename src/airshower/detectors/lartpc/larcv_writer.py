@@ -66,10 +66,10 @@ class _Table:
         if not self.buffered:
             return
         # numpy packs padded records when it concatenates them, and copies what lies between the columns: fill zeros
-        block = np.zeros(self.buffered, self.dataset.dtype)
+        block: np.ndarray = np.zeros(self.buffered, self.dataset.dtype)
         start = 0
         for rows in self.rows:
-            for name in block.dtype.names:
+            for name in block.dtype.names or ():
                 block[name][start : start + len(rows)] = rows[name]
             start += len(rows)
         self.dataset.resize((self.length,))

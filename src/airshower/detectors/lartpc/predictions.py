@@ -54,4 +54,5 @@ class WirePredictionWriter:
     def append(self, entry: int, packed: Packed) -> None:
         """Add one event."""
         products = {name: list(zip(self.metas, planes, strict=True)) for name, planes in packed.items()}
-        self.writer.append(tuple(int(n) for n in self.event_ids[entry]), products)
+        run, subrun, event = self.event_ids[entry].tolist()
+        self.writer.append((run, subrun, event), products)

@@ -63,7 +63,7 @@ class WireImages:
             CLASSES,
             config.img_transform,
             EVENT_CLASSES,
-            tuple(pixel_size),
+            (pixel_size[0], pixel_size[1]),
         )
         self.digest = "-".join(file.digest[:16] for file in self.files)
 
@@ -82,7 +82,7 @@ class WireImages:
         labelled = all(event.label is not None for event in events)
         label = np.concatenate([event.label for event in events]) if labelled else None
         counts = np.stack([event.counts for event in events])
-        images = SparseImages(*columns, label, counts, self.spec.shape)
+        images = SparseImages(*columns, label=label, counts=counts, shape=self.spec.shape)
         return Batch(images, np.asarray(entries, np.int64), self.event_ids[entries], partial(self.truth, entries))
 
     def truth(self, entries: np.ndarray, names: tuple[str, ...] = STUDIED) -> dict[str, np.ndarray]:
@@ -94,13 +94,13 @@ class WireImages:
 
     @cached_property
     def _neutrinos(self) -> dict[str, np.ndarray]:
-        records = [file.neutrinos() for file in self.files]
-        return {} if any(part is None for part in records) else _neutrino_truth(np.concatenate(records))
+        records = [part for file in self.files if (part := file.neutrinos()) is not None]
+        return _neutrino_truth(np.concatenate(records)) if len(records) == len(self.files) else {}
 
     @cached_property
     def _vertices(self) -> np.ndarray | None:
-        positions = [file.vertices() for file in self.files]
-        return None if any(part is None for part in positions) else np.concatenate(positions)
+        positions = [part for file in self.files if (part := file.vertices()) is not None]
+        return np.concatenate(positions) if len(positions) == len(self.files) else None
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
         """Writes predicted classes as larcv3."""

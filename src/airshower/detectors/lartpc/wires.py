@@ -160,7 +160,10 @@ def _union(images: RawImages, truth: RawImages) -> tuple[RawImages, RawImages]:
         value[np.searchsorted(both, ids_a)] = images.values[begin_a:end_a]
         label[np.searchsorted(both, ids_b)] = truth.values[begin_b:end_b]
         begin_a, begin_b = end_a, end_b
-        ids.append(both), values.append(value), labels.append(label), counts.append(len(both))
+        ids.append(both)
+        values.append(value)
+        labels.append(label)
+        counts.append(len(both))
     ids, counts = np.concatenate(ids), np.array(counts)
     return RawImages(ids, np.concatenate(values), counts), RawImages(ids, np.concatenate(labels), counts)
 

@@ -34,8 +34,8 @@ class Moments:
         centre = np.where(shown, self.quantity.physical(self.mean), np.nan)
         if self.quantity.period:
             return centre, centre - self.quantity.width * self.spread, centre + self.quantity.width * self.spread
-        ends = (self.quantity.physical(self.mean + sign * self.spread) for sign in (-1, 1))
-        return centre, *ends
+        low, high = (self.quantity.physical(self.mean + sign * self.spread) for sign in (-1, 1))
+        return centre, low, high
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +90,7 @@ def closures(real: Table, real_conditions: Table, other: Table, other_conditions
         if len(edges) > 2:
             places = (np.searchsorted(edges[1:-1], column) for column in (values, others))
             parts = (_moments(table, place, len(edges) - 1) for table, place in zip((real, other), places, strict=True))
-            found.append(Closure(condition, edges, *parts, units))
+            found.append(Closure(condition, edges, *parts, units=units))
     return found
 
 
@@ -117,15 +117,16 @@ def _moments(table: Table, place: np.ndarray, bins: int) -> list[Moments]:
         few = (np.nan, np.nan, np.nan, np.nan, 0.0)
         numbers = np.array([_of_bin(quantity, group) if len(group) > 2 else few for group in groups])
         *moments, directed = numbers.T
-        found.append(Moments(quantity, *moments, directed > 0, np.array([len(group) for group in groups])))
+        events = np.array([len(group) for group in groups])
+        found.append(Moments(quantity, *moments, directed=directed > 0, events=events))
     return found
 
 
 def _of_bin(quantity: Quantity, values: np.ndarray) -> tuple[float, float, float, float, float]:
     """Mean, its error, spread, its error, and 1 where there is a mean."""
     if not quantity.period:
-        spread = np.std(values, ddof=1)
-        return np.mean(values), spread / np.sqrt(len(values)), spread, spread / np.sqrt(2 * len(values)), 1.0
+        spread = float(np.std(values, ddof=1))
+        return float(np.mean(values)), spread / np.sqrt(len(values)), spread, spread / np.sqrt(2 * len(values)), 1.0
     length, mean, spread = _of_angles(quantity, values)
     # of the spread as if it were of a line, of the mean as of vectors (Fisher 1993)
     turn = quantity.period / (2 * np.pi * quantity.width)

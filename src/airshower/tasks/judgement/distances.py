@@ -178,7 +178,8 @@ def _cross_validated(classifier: Any, real: np.ndarray, other: np.ndarray, group
 
     label = np.repeat([0, 1], [len(real), len(other)])
     split = PredefinedSplit(_folds(groups, label, seed))
-    found = cross_val_predict(classifier, np.concatenate([real, other]), label, cv=split, method="predict_proba")[:, 1]
+    features = np.concatenate([real, other])
+    found = np.asarray(cross_val_predict(classifier, features, label, cv=split, method="predict_proba"))[:, 1]
     return found[: len(real)], found[len(real) :]
 
 

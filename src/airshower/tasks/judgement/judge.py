@@ -135,7 +135,7 @@ def differences(real: Events, other: Events, most: int) -> Differences:
         _classify_images(found, real, other)
     _classify(found, real, other, most)
     parts = real.some(most), other.some(most)
-    found.add("KPD", distances.kernel_distance(*(part.standard(real) for part in parts), _groups(*parts)))
+    found.add("KPD", distances.kernel_distance(*(part.standard(real) for part in parts), groups=_groups(*parts)))
     found.values["correlation_difference"] = float(np.abs(other.correlations - real.correlations).max())
     shut = closures(real.parameters, real.conditions, other.parameters, other.conditions)
     if shut:
@@ -161,7 +161,7 @@ def _classify_images(found: Differences, real: Events, other: Events) -> None:
     """Adds the area under the ROC curve of a classifier of images themselves."""
     count = min(len(real), len(other), MOST_IMAGES)
     parts = real.some(count), other.some(count)
-    scores = distances.image_classifier_scores(*(part.in_tanks for part in parts), _groups(*parts))
+    scores = distances.image_classifier_scores(*(part.in_tanks for part in parts), groups=_groups(*parts))
     found.add_scores("classifier_AUC_of_images", scores)
 
 
@@ -171,10 +171,10 @@ def _classify(found: Differences, real: Events, other: Events, most: int) -> Non
     count = min(len(real), len(other), most)
     parts = real.some(count), other.some(count)
     inputs, groups = [part.features for part in parts], _groups(*parts)
-    found.add_scores("classifier_AUC", distances.classifier_scores(*inputs, groups))
+    found.add_scores("classifier_AUC", distances.classifier_scores(*inputs, groups=groups))
     if real.conditions.quantities:
         inputs = [np.hstack([part.features, part.condition_features]) for part in parts]
-        found.add_scores("classifier_AUC_with_conditions", distances.classifier_scores(*inputs, groups))
+        found.add_scores("classifier_AUC_with_conditions", distances.classifier_scores(*inputs, groups=groups))
 
 
 def _groups(*parts: Events) -> np.ndarray:

@@ -44,9 +44,16 @@ class Events:
     @classmethod
     def joined(cls, parts: Sequence[Self]) -> Self:
         """Those of all parts, of which there is one at least."""
-        tables = (Table.joined([getattr(part, name) for part in parts]) for name in ("parameters", "conditions"))
-        images = None if parts[0].images is None else np.concatenate([part.images for part in parts])
-        return cls(*tables, images, parts[0].tank)
+        parameters = Table.joined([part.parameters for part in parts])
+        conditions = Table.joined([part.conditions for part in parts])
+        images = [part.images for part in parts if part.images is not None]
+        return cls(parameters, conditions, np.concatenate(images) if images else None, parts[0].tank)
+
+    @property
+    def levels(self) -> np.ndarray:
+        """`images`, of events that have them."""
+        assert self.images is not None
+        return self.images
 
     @cached_property
     def features(self) -> np.ndarray:
@@ -57,8 +64,9 @@ class Events:
     def in_tanks(self) -> np.ndarray:
         """What images have in each tank, float32 [n, (1 + 2 channels) x tanks]: how many hits, and mean and standard
         deviation of their charges and times."""
+        assert self.tank is not None
         member = (self.tank[:, None] == np.unique(self.tank)).astype(np.float32)  # [PMTs, tanks]
-        levels = self.images.astype(np.float32) / (LEVELS - 1)
+        levels = self.levels.astype(np.float32) / (LEVELS - 1)
         hits = (levels[:, :1] > 0) @ member
         mean, square = (power @ member / np.maximum(hits, 1) for power in (levels, levels**2))
         spread = np.sqrt(np.maximum(square - mean**2, 0))

@@ -17,7 +17,7 @@ class Transfer:
     """How probable it is by the classifier that an event is of the first of two classes: scores of events of the second
     and of the first, of real and of generated ones."""
 
-    classes: tuple[str, str]
+    classes: tuple[str, ...]
     real: Scores
     generated: Scores
 

@@ -165,10 +165,10 @@ def score_figure(names: Sequence[str], scores: dict[int, Scores]) -> Figure:
     drawing = Drawing(names, f"score of {signal}: thick its own events, thin all others")
     edges = np.linspace(0, 1, 41)
     for run, found in scores.items():
-        for values, more in ((found.own, {"lw": 1.8}), (found.others, {"lw": 0.8, "listed": False})):
+        for values, width, listed in ((found.own, 1.8, True), (found.others, 0.8, False)):
             if len(values):
                 density = np.histogram(values, edges)[0] / (len(values) * (edges[1] - edges[0]))
-                drawing.line(run, edges, np.append(density, density[-1]), drawstyle="steps-post", **more)
+                drawing.line(run, edges, np.append(density, density[-1]), listed, drawstyle="steps-post", lw=width)
     drawing.axis.set(ylabel="density", xlim=(0, 1))
     drawing.axis.set_xlabel(f"score of {signal}", parse_math=False)
     return drawing.finish()

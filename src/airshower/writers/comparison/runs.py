@@ -152,7 +152,7 @@ def _curve(found: dict[str, Any]) -> Curve:
     if (low < 0).any() or (high < 0).any():
         raise ValueError(f"curve {found['name']}: an error is negative")
     texts = (str(found[key]) for key in ("name", "label", "unit", "against_label", "against_unit"))
-    return Curve(*texts, bool(found["log"]), edges, value, low, high)
+    return Curve(*texts, log=bool(found["log"]), edges=edges, value=value, low=low, high=high)
 
 
 def _scores(path: Path) -> Scores | None:

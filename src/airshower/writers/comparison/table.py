@@ -131,13 +131,13 @@ class Comparison:
     def notes(self) -> list[str]:
         """What a reader must know before comparing numbers, a sentence each."""
         runs, found = self.runs, []
-        predicted = [run for run in runs if run.inference]
+        predicted = [(run.name, run.inference) for run in runs if run.inference]
         if len({run.task for run in runs}) > 1:
             found.append(f"The tasks differ ({_grouped((run.task, run.name) for run in runs)}).")
-        if len({run.inference.digest for run in predicted}) > 1:
-            same = _grouped((f"{run.inference.data} {run.inference.digest[:8]}".strip(), run.name) for run in predicted)
+        if len({inference.digest for _, inference in predicted}) > 1:
+            same = _grouped((f"{made.data} {made.digest[:8]}".strip(), name) for name, made in predicted)
             found.append(f"Predictions are of different data ({same}): their metrics say less about the networks.")
-        elif len({run.inference.events for run in predicted}) > 1:
+        elif len({inference.events for _, inference in predicted}) > 1:
             found.append("Predictions are of different numbers of entries of the same data.")
         if 0 < len(predicted) < len(runs):
             missing = ", ".join(run.name for run in runs if not run.inference)

@@ -49,7 +49,7 @@ def optical_delay(vertical: np.ndarray) -> np.ndarray:
     return REFRACTIVITY * 0.01 * vertical / density(0.0)
 
 
-def transmission(height: np.ndarray, ground: float, cosine: float) -> np.ndarray:
+def transmission(height: np.ndarray, ground: float, cosine: np.ndarray | float) -> np.ndarray:
     """Share of the light that comes from `height` down to the height `ground` (m) at a zenith angle's `cosine`."""
     aerosols = AEROSOL_DEPTH * (1.0 - np.exp(-np.maximum(height - ground, 0.0) / AEROSOL_SCALE))
     return np.exp(-((depth(ground) - depth(height)) / RAYLEIGH + aerosols) / cosine)

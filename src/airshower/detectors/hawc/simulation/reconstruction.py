@@ -45,6 +45,7 @@ class Reconstructed:
 def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
     """What the hits say of so many events."""
     hits = one_hit_each(hits, "largest")
+    assert hits.time is not None
     used = np.abs(hits.time - TRIGGER_TIME) < TRIGGER_WINDOW
     light, place = hits.charge * used, array.position[hits.grid_id - 1, :2]
     middle = np.stack([np.bincount(hits.event, light * axis, events) for axis in place.T], 1)

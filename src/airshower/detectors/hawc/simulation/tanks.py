@@ -102,6 +102,7 @@ def read_out(
     shower = TankHits(event, pmt + 1, charge[event, pmt], time[event, pmt] - when[event] + TRIGGER_TIME)
     parts = shower, _noise(rng, noise, len(charge)), _other_muons(rng, noise, len(charge))
     hits = TankHits.joined(parts)
+    assert hits.time is not None
     inside = np.flatnonzero((hits.time > -BEFORE) & (hits.time < WINDOW - BEFORE))
     order = inside[np.lexsort((hits.time[inside], hits.grid_id[inside], hits.event[inside]))]
     return hits.rows(order)

@@ -10,6 +10,8 @@ BACKGROUND, COSMIC, NEUTRINO = 0, 1, 2  # labels of the image
 class _Columns:
     """A table held as equally long arrays."""
 
+    label: np.ndarray
+
     def __len__(self) -> int:
         return len(self.label)
 

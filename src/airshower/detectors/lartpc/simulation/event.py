@@ -79,10 +79,13 @@ def _daughters(rng: np.random.Generator, interaction: Interaction) -> tuple[Trac
     def quanta(rows: list) -> Quanta:
         if not rows:
             return Quanta.none()
-        return Quanta(*(np.array(column) for column in zip(*rows, strict=True)), *common(len(rows)))
+        time, label = common(len(rows))
+        return Quanta(*(np.array(column) for column in zip(*rows, strict=True)), time=time, label=label)
 
-    columns = [np.array(column) for column in zip(*tracks, strict=True)] if tracks else []
-    heavy = Tracks(*columns, *common(len(tracks))) if tracks else Tracks.none()
+    heavy = Tracks.none()
+    if tracks:
+        time, label = common(len(tracks))
+        heavy = Tracks(*(np.array(column) for column in zip(*tracks, strict=True)), time=time, label=label)
     return heavy, quanta(electrons), quanta(photons)
 
 

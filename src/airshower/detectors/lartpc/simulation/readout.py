@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
@@ -56,7 +57,9 @@ def _sum_runs(ids: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndar
     return ids[first], np.add.reduceat(weights, first)
 
 
-def _sum_by_id(ids: np.ndarray, weights: np.ndarray, kind: str | None = None) -> tuple[np.ndarray, np.ndarray]:
+def _sum_by_id(
+    ids: np.ndarray, weights: np.ndarray, kind: Literal["stable"] | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """As `_sum_runs` for ids in any order; kind "stable" is fast where they are a few ascending runs."""
     order = np.argsort(ids, kind=kind)
     return _sum_runs(ids[order], weights[order])
