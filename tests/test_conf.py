@@ -78,7 +78,7 @@ def test_every_network_trains_and_predicts(network: str, tmp_path: Path) -> None
         "hawc": (TINY_TANKS, "generated.npz"),
     }.get(network.split("_", maxsplit=1)[0], (TINY, "predictions.h5"))
     if "_map_" in network or "pixelcnn" in network:
-        tiny += ("data.validation_events=10",)
+        tiny += ("data.validation_events=10", "task.generate.events=3")
     if "pixelcnn" in network:  # the paper's takes a minute
         tiny += ("network.filters=4", "network.resnets=1")
     where = (f"network={network}", f"output_dir={tmp_path}", *tiny)

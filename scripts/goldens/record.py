@@ -93,6 +93,7 @@ def _compute(source: Path, names: list[str]) -> tuple[dict[str, Any], dict[str, 
 
 
 def _done(worker: subprocess.Popen) -> Iterator[str]:
+    assert worker.stdout is not None
     for line in worker.stdout:
         if line.startswith(DONE):
             yield line.removeprefix(DONE).rstrip()

@@ -78,6 +78,7 @@ def test_whole_images(dtype: torch.dtype) -> None:
     assert drawn_again(net, images.flip(0), noise) > 0
 
 
+@pytest.mark.full
 def test_whole_images_through_the_whole_network() -> None:
     """Both samplers in full, cell by cell: 1200 passes of the network for the one that is not cached."""
     net = started(tank_spec(40, 1), filters=4)
