@@ -349,10 +349,18 @@ def test_events_without_triggered_telescopes_and_calibration_are_dropped(gamma, 
     assert [images.cut_flow.removed[name][1] for name in ("no telescope triggered", "calibration")] == [1, 1]
 
 
-def test_triggered_events_without_images_are_counted(gamma, altered):
-    path = altered(gamma, lambda file: rewrite(file, "/dl1/event/telescope/images/tel_001", lambda rows: rows[:0]))
-    images = source(path, mode="stereo")  # two events are seen by telescope 1 alone
-    assert (len(images), images.cut_flow.removed["having no image"]) == (4, (0, 2))
+def test_events_of_which_no_telescope_is_named_may_have_no_image(gamma, altered):
+    def change(file):
+        rewrite(file, "/dl1/event/telescope/images/tel_001", lambda rows: rows[:0])
+        rewrite(file, "/dl1/event/telescope/parameters/tel_001", lambda rows: rows[:0])
+        rewrite(file, "/dl1/event/subarray/trigger", nobody)
+
+    def nobody(rows):
+        rows["tels_with_trigger"][rows["tels_with_trigger"][:, 0] == 1] = False
+        return rows
+
+    images = source(altered(gamma, change), mode="stereo")  # two of these four events are seen by telescope 1 alone
+    assert (len(images), images.cut_flow.removed["having no image"]) == (2, (0, 2))
 
 
 def test_classes_of_primaries(both):

@@ -32,6 +32,17 @@ class SimulatedRun:
     reuse: int
     altitude: float = np.nan  # m above sea level, of the site
 
+    @property
+    def area(self) -> float:
+        """m2, over which cores are spread."""
+        return float(np.pi * self.scatter_radius**2)
+
+    @property
+    def known(self) -> bool:
+        """Whether the file says all that effective areas need."""
+        numbers = [*self.energy_range, self.spectral_index, self.area]
+        return bool(np.isfinite(numbers).all()) and self.showers * self.reuse * self.area > 0
+
 
 def read_subarray(file: Hdf5) -> Subarray:
     """The telescopes. Raises `DataError` if there are none or a camera is missing."""
@@ -104,6 +115,9 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
         column("shower_reuse", unset=1),
         column("prod_site_alt"),
     )
+    again = np.unique(columns[0], return_counts=True)
+    for obs_id in again[0][again[1] > 1][:1]:
+        raise DataError(f"{file.path}: run {int(obs_id)} is in {path} twice")
     return [
         SimulatedRun(int(obs_id), (low, high), index, radius, cone, int(showers), int(reuse), altitude)
         for obs_id, low, high, index, radius, cone, showers, reuse, altitude in zip(*columns, strict=True)
