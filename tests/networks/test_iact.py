@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.data.telescopes import CameraImages, telescope_kinds, unit_vector
+from airshower.data.telescopes import CameraImages, altitude_azimuth, telescope_kinds, unit_vector
 from airshower.errors import UserError
 from airshower.networks.iact import field_angles
 from tests.networks.iact_array import (
@@ -194,9 +194,11 @@ def test_field_angles_of_a_turned_camera() -> None:
     np.testing.assert_allclose(across, np.degrees(np.stack([-turned.y, turned.x]) / 10), atol=1e-12)
 
 
-def test_unit_vectors_point_north_east_up() -> None:
-    direction = torch.tensor([[0.0, 0.0], [0.0, torch.pi / 2], [torch.pi / 2, 1.0]])
+def test_unit_vectors_point_north_west_up() -> None:
+    direction = torch.tensor([[0.0, 0.0], [0.0, 1.5 * torch.pi], [torch.pi / 2, 1.0]])
     torch.testing.assert_close(unit_vector(direction), torch.eye(3), atol=1e-6, rtol=0)
+    back = altitude_azimuth(5.0 * unit_vector(direction[:2].double())).float()
+    torch.testing.assert_close(back, direction[:2], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(

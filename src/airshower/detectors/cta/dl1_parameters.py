@@ -46,8 +46,8 @@ class ImageParameters:
 
     def __call__(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Parameters, f8 [images] each, NaN for an image without. Angles are in degrees, and so is what is measured in
-        the camera, but in metres under a name that begins with camera_frame_: a length over the telescope's focal length
-        is the angle in rad, as in ctapipe. Raises `DataError` for a telescope that has images and no parameters."""
+        the camera, but in metres under a name that begins with camera_frame_: a length over the focal length is the
+        angle in rad, as in ctapipe. Raises `DataError` for a telescope that has images and no parameters."""
         missing = np.setdiff1d(self.telescope, self.telescope[self.row >= 0])
         for telescope in missing[:1]:
             tel_id = self.subarray.ids[telescope]
