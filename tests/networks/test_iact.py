@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from airshower.data.telescopes import CameraImages, altitude_azimuth, telescope_kinds, unit_vector
-from airshower.errors import UserError
+from airshower.errors import DataError, UserError
 from airshower.networks.iact import field_angles
 from tests.networks.iact_array import (
     BLOCKS,
@@ -218,3 +218,12 @@ def test_unit_vectors_point_north_west_up() -> None:
 def test_impossible_options_are_refused(config: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         network(**config)
+
+
+def test_a_camera_that_is_no_lattice_is_named_with_a_way_to_leave_it_out() -> None:
+    bent = camera("C", 2)
+    bent = replace(bent, x=bent.x + 0.01 * np.sin(60 * bent.y))
+    with pytest.raises(DataError, match=r"camera C are on no hexagonal .*; data\.telescope_types=\[A\] leaves it out"):
+        network(replace(SPEC, cameras=(SPEC.cameras[0], bent)))
+    with pytest.raises(DataError, match=r"are on no hexagonal .* are allowed$"):
+        network(replace(SPEC, cameras=(bent, bent)))

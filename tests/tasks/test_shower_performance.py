@@ -100,8 +100,12 @@ def test_areas_of_one_energy(events: dict[str, np.ndarray]) -> None:
         (area,) = performance.areas(events, "gamma", {}, [line], 1.0).values()
         assert area.value[np.isfinite(area.value)] == pytest.approx([3e4])
         assert area.events.sum() == 300
-    both = performance.areas(events, "gamma", {}, [line, RUN], 1.0)["all events"]
-    assert np.nanmax(both.value) < 3e4, "some were also thrown by the power law"
+    events["true_energy"] = np.full(COUNT, 0.2, np.float32)
+    runs = [ThrownShowers(0, 1000, (0.2, 0.2), -2.0, 1e5), RUN]
+    area = performance.areas(events, "gamma", {}, runs, 1.0)["all events"]
+    edges = area.edges[area.events.argmax() :][:2]
+    law = (1 / edges[0] - 1 / edges[1]) / (1 / 0.1 - 1 / 100)  # of E^-2
+    assert np.nanmax(area.value) == pytest.approx(300 / (1000 + 1000 * law) * 1e5)
 
 
 def test_an_area_of_nothing_is_drawn(tmp_path: Path) -> None:
