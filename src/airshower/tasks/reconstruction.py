@@ -27,7 +27,8 @@ from airshower.tasks.shower_targets import (
     Frame,
     RegressionConfig,
     Target,
-    tangent_offset,
+    direction_at,
+    in_fields_of_view,
 )
 from airshower.tasks.shower_type import PrimaryType, TypeConfig
 from airshower.tasks.task import Phase
@@ -205,12 +206,13 @@ class Reconstruction:
             text.append(f"{predicted['energy'][index]:.3g} TeV")
         directions = {}
         if "direction" in self.targets:
-            directions["predicted"] = outputs["direction"][index].cpu().numpy()
+            place = slice(index, index + 1)
+            (found,) = direction_at(outputs["direction"][place], sample.frame.pointing[place])
+            directions["predicted"] = in_fields_of_view(found, sample.images, index)
         if sample.showers is not None:
             shower = sample.showers
             text.append(f"true {self.spec.classes[int(shower.primary[index])]} {float(shower.energy[index]):.3g} TeV")
-            truth = tangent_offset(shower.direction, sample.frame.pointing)
-            directions["true"] = truth[index].cpu().numpy()
+            directions["true"] = in_fields_of_view(shower.direction[index], sample.images, index)
         images = event_images(sample.images, index)
         return shower_display(self.spec, images, directions, ": ".join([title, ", ".join(text)]))
 

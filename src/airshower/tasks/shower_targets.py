@@ -1,5 +1,6 @@
 """What is learned of a shower: its energy, direction, core and depth, each with its loss, metrics and units."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from airshower.config.fields import choice, number
-from airshower.data.showers import Showers
+from airshower.data.showers import Showers, TelescopeImages
 from airshower.data.telescopes import LENGTH_UNIT, altitude_azimuth, rising, unit_vector
 from airshower.tasks.error_counts import contained, count_errors
 
@@ -213,6 +214,13 @@ def direction_at(offset: Tensor, pointing: Tensor) -> Tensor:
     up, along, ahead = _axes(pointing.double()).unbind(1)
     tangent = torch.deg2rad(offset.double())
     return altitude_azimuth(ahead + tangent[:, :1] * up + tangent[:, 1:] * along)
+
+
+def in_fields_of_view(direction: Tensor, images: Sequence[TelescopeImages], row: int) -> np.ndarray:
+    """A direction (altitude and azimuth in rad [2]) as each telescope with an image of this row of a batch sees it:
+    degrees towards rising altitude and azimuth from its own pointing, f8 [images, 2]."""
+    pointing = torch.cat([kind.pointing[kind.event == row] for kind in images]).double()
+    return tangent_offset(direction.to(pointing).expand_as(pointing), pointing).cpu().numpy()
 
 
 def separation(a: Tensor, b: Tensor) -> Tensor:

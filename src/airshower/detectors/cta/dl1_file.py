@@ -40,9 +40,7 @@ TRUTH_COLUMNS = {
 class Dl1File:
     """A DL1 file, its index read and checked.
 
-    Attributes: `subarray`, `events`, `images` (`ImageIndex`), `runs` (list of `SimulatedRun`), `parameter_names`,
-    `has_clean` (whether the pixels that cleaning kept are marked), `simulated`, and `truth`: f8 [events] by the names
-    of `TRUTH_COLUMNS`, in TeV, rad, m and g/cm2, NaN where a file lacks one; None for observations.
+    Attributes are those of `ImageFile`, `runs` (list of `SimulatedRun`) and `simulated`, whether there is `truth`.
 
     Raises `DataError` for what is not DL1, of another version, without images, damaged, or contradicts itself.
     """
@@ -62,7 +60,7 @@ class Dl1File:
             self._parameters = ImageParameters(
                 self.file, index.parameter_tables, index.parameter_row, self.images.telescope, self.subarray
             )
-            self.parameter_names = self._parameters.names
+            self.parameter_names, self.has_parameters = self._parameters.names, index.parameter_row >= 0
             self.truth = self._truth()
             self.runs = read_runs(self.file)
             self.has_clean = all("image_mask" in self._columns(table) for table in self._tables)

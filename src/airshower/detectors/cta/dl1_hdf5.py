@@ -67,11 +67,7 @@ class Hdf5:
 
     def __contains__(self, node: str) -> bool:
         with _lock:
-            file = self._file()[0]
-            if node in file:
-                return True
-            self._refuse_dangling(file, node)
-            return False
+            return self._found(node) is not None
 
     def tables(self, group: str) -> list[str]:
         """Names of the tables in a group that have rows. Raises `DataError` if anything else is in it."""
@@ -190,27 +186,36 @@ class Hdf5:
         if name not in self._checked:
             if not isinstance(node, h5py.Dataset):
                 raise DataError(f"{self.path}: {name} is a group, a table is due")
-            _check_extent(node, f"{self.path}: {name}")
+            check_extent(node, f"{self.path}: {name}")
             self._checked.add(name)
         return node
 
     def _node(self, name: str) -> Any:
+        node = self._found(name)
+        if node is None:
+            raise DataError(f"{self.path}: has no {name}")
+        return node
+
+    def _found(self, name: str) -> Any:
+        """A node, None where there is none. Raises `DataError` for a link to nothing."""
         file, nodes = self._file()
         if name not in nodes:
-            if name not in self:
-                raise DataError(f"{self.path}: has no {name}")
-            nodes[name] = file[name]
+            node = file.get(name)
+            if node is None:
+                self._refuse_dangling(file, name)
+                return None
+            nodes[name] = node
         return nodes[name]
 
     def _refuse_dangling(self, file: h5py.File, node: str) -> None:
-        """Raise `DataError` if a link on the way to a node leads to nothing."""
         parent = file
         for name in node.strip("/").split("/"):
             if not isinstance(parent, h5py.Group) or not parent.id.links.exists(name.encode()):
                 return
-            if name not in parent:
-                raise DataError(f"{self.path}: {parent.name.rstrip('/')}/{name} is a link to what is not there")
-            parent = parent[name]
+            path = f"{parent.name.rstrip('/')}/{name}"
+            parent = parent.get(name)
+            if parent is None:
+                raise DataError(f"{self.path}: {path} is damaged, or a link to what is not there")
 
     def _file(self) -> tuple[h5py.File, dict[str, Any]]:
         if self.path not in _open:
@@ -221,18 +226,7 @@ class Hdf5:
         return _open[self.path]
 
 
-def _check(path: Path) -> None:
-    if not path.exists():
-        raise DataError(f"{path}: there is no such file")
-    if path.is_dir():
-        raise DataError(f"{path}: is a directory, a file is needed; name the files in it by a pattern such as '*.h5'")
-    if not os.access(path, os.R_OK):
-        raise DataError(f"{path}: there is no permission to read it")
-    if path.stat().st_size == 0:
-        raise DataError(f"{path}: is empty")
-
-
-def _check_extent(table: h5py.Dataset, where: str) -> None:
+def check_extent(table: h5py.Dataset, where: str) -> None:
     """Raise `DataError` unless a table is as long as what is stored of it."""
     shape, chunks = table.shape, table.chunks
     if not shape:
@@ -256,6 +250,17 @@ def _check_extent(table: h5py.Dataset, where: str) -> None:
             )
     if size > MOST_CHUNK and stored:
         raise DataError(f"{where}: a chunk has {size} bytes, at most {MOST_CHUNK} are read at once; repack the file")
+
+
+def _check(path: Path) -> None:
+    if not path.exists():
+        raise DataError(f"{path}: there is no such file")
+    if path.is_dir():
+        raise DataError(f"{path}: is a directory, a file is needed; name the files in it by a pattern such as '*.h5'")
+    if not os.access(path, os.R_OK):
+        raise DataError(f"{path}: there is no permission to read it")
+    if path.stat().st_size == 0:
+        raise DataError(f"{path}: is empty")
 
 
 def _opened(path: Path) -> h5py.File:

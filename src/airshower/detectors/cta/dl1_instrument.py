@@ -7,6 +7,7 @@ import numpy as np
 from airshower.detectors.cta.camera import CameraGeometry
 from airshower.detectors.cta.dl1_format import Camera, Optics, Telescope
 from airshower.detectors.cta.dl1_hdf5 import Hdf5
+from airshower.detectors.cta.keys import first_repeated
 from airshower.detectors.cta.subarray import Subarray, distinct_cameras
 from airshower.errors import DataError
 
@@ -49,12 +50,15 @@ def read_subarray(file: Hdf5) -> Subarray:
     layout = file.columns(LAYOUT, list(file.dtype(LAYOUT).names))
     if not len(layout):
         raise DataError(f"{file.path}: {LAYOUT} has no telescopes")
+    ids = file.keys(LAYOUT, ["tel_id"])
+    if (row := first_repeated(ids)) is not None:
+        raise DataError(f"{file.path}: telescope {ids[row, 0]} is in {LAYOUT} twice")
     keys = _camera_keys(layout)
     geometries = {key: _camera(file, key) for key in dict.fromkeys(keys)}
     types = tuple(map(_text, layout["type"]))
     cameras, camera = distinct_cameras(types, [geometries[key] for key in keys])
     return Subarray(
-        ids=layout["tel_id"].astype(np.int64),
+        ids=ids[:, 0],
         types=types,
         names=tuple(map(_text, layout["name"])),
         descriptions=tuple(map(_text, layout["tel_description"])),

@@ -10,7 +10,6 @@ import numpy as np
 
 from airshower.detectors.cta.dl1_hdf5 import UNITS, Hdf5
 from airshower.detectors.cta.subarray import Subarray
-from airshower.errors import DataError
 
 CAMERA_FRAME, ELLIPSE = "camera_frame_", "hillas_"
 ANGLES = {"deg": 1.0, "rad": 180 / np.pi, "arcmin": 1 / 60, "arcsec": 1 / 3600}  # in deg
@@ -47,11 +46,7 @@ class ImageParameters:
     def __call__(self, names: Sequence[str]) -> dict[str, np.ndarray]:
         """Parameters, f8 [images] each, NaN for an image without. Angles are in degrees, and so is what is measured in
         the camera, but in metres under a name that begins with camera_frame_: a length over the focal length is the
-        angle in rad, as in ctapipe. Raises `DataError` for a telescope that has images and no parameters."""
-        missing = np.setdiff1d(self.telescope, self.telescope[self.row >= 0])
-        for telescope in missing[:1]:
-            tel_id = self.subarray.ids[telescope]
-            raise DataError(f"{self.file.path}: telescope {tel_id} has images but no image parameters to cut on")
+        angle in rad, as in ctapipe."""
         found = {}
         for name in names:
             stored, lengths = self.find(name), name.startswith(CAMERA_FRAME)

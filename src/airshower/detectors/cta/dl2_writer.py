@@ -15,7 +15,7 @@ import numpy as np
 
 from airshower.detectors.cta import dl1_columns as dl1
 from airshower.detectors.cta.dl1_file import Dl1File
-from airshower.detectors.cta.dl1_hdf5 import reading
+from airshower.detectors.cta.dl1_hdf5 import check_extent, reading
 from airshower.detectors.cta.image_file import ImageFile
 from airshower.detectors.cta.keys import KEYS
 from airshower.detectors.cta.pytables import append_table, make_group
@@ -134,6 +134,9 @@ class _Dl2File(TablesFile):
     """One DL2 file, of the predictions for some DL1 files."""
 
     def __init__(self, path: Path, parts: list[_Predicted], provenance: Mapping[str, str]):
+        for part in parts:  # what is damaged is said before anything is predicted
+            with reading(str(part.file.path)), h5py.File(part.file.path, "r") as source:
+                _copied(source)
         super().__init__(path, provenance)
         self.parts = parts
 
@@ -149,13 +152,9 @@ class _Dl2File(TablesFile):
         self._describe({**dl1.PRODUCT, **about, **data}, obs_ids)
 
     def _copy(self, source: h5py.File, first: bool) -> None:
-        def visit(name: str, node: h5py.HLObject) -> None:
-            wanted = name.startswith(INSTRUMENT) if first else False
-            wanted |= name.startswith(COPIED) and not name.startswith(INSTRUMENT)
-            if wanted and isinstance(node, h5py.Dataset) and node.dtype.names:
-                append_table(self.file, node)
-
-        source.visititems(visit)
+        for table in _copied(source):
+            if first or not table.name.strip("/").startswith(INSTRUMENT):
+                append_table(self.file, table)
 
     def _predictions(self, part: _Predicted) -> None:
         there = [kind for kind, names in PREDICTED.items() if any(set(names) & set(p.columns) for p in self.parts)]
@@ -171,6 +170,19 @@ class _Dl2File(TablesFile):
                 if len(rows):
                     self._add(path, part.types(kind), rows)
         make_group(self.file, "/dl2/event")
+
+
+def _copied(source: h5py.File) -> list[h5py.Dataset]:
+    """The tables of a DL1 file that ctapipe needs beside predictions, as long as what is stored of them."""
+    tables: list[h5py.Dataset] = []
+
+    def visit(name: str, node: h5py.HLObject) -> None:
+        if name.startswith((*INSTRUMENT, *COPIED)) and isinstance(node, h5py.Dataset) and node.dtype.names:
+            check_extent(node, f"{source.filename}: {node.name}")
+            tables.append(node)
+
+    source.visititems(visit)
+    return tables
 
 
 def _text(value: Any) -> str:

@@ -59,9 +59,9 @@ class ImageFile(Protocol):
 
     `truth` has f8 [events] by the names of `TRUTH`, in TeV, rad, m and g/cm2, NaN where a file lacks one; a `primary`
     that is NaN was observed, not simulated. None for a file of observations. `pointing` f8 [images, 2] is the altitude
-    and azimuth in rad of each image's telescope. `has_clean` says whether the pixels that cleaning kept are marked;
-    `digest` tells files apart. With `zero_bad_pixels` a pixel that is not finite has no charge and no time, and was not
-    kept by cleaning; without, its image is refused.
+    and azimuth in rad of each image's telescope. `has_parameters` bool [images] says which images have parameters,
+    `has_clean` whether the pixels that cleaning kept are marked; `digest` tells files apart. With `zero_bad_pixels` a
+    pixel that is not finite has no charge and no time, and was not kept by cleaning; without, its image is refused.
     """
 
     path: Path
@@ -71,6 +71,7 @@ class ImageFile(Protocol):
     truth: dict[str, np.ndarray] | None
     pointing: np.ndarray
     parameter_names: tuple[str, ...]
+    has_parameters: np.ndarray
     has_clean: bool
     digest: str
     zero_bad_pixels: bool
@@ -120,6 +121,7 @@ class PlainFile(ABC):
         known = truth or {}
         self.truth = truth and {name: known.get(name, np.full(len(events), np.nan)) for name in TRUTH}
         self.pointing = pointing
+        self.has_parameters = np.ones(len(images), bool)
 
     @abstractmethod
     def _stored(self, table: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -33,9 +33,10 @@ def _opened(path: Path) -> ImageFile:
             raise DataError(f"{path}: is npz but has no images and header as CORSIKA_toy_IACT writes them")
         return CorsikaFile(path)
     file = Hdf5(path)
-    for kind in HDF5_FILES:
-        if kind.fits(file):
-            return kind(path)
+    with reading(str(path)):
+        kind = next((kind for kind in HDF5_FILES if kind.fits(file)), None)
+    if kind is not None:
+        return kind(path)
     raise DataError(f"{path}: is HDF5 but not DL1 of ctapipe or lstchain, nor a file of ImageExtractor, FACT or MAGIC")
 
 

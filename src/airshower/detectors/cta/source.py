@@ -176,15 +176,18 @@ class IactImages:
             selector.cut("other primaries than data.classes", (found >= 0)[images.event])
         if self.config.bad_pixels == "skip":
             selector.cut("bad pixels", _without_bad_pixels(file, selector.kept))
-        columns = self._columns(file, [name for cut in cuts for name in cut.names])
+        columns = self._columns(file, [name for cut in cuts for name in cut.names], np.flatnonzero(selector.kept))
         for cut in cuts:
             selector.cut(cut.text, cut.keeps(columns))
         selector.cut_multiplicity(self.config.multiplicity)
         return np.flatnonzero(selector.kept)
 
-    def _columns(self, file: ImageFile, names: list[str]) -> dict[str, np.ndarray]:
-        """What cuts are made on, f8 [images] each."""
-        columns = file.parameters(sorted({name for name in names if file.find_parameter(name)}))
+    def _columns(self, file: ImageFile, names: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
+        """What cuts are made on, f8 [images] each. Raises `DataError` if one of `images` lacks it."""
+        parameters = sorted({name for name in names if file.find_parameter(name)})
+        for image in images[~file.has_parameters[images]][:1] if parameters else ():
+            raise DataError(f"{file.where(image)}: the image has no parameters to cut on")
+        columns = file.parameters(parameters)
         return columns | {f"true_{name}": column[file.images.event] for name, column in self._truth_of(file).items()}
 
     def _check_cuts(self, cuts: list[Cut]) -> None:
