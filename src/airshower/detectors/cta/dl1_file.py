@@ -63,7 +63,8 @@ class Dl1File:
             self.parameter_names, self.has_parameters = self._parameters.names, index.parameter_row >= 0
             self.truth = self._truth()
             self.runs = read_runs(self.file)
-            self.has_clean = all("image_mask" in self._columns(table) for table in self._tables)
+            self.has_clean = all("image_mask" in self.file.dtype(table).names for table in self._tables)
+            self._check_pixels()
         self.simulated = self.truth is not None
 
     @staticmethod
@@ -87,17 +88,14 @@ class Dl1File:
         Raises `DataError` naming telescope and event of an image that is damaged or, unless `zero_bad_pixels`, has a
         pixel that is not finite.
         """
-        charge, time, clean = self._read(np.asarray(images, np.int64))
-        good = np.isfinite(charge)
-        good &= np.isfinite(time)
+        charge, time, clean, good = self._read(np.asarray(images, np.int64))
         if good.all():
             return charge, time, clean
         return without_bad_pixels(self, np.asarray(images), charge, time, clean, ~good)
 
     def bad_pixels(self, images: np.ndarray) -> np.ndarray:
         """See `ImageFile`."""
-        charge, time, _ = self._read(np.asarray(images, np.int64))
-        return ~(np.isfinite(charge) & np.isfinite(time))
+        return ~self._read(np.asarray(images, np.int64))[-1]
 
     def where(self, image: int) -> str:
         """File, telescope and event of an image, for messages."""
@@ -145,20 +143,10 @@ class Dl1File:
         for number in np.unique(tables):
             yield int(number), np.flatnonzero(tables == number)
 
-    def _columns(self, table: str) -> tuple[str, ...]:
-        """Those of an image table, which has the images of cameras in one size."""
-        names = self.file.dtype(table).names
-        for column in ("image", "peak_time"):
-            if column not in names:
-                raise DataError(f"{self.path}: {table} has no {column}")
-        return names
-
-    def _read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """As stored, with pixels that may not be finite."""
+    def _read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None, np.ndarray]:
+        """As stored, and which pixels are finite."""
         camera = self.subarray.camera[self.images.telescope[images]]
         pixels = len(self.subarray.cameras[camera[0] if len(camera) else 0].x)
-        for number, at in self._by_table(images):
-            self._check_pixels(images[at[0]], self._tables[number], pixels)
         charge, time = np.empty((2, len(images), pixels), np.float32)
         clean = np.empty((len(images), pixels), bool) if self.has_clean else None
         for number, at in self._by_table(images):
@@ -168,7 +156,7 @@ class Dl1File:
                 charge[at], time[at] = (self._decoded(table, name, rows) for name in ("image", "peak_time"))
                 if clean is not None:
                     clean[at] = rows["image_mask"]
-        return charge, time, clean
+        return charge, time, clean, np.isfinite(charge) & np.isfinite(time)
 
     def _rows(self, number: int, images: np.ndarray, at: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The rows of a table for images[at] in the order of the table, and `at` in this order."""
@@ -197,15 +185,21 @@ class Dl1File:
             raise DataError(f"{self.path}: {named(key)} has image parameters but is not in {table}")
         self.images.row[images] = rows
 
-    def _check_pixels(self, image: int, table: str, pixels: int) -> None:
-        """Whether a table's images are of a camera with so many pixels."""
-        kind = self.file.dtype(table)
-        for name in ("image", "peak_time", *(("image_mask",) if self.has_clean else ())):
-            if kind[name].shape != (pixels,):
-                shape = " x ".join(map(str, kind[name].shape)) or "a single number"
-                raise DataError(f"{self.where(image)}: {name} is {shape}, its camera has {pixels} pixels")
-            if kind[name].base.kind not in "fiub":
-                raise DataError(f"{self.where(image)}: {name} is {kind[name].base}, numbers are due")
+    def _check_pixels(self) -> None:
+        """Whether the images of all tables have the pixels of their telescopes' cameras."""
+        pairs = np.stack([self.images.table, self.images.telescope], 1)
+        for image in np.unique(pairs, axis=0, return_index=True)[1].tolist():
+            number, telescope = pairs[image]
+            pixels, table = len(self.subarray.cameras[self.subarray.camera[telescope]].x), self._tables[number]
+            kind = self.file.dtype(table)
+            for name in ("image", "peak_time", *(("image_mask",) if self.has_clean else ())):
+                if name not in kind.names:
+                    raise DataError(f"{self.path}: {table} has no {name}")
+                if kind[name].shape != (pixels,):
+                    shape = " x ".join(map(str, kind[name].shape)) or "a single number"
+                    raise DataError(f"{self.where(image)}: {name} is {shape}, its camera has {pixels} pixels")
+                if kind[name].base.kind not in "fiub":
+                    raise DataError(f"{self.where(image)}: {name} is {kind[name].base}, numbers are due")
 
     def _truth(self) -> dict[str, np.ndarray] | None:
         if SHOWERS in self.file:
