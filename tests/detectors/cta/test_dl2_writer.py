@@ -253,6 +253,20 @@ def test_tables_that_can_not_be_copied_are_named_before_anything_is_predicted(
     assert not list(tmp_path.glob("*dl2*"))
 
 
+def test_rows_that_ctapipe_would_join_twice(
+    sample: Callable[[str], Path], altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    table = "simulation/event/telescope/impact/tel_002"
+
+    def change(file: h5py.File) -> None:
+        rewrite(file, table, lambda rows: np.concatenate([rows, rows[:1]]))
+
+    source = IactImages(IactConfig(mode="stereo"), str(altered(sample(GAMMAS), change)))
+    writer = source.prediction_writer(tmp_path / "p.dl2.h5", {})
+    with pytest.raises(DataError, match=rf"altered\.h5: telescope 2, event \d+ of observation 10 is in /{table} twice"):
+        writer.__enter__()
+
+
 def test_runs_of_which_no_event_is_left_were_thrown(
     write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path
 ) -> None:

@@ -230,6 +230,14 @@ def test_cameras_are_those_of_a_type_of_telescope(tmp_path, write_dl1, altered):
         file.copy(f"{geometry}/geometry_0", f"{geometry}/geometry_2")
         file[f"{geometry}/geometry_2"].attrs["CAM_ID"] = "Nectar"
         rewrite(file, layout, all_of_one_camera)
+        rewrite(file, "/dl1/event/telescope/images/tel_005", of_seven_pixels)
+
+    def of_seven_pixels(rows):
+        kinds = [(name, rows.dtype[name].base, (7,) if rows.dtype[name].shape else ()) for name in rows.dtype.names]
+        made = np.zeros(len(rows), kinds)
+        for name in ("obs_id", "event_id", "tel_id"):
+            made[name] = rows[name]
+        return made
 
     def turned(file):
         alike(file)

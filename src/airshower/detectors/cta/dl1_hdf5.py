@@ -24,6 +24,7 @@ from airshower.errors import DataError
 MOST_OPEN = 64  # files at once: a production has thousands, a process may open about 1000
 NEAR = 4  # rows that are at most this many times further apart than they are many come in one read
 MOST_CHUNK = 2**28  # bytes that are decompressed at once
+TOO_MANY = "can't be opened, too many files are open; raise their limit (ulimit -n)"
 BLOSC_CHUNK = 3  # of the parameters that the Blosc filter keeps, the bytes of a chunk
 # units that ctapipe writes, in m, m2, rad, TeV, g/cm2
 UNITS = {"m": 1.0, "cm": 1e-2, "mm": 1e-3, "km": 1e3, "m2": 1.0, "cm2": 1e-4, "mm2": 1e-6, "rad": 1.0, "TeV": 1.0}
@@ -41,9 +42,7 @@ def reading(where: str) -> Iterator[None]:
     except (OSError, RuntimeError, LookupError, TypeError, ValueError, MemoryError, OverflowError) as error:
         said = " ".join(str(error).split()) or type(error).__name__
         if _too_many_files(error):
-            raise DataError(
-                f"{where}: can't be opened, too many files are open; raise their limit (ulimit -n)"
-            ) from None
+            raise DataError(f"{where}: {TOO_MANY}") from None
         raise DataError(f"{where}: can't be read, the file is damaged ({said})") from None
 
 
@@ -269,7 +268,7 @@ def _opened(path: Path) -> h5py.File:
     except OSError as error:
         said = " ".join(str(error).split())
         if _too_many_files(error):
-            raise
+            raise DataError(f"{path}: {TOO_MANY}") from None
         if "truncated" in said:
             raise DataError(f"{path}: is truncated; copy or make it again") from None
         if not h5py.is_hdf5(path):

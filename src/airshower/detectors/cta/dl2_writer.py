@@ -17,9 +17,10 @@ from airshower.detectors.cta import dl1_columns as dl1
 from airshower.detectors.cta.dl1_file import Dl1File
 from airshower.detectors.cta.dl1_hdf5 import check_extent, reading
 from airshower.detectors.cta.image_file import ImageFile
-from airshower.detectors.cta.keys import KEYS
+from airshower.detectors.cta.keys import KEYS, first_repeated, named
 from airshower.detectors.cta.pytables import append_table, make_group
 from airshower.detectors.cta.tables_file import TablesFile
+from airshower.errors import DataError
 
 ImagesOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -173,12 +174,18 @@ class _Dl2File(TablesFile):
 
 
 def _copied(source: h5py.File) -> list[h5py.Dataset]:
-    """The tables of a DL1 file that ctapipe needs beside predictions, as long as what is stored of them."""
+    """The tables of a DL1 file that ctapipe needs beside predictions. Raises `DataError` for one that is longer than
+    what is stored of it, or of which two rows are of one event and telescope, which ctapipe would join twice."""
     tables: list[h5py.Dataset] = []
 
     def visit(name: str, node: h5py.HLObject) -> None:
         if name.startswith((*INSTRUMENT, *COPIED)) and isinstance(node, h5py.Dataset) and node.dtype.names:
             check_extent(node, f"{source.filename}: {node.name}")
+            names = [key for key in KEYS if key in node.dtype.names]
+            if "event_id" in names:
+                keys = np.stack([node.fields(key)[:].astype(np.int64) for key in names], 1)
+                if (row := first_repeated(keys)) is not None:
+                    raise DataError(f"{source.filename}: {named(keys[row])} is in {node.name} twice")
             tables.append(node)
 
     source.visititems(visit)

@@ -34,9 +34,9 @@ def _opened(path: Path) -> ImageFile:
         return CorsikaFile(path)
     file = Hdf5(path)
     with reading(str(path)):
-        kind = next((kind for kind in HDF5_FILES if kind.fits(file)), None)
-    if kind is not None:
-        return kind(path)
+        for kind in HDF5_FILES:
+            if kind.fits(file):
+                return kind(path)
     raise DataError(f"{path}: is HDF5 but not DL1 of ctapipe or lstchain, nor a file of ImageExtractor, FACT or MAGIC")
 
 
