@@ -104,6 +104,27 @@ def test_parameters_by_type_of_images_by_telescope(
     check_values(Dl1File(altered(by_type, from_other(by_telescope), "other.h5")))
 
 
+def test_triggers_as_lists_of_ids(tmp_path: Path, write_dl1: Callable[..., Path], altered: Callable[..., Path]) -> None:
+    def listed(last: int) -> Change:
+        def change(rows: np.ndarray) -> np.ndarray:
+            kinds = [
+                (n, ("i2" if n == "tels_with_trigger" else rows.dtype[n].base), rows.dtype[n].shape)
+                for n in rows.dtype.names
+            ]
+            made = np.zeros(len(rows), kinds)
+            for name in rows.dtype.names:
+                made[name] = rows[name]
+            made["tels_with_trigger"] = np.where(rows["tels_with_trigger"], [1, 2, last], -1)
+            return made
+
+        return lambda file: rewrite(file, TRIGGER, change)
+
+    path = write_dl1(tmp_path / "a.h5")
+    check_values(Dl1File(altered(path, listed(5))))
+    with pytest.raises(DataError, match="trigger: telescope 40 is not in the subarray's layout"):
+        Dl1File(altered(path, listed(40), "other.h5"))
+
+
 def test_batches_of_images_in_another_order(
     tmp_path: Path, write_dl1: Callable[..., Path], altered: Callable[..., Path]
 ) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from airshower.detectors.cta.dl1_hdf5 import Hdf5, reading
-from airshower.detectors.cta.dl1_index import TRIGGER, read_index, refuse_repeated
+from airshower.detectors.cta.dl1_index import TRIGGER, read_index, refuse_repeated, triggered_telescopes
 from airshower.detectors.cta.dl1_instrument import LAYOUT, read_runs, read_subarray
 from airshower.detectors.cta.dl1_parameters import ImageParameters
 from airshower.detectors.cta.dl1_pointing import telescope_pointing
@@ -54,9 +54,7 @@ class Dl1File:
             group = _check(self.file)
             self.subarray = read_subarray(self.file)
             index = read_index(self.file, group, self.subarray)
-            self.events, self.images, self._triggered, self._tables = (
-                index.events, index.images, index.triggered, index.tables,
-            )  # fmt: skip
+            self.events, self.images, self._tables = index.events, index.images, index.tables
             self._parameters = ImageParameters(
                 self.file, index.parameter_tables, index.parameter_row, self.images.telescope, self.subarray
             )
@@ -103,7 +101,11 @@ class Dl1File:
 
     def triggered(self) -> np.ndarray:
         """Which telescopes triggered, bool [events, telescopes]; where the file does not say, those with images."""
-        return self._triggered
+        if TRIGGER in self.file:
+            return triggered_telescopes(self.file, self.subarray)
+        mask = np.zeros((len(self.events), len(self.subarray.ids)), bool)
+        mask[self.images.event, self.images.telescope] = True
+        return mask
 
     @cached_property
     def pointing(self) -> np.ndarray:

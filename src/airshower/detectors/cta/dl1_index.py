@@ -19,12 +19,11 @@ TELESCOPE_TRIGGER = "/dl1/event/telescope/trigger"
 
 @dataclass(frozen=True, eq=False)
 class Dl1Index:
-    """`events`, `images` and, bool [events, telescopes], which telescopes `triggered`. `tables` are the paths of the
-    image tables, `parameter_tables` those of image parameters; `parameter_row` int64 [images] counts the rows of the
-    latter one after another, -1 for an image without parameters."""
+    """`events` and `images`. `tables` are the paths of the image tables, `parameter_tables` those of image parameters;
+    `parameter_row` int64 [images] counts the rows of the latter one after another, -1 for an image without
+    parameters."""
 
     events: Events
-    triggered: np.ndarray
     images: ImageIndex
     tables: tuple[str, ...]
     parameter_tables: tuple[str, ...]
@@ -45,18 +44,16 @@ def read_index(file: Hdf5, group: str, subarray: Subarray) -> Dl1Index:
     keys = [table_keys(file, b if p else t) for b, t, p in zip(beside, tables, paired, strict=True)]
     key, table = np.concatenate(keys), np.repeat(np.arange(len(keys)), list(map(len, keys)))
     refuse_repeated(file, key, group)
-    events, triggered = stated or (_events_of(key), None)
+    events = stated[0] if stated else _events_of(key)
     event = _event_rows(file, key, events, group)
     telescope = _telescope_rows(file, key, subarray, "has images")
-    if triggered is None:
-        triggered = np.zeros((len(events), len(subarray.ids)), bool)
-        triggered[event, telescope] = True
-    _check_complete(file, "image", (event, telescope), events, triggered, subarray)
-    _check_telescope_triggers(file, events, triggered, subarray)
+    if stated:
+        _check_complete(file, "image", (event, telescope), *stated, subarray)
+        _check_telescope_triggers(file, *stated, subarray)
     images = ImageIndex(event, telescope, table, np.concatenate([np.arange(len(part)) for part in keys]))
     same = all(paired) and len(parameters) == len(tables)
     row = np.arange(len(key)) if same else _parameter_rows(file, parameters, key)
-    return Dl1Index(events, triggered, images, tables, parameters, row)
+    return Dl1Index(events, images, tables, parameters, row)
 
 
 def table_keys(file: Hdf5, table: str) -> np.ndarray:
@@ -72,6 +69,20 @@ def refuse_repeated(file: Hdf5, keys: np.ndarray, table: str) -> None:
     """Raise `DataError` if two rows of `table` have one key."""
     if (row := first_repeated(keys)) is not None:
         raise DataError(f"{file.path}: {named(keys[row])} is in {table} twice")
+
+
+def triggered_telescopes(file: Hdf5, subarray: Subarray) -> np.ndarray:
+    """Those of the trigger table, bool [events, telescopes]: files have such a mask, or lists of ids."""
+    stored, telescopes = file.columns(TRIGGER, ["tels_with_trigger"])["tels_with_trigger"], len(subarray.ids)
+    if stored.dtype.kind not in "iub" or stored.ndim != 2:
+        raise DataError(f"{file.path}: {TRIGGER}: tels_with_trigger is {stored.dtype}, a mask or ids are due")
+    if stored.dtype.itemsize > 1:
+        for tel_id in stored[(stored > 0) & ~np.isin(stored, subarray.ids)][:1]:
+            raise DataError(f"{file.path}: {TRIGGER}: telescope {tel_id} is not in the subarray's layout")
+        return (stored[:, None, :] == subarray.ids[None, :, None]).any(2)
+    if stored.shape[1:] != (telescopes,):
+        raise DataError(f"{file.path}: {TRIGGER} is about {stored.shape[1]} telescopes, the subarray has {telescopes}")
+    return stored.astype(bool)
 
 
 def seconds(time: np.ndarray) -> np.ndarray:
@@ -92,21 +103,8 @@ def _triggers(file: Hdf5, tables: Sequence[str], subarray: Subarray) -> tuple[Ev
     refuse_repeated(file, keys, TRIGGER)
     kind = file.numbers(TRIGGER, "event_type") if "event_type" in names else np.full(count, SHOWER_EVENT)
     time = seconds(file.columns(TRIGGER, ["time"])["time"]) if "time" in names else np.full(count, np.nan)
-    mask = _mask(file, subarray)
+    mask = triggered_telescopes(file, subarray)
     return Events(*keys.T.copy(), kind.astype(np.int64), mask.sum(1), time.astype(np.float64)), mask
-
-
-def _mask(file: Hdf5, subarray: Subarray) -> np.ndarray:
-    """The trigger table's telescopes as bool [events, telescopes]: files have such a mask, or lists of ids."""
-    stored = file.columns(TRIGGER, ["tels_with_trigger"])["tels_with_trigger"]
-    telescopes = len(subarray.ids)
-    if stored.dtype.kind not in "iub" or stored.ndim != 2:
-        raise DataError(f"{file.path}: {TRIGGER}: tels_with_trigger is {stored.dtype}, a mask or ids are due")
-    if stored.dtype.itemsize > 1:
-        return (stored[:, None, :] == subarray.ids[None, :, None]).any(2)
-    if stored.shape[1:] != (telescopes,):
-        raise DataError(f"{file.path}: {TRIGGER} is about {stored.shape[1]} telescopes, the subarray has {telescopes}")
-    return stored.astype(bool)
 
 
 def _events_of(keys: np.ndarray) -> Events:
@@ -139,9 +137,13 @@ def _check_complete(
 ) -> None:
     """Raise `DataError` unless `rows` (of events, of telescopes) are those that the trigger table names, each of which
     has a `what`. An event of which it names no telescope may have any."""
+    stated = triggered.any(1)
+    judged = stated[rows[0]]
+    if triggered[rows][judged].all() and judged.sum() == triggered.sum():  # no key is there twice
+        return
     present = np.zeros_like(triggered)
     present[rows] = True
-    wrong = (present != triggered) & triggered.any(1)[:, None]
+    wrong = (present != triggered) & stated[:, None]
     for event, telescope in np.argwhere(wrong)[:1]:
         key = (*events.keys[event], subarray.ids[telescope])
         said = "triggered" if triggered[event, telescope] else "did not trigger"
@@ -151,7 +153,7 @@ def _check_complete(
 
 def _check_telescope_triggers(file: Hdf5, events: Events, triggered: np.ndarray, subarray: Subarray) -> None:
     """The same of the table of telescopes' triggers, where a file has one."""
-    if TRIGGER not in file or TELESCOPE_TRIGGER not in file or not file.length(TELESCOPE_TRIGGER):
+    if TELESCOPE_TRIGGER not in file or not file.length(TELESCOPE_TRIGGER):
         return
     keys = file.keys(TELESCOPE_TRIGGER)
     refuse_repeated(file, keys, TELESCOPE_TRIGGER)
