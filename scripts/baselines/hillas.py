@@ -147,4 +147,4 @@ def _step(psi: np.ndarray) -> np.ndarray:
 
 def _vector(direction: torch.Tensor) -> np.ndarray:
     """Altitude and azimuth in rad [n, 2] -> to the north, west and up f8 [n, 3]."""
-    return unit_vector(direction).numpy() * np.array([1.0, -1.0, 1.0])
+    return unit_vector(direction).numpy()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.data.telescopes import CameraImages, telescope_kinds, unit_vector
-from airshower.errors import UserError
+from airshower.data.telescopes import CameraImages, altitude_azimuth, telescope_kinds, unit_vector
+from airshower.errors import DataError, UserError
 from airshower.networks.iact import field_angles
 from tests.networks.iact_array import (
     BLOCKS,
@@ -199,9 +199,11 @@ def test_field_angles_of_a_turned_camera() -> None:
     np.testing.assert_allclose(across, np.degrees(np.stack([-turned.y, turned.x]) / 10), atol=1e-12)
 
 
-def test_unit_vectors_point_north_east_up() -> None:
-    direction = torch.tensor([[0.0, 0.0], [0.0, torch.pi / 2], [torch.pi / 2, 1.0]])
+def test_unit_vectors_point_north_west_up() -> None:
+    direction = torch.tensor([[0.0, 0.0], [0.0, 1.5 * torch.pi], [torch.pi / 2, 1.0]])
     torch.testing.assert_close(unit_vector(direction), torch.eye(3), atol=1e-6, rtol=0)
+    back = altitude_azimuth(5.0 * unit_vector(direction[:2].double())).float()
+    torch.testing.assert_close(back, direction[:2], atol=1e-6, rtol=0)
 
 
 @pytest.mark.parametrize(
@@ -221,3 +223,12 @@ def test_unit_vectors_point_north_east_up() -> None:
 def test_impossible_options_are_refused(config: dict, message: str) -> None:
     with pytest.raises(UserError, match=message):
         network(**config)
+
+
+def test_a_camera_that_is_no_lattice_is_named_with_a_way_to_leave_it_out() -> None:
+    bent = camera("C", 2)
+    bent = replace(bent, x=bent.x + 0.01 * np.sin(60 * bent.y))
+    with pytest.raises(DataError, match=r"camera C are on no hexagonal .*; data\.telescope_types=\[A\] leaves it out"):
+        network(replace(SPEC, cameras=(SPEC.cameras[0], bent)))
+    with pytest.raises(DataError, match=r"are on no hexagonal .* are allowed$"):
+        network(replace(SPEC, cameras=(bent, bent)))

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from airshower.config.schema import FrameworkConfig
-from airshower.data.showers import IactSpec, TelescopeImages
-from airshower.data.telescopes import CameraImages, rising
+from airshower.data.showers import IactSpec, ShowerBatch, TelescopeImages
+from airshower.data.telescopes import CameraImages, common_pointing, rising, unit_vector
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
 from airshower.detectors.cta.simulation.telescopes import frame
 from airshower.networks.iact import IactNetwork
 from airshower.networks.iact_config import IactNetworkConfig
 from airshower.networks.iact_geometry import OF_AXIS, Axes, Geometry
 from airshower.tasks.reconstruction import Reconstruction
+from airshower.tasks.shower_targets import direction_at, separation, tangent_offset
 from tests.networks.iact_array import SPEC, assert_close, camera, double, images, network, run, telescope_images
 from tests.samples import simulated_showers
 
@@ -215,3 +216,54 @@ def test_a_network_that_has_learned_nothing_knows_where_showers_are() -> None:
         error = task.targets[name].error
         truth, nothing = sample.targets[name][0], torch.zeros_like(outputs[name])
         assert error(outputs[name], truth).median() < 0.3 * error(nothing, truth).median()
+
+
+@pytest.mark.parametrize("source", [(0.0, 0.0), (0.3, -0.2), (-1.5, 1.0)])
+@pytest.mark.parametrize(("alt", "az"), [(70.0, 180.0), (89.9, 20.0), (50.0, 250.0)])
+def test_telescopes_that_point_apart_find_the_source_and_the_core(
+    alt: float, az: float, source: tuple[float, float]
+) -> None:
+    """Up to 4 deg between pointings; the votes of each telescope are in its own field of view."""
+    middle, core = torch.tensor([[alt, az]]).double().deg2rad(), np.array([0.7, -0.5])
+    apart = torch.tensor([[2.0, 0.0], [-2.0, 0.4], [0.1, 2.0], [0.0, -2.0]]).double()
+    pointing = direction_at(apart, middle.expand(4, 2))
+    sky = direction_at(torch.tensor([source]).double(), middle)
+    own = tangent_offset(sky.expand(4, 2), pointing)
+    parts, frames = zip(
+        *(
+            seen(*ahead.tolist(), offset.numpy(), core, place[None])
+            for ahead, offset, place in zip(pointing, own, TELESCOPES, strict=True)
+        ),
+        strict=True,
+    )
+    axes, frames = Axes(*(torch.cat(part) for part in zip(*parts, strict=True))), torch.cat(frames)
+    event = torch.zeros(4, dtype=torch.int64)
+    _, found = untaught()(features(4), axes, torch.from_numpy(TELESCOPES), frames, event, entries=1)
+    common = common_pointing(unit_vector(pointing), event, 1)
+    expected = tangent_offset(sky, common)
+    assert separation(unit_vector(common), unit_vector(middle)).item() < 0.2
+    torch.testing.assert_close(found["direction"].detach(), expected, atol=2e-4, rtol=0)
+    np.testing.assert_allclose(found["core"].detach(), [core], atol=0.03)  # the core's line is by the pointing
+
+
+def test_the_task_and_the_votes_have_one_common_pointing() -> None:
+    """Of telescopes that point apart, a network that has learned nothing finds directions in the frame of the task."""
+    parts = (images(0, [(0, 0), (0, 1), (1, 0)]), images(1, [(1, 4)]))
+    apart = torch.tensor([[1.20, 0.30], [1.23, 0.28], [1.21, 0.33], [1.18, 0.35]])
+    parts = tuple(replace(part, pointing=at) for part, at in zip(parts, apart.split([3, 1]), strict=True))
+    made = Reconstruction(Reconstruction.Config(), SPEC, CameraImages(SPEC))
+    frame = made._frame(ShowerBatch(parts, None, np.arange(2), np.zeros((2, 3), int)))
+    expected = [(apart[:2].amin(0) + apart[:2].amax(0)) / 2, (apart[2:].amin(0) + apart[2:].amax(0)) / 2]
+    torch.testing.assert_close(frame.pointing, torch.stack(expected), atol=1e-3, rtol=0)
+    array = CameraImages(SPEC)(parts, 2)
+    own, event = (torch.cat([getattr(kind, name) for kind in array.kinds]) for name in ("frame", "event"))
+    ahead = torch.linalg.cross(own[:, 0], own[:, 1])
+    torch.testing.assert_close(ahead, torch.cat([kind.telescope[:, 3:] for kind in array.kinds]))  # one handedness
+    torch.testing.assert_close(common_pointing(ahead, event, 2), frame.pointing, atol=1e-6, rtol=0)
+
+
+def test_a_common_pointing_of_telescopes_that_point_alike_is_exact() -> None:
+    ahead = unit_vector(torch.tensor([[1.2, 0.3]])).expand(7, 3)
+    one, many = common_pointing(ahead[:1], torch.zeros(1, dtype=torch.int64), 1), torch.zeros(7, dtype=torch.int64)
+    assert torch.equal(common_pointing(ahead, many, 1), one)
+    assert not common_pointing(ahead, many, 2)[1].any()

@@ -19,6 +19,7 @@ from airshower.tasks.shower_targets import (
     Frame,
     RegressionConfig,
     direction_at,
+    in_fields_of_view,
     seen_from,
     separation,
     tangent_offset,
@@ -224,6 +225,14 @@ def test_telescopes_that_point_to_the_zenith_are_turned_by_their_azimuth(alt: fl
     torch.testing.assert_close(made, pointing.expand(2, 2), atol=2e-7, rtol=0)
     below = torch.tensor([[alt - float(np.radians(1.0)), 3.0]]).expand(2, 2)
     torch.testing.assert_close(tangent_offset(below, made), torch.tensor([[-1.0, 0.0]]).expand(2, 2), atol=1e-3, rtol=0)
+
+
+def test_a_direction_in_the_fields_of_view_of_telescopes_that_point_apart() -> None:
+    degree, apart = float(np.radians(1.0)), torch.tensor([[1.2, 3.0], [1.2, 3.0]])
+    apart[1, 0] += degree
+    part = replace(images(0, [(1, 0), (1, 2)]), pointing=apart)
+    seen = in_fields_of_view(torch.tensor([1.2 + 2 * degree, 3.0]), (part, images(1, [(0, 4)])), 1)
+    np.testing.assert_allclose(seen, [[np.degrees(np.tan(2 * degree)), 0], [np.degrees(np.tan(degree)), 0]], atol=1e-4)
 
 
 def target(loss: str) -> Direction:

@@ -4,6 +4,7 @@ import csv
 import json
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -12,7 +13,7 @@ from airshower.data.source import Selection, Splits
 from airshower.detectors.cta.source import IactConfig, IactImages
 from airshower.tasks.reconstruction import Reconstruction
 from airshower.tasks.shower_performance import ReportConfig
-from tests.detectors.cta.small_dl1 import write_dl1
+from tests.detectors.cta.small_dl1 import rewrite, write_dl1
 
 
 def report(source: IactImages, folder: Path, batches: int, worst: int = 0, scores: bool = True) -> list[Path]:
@@ -80,3 +81,24 @@ def test_observations(tmp_path: Path) -> None:
     assert len(table) == len(source)
     assert not [name for name in table[0] if name.startswith(("true_", "score_"))]
     assert source.thrown() == []
+
+
+def test_showers_of_one_energy(tmp_path: Path) -> None:
+    """As official simulations have, at an edge of bins: 9 of 10 showers over 500 m around the array."""
+    path = write_dl1(tmp_path / "g.h5", events=9)
+    with h5py.File(path, "r+") as file:
+        rewrite(file, "/simulation/event/subarray/shower", lambda rows: one_energy(rows, "true_energy", 100.0))  # GeV
+        for name in ("energy_range_min", "energy_range_max"):
+            rewrite(file, "/configuration/simulation/run", lambda rows, name=name: one_energy(rows, name, 0.1))
+    source = IactImages(IactConfig(mode="stereo", classes=["gamma", "proton"]), str(path))
+    made = report(source, tmp_path / "out", 2)
+    assert "effective_area" in {found.stem for found in made}
+    record = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    (area,) = (curve for curve in record["curves"] if curve["name"] == "effective_area")
+    assert [value for value in area["value"] if not np.isnan(value)] == pytest.approx([0.9 * np.pi * 500**2])
+    assert sum(area["events"]) == 9
+
+
+def one_energy(rows: np.ndarray, name: str, energy: float) -> np.ndarray:
+    rows[name] = energy
+    return rows

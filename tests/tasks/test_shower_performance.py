@@ -1,11 +1,15 @@
 """Performance of reconstructed showers from tables of events."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from airshower.data.source import ThrownShowers
 from airshower.errors import UserError
 from airshower.tasks import shower_performance as performance
+from airshower.writers import figures
+from airshower.writers.curves import Curve, curves_figure
 
 COUNT = 400
 RUN = ThrownShowers(0, 1000, (0.1, 100.0), -2.0, 1e5)
@@ -86,3 +90,28 @@ def test_observables_are_checked() -> None:
     performance.check_observables(list(performance.OBSERVABLES))
     with pytest.raises(UserError, match="did you mean true_energy"):
         performance.check_observables(["true_enrgy"])
+
+
+def test_areas_of_one_energy(events: dict[str, np.ndarray]) -> None:
+    """At an edge of bins, which rounding puts the events on the other side of: 300 of 1000 in 1e5 m2."""
+    events["true_energy"] = np.full(COUNT, 0.1, np.float32)
+    for energy in (0.1, float(np.float32(0.1)), 0.1 * (1 - 3e-8)):
+        line = ThrownShowers(0, 1000, (energy, energy), -2.0, 1e5)
+        (area,) = performance.areas(events, "gamma", {}, [line], 1.0).values()
+        assert area.value[np.isfinite(area.value)] == pytest.approx([3e4])
+        assert area.events.sum() == 300
+    events["true_energy"] = np.full(COUNT, 0.2, np.float32)
+    runs = [ThrownShowers(0, 1000, (0.2, 0.2), -2.0, 1e5), RUN]
+    area = performance.areas(events, "gamma", {}, runs, 1.0)["all events"]
+    edges = area.edges[area.events.argmax() :][:2]
+    law = (1 / edges[0] - 1 / edges[1]) / (1 / 0.1 - 1 / 100)  # of E^-2
+    assert np.nanmax(area.value) == pytest.approx(300 / (1000 + 1000 * law) * 1e5)
+
+
+def test_an_area_of_nothing_is_drawn(tmp_path: Path) -> None:
+    """An axis without a value above 0 is not logarithmic."""
+    edges = np.array([0.1, 1.0, 10.0])
+    for values in ([np.nan, np.nan], [0.0, np.nan]):
+        numbers = np.array(values)
+        curve = Curve("a", "area", "m²", "e", "energy", "TeV", True, edges, numbers, numbers, np.zeros(2))
+        assert figures.save(curves_figure([{"all": curve}], log=True), tmp_path / "a.png").exists()

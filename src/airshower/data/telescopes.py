@@ -1,4 +1,9 @@
-"""Images of Cherenkov telescopes as a network sees them: what is independent of the network's own options."""
+"""Images of Cherenkov telescopes as a network sees them: what is independent of the network's own options.
+
+Positions and directions are in one frame, that of CORSIKA and of ctapipe's ground: x to the north, y to the west and z
+up, which is right-handed. Azimuths count from north to east. Towards rising altitude, rising azimuth and the pointing
+itself is a right-handed frame, too.
+"""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -107,14 +112,37 @@ def image_size(charge: Tensor, clean: Tensor | None) -> Tensor:
 
 
 def unit_vector(direction: Tensor) -> Tensor:
-    """Altitude (up to `ZENITH`) and azimuth in rad [..., 2] -> to the north, to the east and up [..., 3]."""
+    """Altitude (up to `ZENITH`) and azimuth in rad [..., 2] -> to the north, to the west and up [..., 3]."""
     alt, az = direction.unbind(-1)
     alt = alt.clamp_max(ZENITH)
-    return torch.stack([alt.cos() * az.cos(), alt.cos() * az.sin(), alt.sin()], -1)
+    return torch.stack([alt.cos() * az.cos(), -alt.cos() * az.sin(), alt.sin()], -1)
+
+
+def altitude_azimuth(vector: Tensor) -> Tensor:
+    """The inverse of `unit_vector` for vectors of any length, azimuths from 0 to 2 pi."""
+    x, y, z = vector.unbind(-1)
+    return torch.stack([torch.atan2(z, torch.hypot(x, y)), torch.atan2(-y, x) % (2 * torch.pi)], -1)
 
 
 def rising(direction: Tensor) -> Tensor:
-    """Altitude and azimuth in rad [..., 2] -> unit vectors (north, west, up) towards where each rises [..., 2, 3]."""
+    """Altitude (up to `ZENITH`) and azimuth in rad [..., 2] -> unit vectors (north, west, up) towards where each rises
+    [..., 2, 3]."""
     alt, az = direction.unbind(-1)
+    alt = alt.clamp_max(ZENITH)
     up = torch.stack([-alt.sin() * az.cos(), alt.sin() * az.sin(), alt.cos()], -1)
     return torch.stack([up, torch.stack([-az.sin(), -az.cos(), torch.zeros_like(az)], -1)], -2)
+
+
+def with_pointing(frame: Tensor) -> Tensor:
+    """What `rising` gives [..., 2, 3] with the direction itself as a third row [..., 3, 3]."""
+    up, along = frame.unbind(-2)
+    return torch.stack([up, along, torch.linalg.cross(up, along)], -2)
+
+
+def common_pointing(ahead: Tensor, event: Tensor, entries: int) -> Tensor:
+    """Where the telescopes of each entry point to together, altitude and azimuth in rad [entries, 2]: the middle
+    between the extremes of their unit vectors [images, 3]. Unlike a mean it is exact where all point alike, and does
+    not depend on the order of images."""
+    index, nothing = event[:, None].expand_as(ahead), ahead.new_zeros(entries, 3)
+    low, high = (nothing.scatter_reduce(0, index, ahead, how, include_self=False) for how in ("amin", "amax"))
+    return altitude_azimuth(low + high)

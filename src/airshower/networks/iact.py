@@ -13,6 +13,7 @@ from airshower.data.showers import Camera, IactSpec
 from airshower.data.telescopes import ArrayInput, CameraImages, CameraInput, telescope_kinds
 from airshower.detectors.cta.camera import lattice
 from airshower.detectors.cta.mapping import camera_mapping
+from airshower.errors import DataError
 from airshower.networks.hexagonal import CameraMap, ToImage, camera_mean
 from airshower.networks.iact_blocks import CameraLayers
 from airshower.networks.iact_combine import AUXILIARY, Telescopes, combination
@@ -36,6 +37,7 @@ class IactNetwork(nn.Module):
     def __init__(self, config: IactNetworkConfig, spec: IactSpec, outputs: dict[str, int], framework: FrameworkConfig):
         super().__init__()
         check(config)
+        check_cameras(spec)
         self.encoders = nn.ModuleList(
             CameraEncoder(config, spec.cameras[kind.camera], kind.focal_length) for kind in telescope_kinds(spec)
         )
@@ -144,6 +146,20 @@ class PixelPool(nn.Module):
             score = self.score(x.values).float().masked_fill(~x.mask, -torch.inf).flatten(2).softmax(2)
             pooled.append((score.to(x.values.dtype) @ x.values.flatten(2).transpose(1, 2)).flatten(1))
         return torch.cat(pooled, 1)
+
+
+def check_cameras(spec: IactSpec) -> None:
+    """Raise `DataError` for a camera that is no lattice, which says how to leave it out where others are one."""
+    fitting, error = [], None
+    for camera in spec.cameras:
+        try:
+            lattice(camera)
+            fitting.append(camera.name)
+        except DataError as reason:
+            error = error or reason
+    if error is not None:
+        others = ",".join(dict.fromkeys(fitting))
+        raise DataError(f"{error}; data.telescope_types=[{others}] leaves it out" if others else str(error))
 
 
 def field_angles(camera: Camera, focal_length: float) -> np.ndarray:

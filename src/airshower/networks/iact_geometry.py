@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from airshower.data.telescopes import common_pointing, rising, with_pointing
 from airshower.networks.hexagonal import CameraMap, HexConv2d, wide
 
 LOOKS = 8  # channels that pixels are weighted by
@@ -104,21 +105,25 @@ class Geometry(nn.Module):
         self, features: Tensor, axes: Axes, position: Tensor, frame: Tensor, event: Tensor, entries: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Telescopes' positions [images, 3] in 100 m, `frame` [images, 2, 3] the unit vectors towards rising altitude
-        and rising azimuth -> what to add to features, and by name direction (deg from the pointing) and core (100 m to
-        the north and west) [entries, 2]."""
+        and rising azimuth -> what to add to features, and by name direction (deg from the `common_pointing`) and core
+        (100 m to the north and west) [entries, 2]."""
         ways = axes.along.shape[1]
+        with torch.autocast(frame.device.type, enabled=False):
+            own_frame = with_pointing(wide(frame))
+            common = with_pointing(rising(common_pointing(own_frame[:, 2], event, entries)))
+            axes = seen_in(axes, own_frame, common[event])
         own = torch.cat([features[:, None].expand(-1, ways, -1), axes.features], 2)
         direction = self.direction(own, axes.centre, axes, event, entries)
         # the image is displaced from the direction as the core is from the telescope
         displaced = axes.centre - direction[event][:, None]
         seen = [(displaced * axis).sum(2) for axis in (axes.along, axes.across)]
         seen = torch.stack([*seen, displaced.square().sum(2).add(TINY).sqrt()], 2)
-        tilted = (frame * position[:, None]).sum(2)
+        tilted = (common[event, :2] * position[:, None]).sum(2)
         place = self.core(torch.cat([own, seen], 2), tilted[:, None].expand(-1, ways, -1), axes, event, entries)
         impact = (place[event] - tilted).square().sum(1).add(TINY).sqrt()[:, None, None].expand(-1, ways, 1)
         relative = torch.cat([axes.features, seen, impact, (impact + 0.1).log()], 2).flatten(1)
         addition = self.complete(torch.cat([features, relative], 1))
-        return addition, {"direction": direction, "core": _on_the_ground(place, frame, event)}
+        return addition, {"direction": direction, "core": _on_the_ground(place, common)}
 
 
 class Vote(nn.Module):
@@ -150,11 +155,23 @@ class Vote(nn.Module):
             return torch.stack([d * x - b * y, a * y - b * x], 1) / (a * d - b * b)[:, None]
 
 
-def _on_the_ground(place: Tensor, frame: Tensor, event: Tensor) -> Tensor:
+def seen_in(axes: Axes, frame: Tensor, common: Tensor) -> Axes:
+    """Axes in the field of view of another pointing: frames [images, 3, 3] towards rising altitude, rising azimuth and
+    the pointing. Planes of tangents turn great circles into straight lines, so that an axis stays one."""
+    turn = torch.einsum("ijk,ilk->ijl", common, frame)
+    x, y = torch.deg2rad(axes.centre).unbind(2)
+    place = torch.einsum("ijl,inl->inj", turn, torch.stack([x, y, torch.ones_like(x)], 2))
+    step = torch.einsum("ijl,inl->inj", turn[..., :2], axes.along)
+    centre, ahead = torch.rad2deg(place[..., :2] / place[..., 2:]), place[..., 2:]
+    along = step[..., :2] * ahead - place[..., :2] * step[..., 2:]
+    along = along / along.norm(dim=2, keepdim=True)
+    across = torch.stack([-along[..., 1], along[..., 0]], 2)
+    return Axes(centre, along, across, axes.features, axes.worth)
+
+
+def _on_the_ground(place: Tensor, frame: Tensor) -> Tensor:
     """Points [entries, 2] of the plane across the pointing, through the middle of the array, along it to the ground."""
-    count = torch.bincount(event, minlength=len(place)).clamp_min(1).to(place)
-    matrix = frame.new_zeros(len(place), 4).index_add(0, event, frame[:, :, :2].flatten(1)) / count[:, None]
-    a, b, c, d = matrix.unbind(1)
+    a, b, c, d = frame[:, :2, :2].flatten(1).unbind(1)
     determinant = a * d - b * c
     determinant = determinant + (determinant == 0)  # an entry without images
     x, y = place.unbind(1)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from airshower.config.fields import choice, number, section
 from airshower.data.showers import IactSpec, ShowerBatch, Showers, TelescopeImages
 from airshower.data.source import Selection, Source, Splits
-from airshower.data.telescopes import unit_vector
+from airshower.data.telescopes import common_pointing, unit_vector
 from airshower.errors import DataError, UserError
 from airshower.tasks.balance import UncertaintyBalance
 from airshower.tasks.loss_terms import LossTerms
@@ -27,7 +27,8 @@ from airshower.tasks.shower_targets import (
     Frame,
     RegressionConfig,
     Target,
-    tangent_offset,
+    direction_at,
+    in_fields_of_view,
 )
 from airshower.tasks.shower_type import PrimaryType, TypeConfig
 from airshower.tasks.task import Phase
@@ -205,12 +206,13 @@ class Reconstruction:
             text.append(f"{predicted['energy'][index]:.3g} TeV")
         directions = {}
         if "direction" in self.targets:
-            directions["predicted"] = outputs["direction"][index].cpu().numpy()
+            place = slice(index, index + 1)
+            (found,) = direction_at(outputs["direction"][place], sample.frame.pointing[place])
+            directions["predicted"] = in_fields_of_view(found, sample.images, index)
         if sample.showers is not None:
             shower = sample.showers
             text.append(f"true {self.spec.classes[int(shower.primary[index])]} {float(shower.energy[index]):.3g} TeV")
-            truth = tangent_offset(shower.direction, sample.frame.pointing)
-            directions["true"] = truth[index].cpu().numpy()
+            directions["true"] = in_fields_of_view(shower.direction[index], sample.images, index)
         images = event_images(sample.images, index)
         return shower_display(self.spec, images, directions, ": ".join([title, ", ".join(text)]))
 
@@ -233,13 +235,12 @@ class Reconstruction:
         return truth, target.weights(truth, part)
 
     def _frame(self, batch: ShowerBatch) -> Frame:
-        """The mean pointing of an event's telescopes; cores are relative to the telescope (mono) or to the middle of
+        """The common pointing of an event's telescopes; cores are relative to the telescope (mono) or to the middle of
         the array (stereo)."""
         event = torch.cat([images.event for images in batch.images])
         telescope = torch.cat([images.telescope for images in batch.images])
         ahead = unit_vector(torch.cat([images.pointing for images in batch.images]).double())
-        x, y, z = ahead.new_zeros(len(batch), 3).index_add(0, event, ahead).unbind(1)
-        pointing = torch.stack([torch.atan2(z, torch.hypot(x, y)), torch.atan2(y, x)], 1).float()
+        pointing = common_pointing(ahead, event, len(batch)).float()
         self._position = self._position.to(event.device)
         origin = self._position.mean(0).expand(len(batch), 2)
         if self.spec.mode == "mono":

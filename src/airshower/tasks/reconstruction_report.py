@@ -14,7 +14,7 @@ from airshower.data.source import ShowerSource
 from airshower.data.telescopes import image_size
 from airshower.tasks import shower_performance as performance
 from airshower.tasks.shower_sample import Sample
-from airshower.tasks.shower_targets import Target, seen_from, separation, tangent_offset
+from airshower.tasks.shower_targets import Target, in_fields_of_view, seen_from, separation
 from airshower.writers import figures, shower_figures
 from airshower.writers.curves import Curve, curves_figure
 from airshower.writers.tables import write_events, write_metrics
@@ -169,10 +169,8 @@ class ReconstructionReport(contextlib.ExitStack):
         directions = {}
         for name, prefix in (("predicted", ""), ("true", "true_")):
             if f"{prefix}alt" in event:
-                place, pointing = (
-                    torch.tensor([[event[f"{of}alt"], event[f"{of}az"]]]).double() for of in (prefix, "pointing_")
-                )
-                directions[name] = tangent_offset(place, pointing)[0].numpy()
+                place = torch.tensor([event[f"{prefix}alt"], event[f"{prefix}az"]])
+                directions[name] = in_fields_of_view(place, batch.images, 0)
         said = [event["type"]] if "type" in event else []
         said += [f"{event['energy']:.3g} TeV"] if "energy" in event else []
         text = f"true {event['true_type']}, {event['true_energy']:.3g} TeV"

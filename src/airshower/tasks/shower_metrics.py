@@ -15,6 +15,7 @@ CONTAINMENT = 68.27  # percent
 BOOTSTRAPS = 100
 BINS_PER_DECADE = 5  # of energies, as CTAO's performance is published
 MOST_BINS = 12  # on a linear axis
+ROUNDING = 1e-6  # relative, of energies that files have as float32
 
 
 def angular_separation(alt: np.ndarray, az: np.ndarray, other_alt: np.ndarray, other_az: np.ndarray) -> np.ndarray:
@@ -77,16 +78,22 @@ def cut_for_efficiency(scores: np.ndarray, efficiency: float) -> float:
 
 
 def thrown_per_area(runs: list[ThrownShowers], edges: np.ndarray) -> np.ndarray:
-    """Simulated showers per m2 in bins of energy (TeV) [bins], from the runs' power laws."""
+    """Simulated showers per m2 in bins of energy (TeV) [bins], from the runs' power laws; those of a run of one energy
+    are all in the bin of it."""
     found = np.zeros(len(edges) - 1)
     for run in runs:
         low, high = run.energy_range
-        inside = np.clip(edges, low, high)
-        power = run.spectral_index + 1
-        below = np.log(inside / low) if power == 0 else inside**power - low**power
-        total = np.log(high / low) if power == 0 else high**power - low**power
-        found += run.showers / run.area * np.diff(below) / total
+        found += run.showers / run.area * (counts_in(np.array([low]), edges) if low == high else _shares(run, edges))
     return found
+
+
+def at_thrown_energies(energy: np.ndarray, runs: list[ThrownShowers]) -> np.ndarray:
+    """Energies f8 [n] in TeV, those of runs of one energy as the runs have them: rounded otherwise, they could be in
+    the bin beside that of what was thrown."""
+    energy = energy.astype(np.float64)
+    for line in (run.energy_range[0] for run in runs if run.energy_range[0] == run.energy_range[1]):
+        energy[np.isclose(energy, line, rtol=ROUNDING, atol=0)] = line
+    return energy
 
 
 def effective_area(selected: np.ndarray, thrown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -148,6 +155,16 @@ def binned(
             drawn = [statistic(generator.choice(group, len(group))) for _ in range(BOOTSTRAPS)]
             found[:, index] = statistic(group), np.std(drawn, ddof=1)
     return found[0], found[1], np.array([len(group) for group in groups])
+
+
+def _shares(run: ThrownShowers, edges: np.ndarray) -> np.ndarray:
+    """The share of a run's power law in each bin [bins]."""
+    low, high = run.energy_range
+    inside = np.clip(edges, low, high)
+    power = run.spectral_index + 1
+    below = np.log(inside / low) if power == 0 else inside**power - low**power
+    total = np.log(high / low) if power == 0 else high**power - low**power
+    return np.diff(below) / total
 
 
 def _percentile(values: np.ndarray) -> float:

@@ -151,7 +151,7 @@ def areas(
     is_signal = (events["true_type"] == signal) & (events["true_energy"] > 0)
     if not thrown or not is_signal.any():
         return {}
-    energy = events["true_energy"]
+    energy = metrics.at_thrown_energies(events["true_energy"], thrown)
     edges = metrics.log_edges(np.append(energy[is_signal], [run.energy_range for run in thrown]))
     density = share * metrics.thrown_per_area(thrown, edges)
     chosen = {"effective_area": ("all events", is_signal)}

@@ -1,5 +1,6 @@
 """What is learned of a shower: its energy, direction, core and depth, each with its loss, metrics and units."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from airshower.config.fields import choice, number
-from airshower.data.showers import Showers
-from airshower.data.telescopes import LENGTH_UNIT, unit_vector
+from airshower.data.showers import Showers, TelescopeImages
+from airshower.data.telescopes import LENGTH_UNIT, altitude_azimuth, rising, unit_vector
 from airshower.tasks.error_counts import contained, count_errors
 
 DEPTH_UNIT, DEPTH_MIDDLE = 100.0, 300.0  # g/cm2; showers of TeV are brightest around there
@@ -198,7 +199,7 @@ def seen_from(pointing: Tensor, direction: Tensor) -> Tensor:
     """A direction (both altitude and azimuth in rad [n, 2]) as a unit vector towards rising altitude, rising azimuth
     and the pointing [n, 3]; made in float64, as small offsets are differences."""
     seen = unit_vector(direction.double())
-    return torch.stack([(seen * axis).sum(1) for axis in _axes(pointing.double())], 1).to(direction.dtype)
+    return (seen[:, None] * _axes(pointing.double())).sum(2).to(direction.dtype)
 
 
 def tangent_offset(direction: Tensor, pointing: Tensor) -> Tensor:
@@ -210,10 +211,16 @@ def tangent_offset(direction: Tensor, pointing: Tensor) -> Tensor:
 
 def direction_at(offset: Tensor, pointing: Tensor) -> Tensor:
     """The inverse of `tangent_offset`, azimuth from 0 to 2 pi; float64."""
-    up, along, ahead = _axes(pointing.double())
+    up, along, ahead = _axes(pointing.double()).unbind(1)
     tangent = torch.deg2rad(offset.double())
-    x, y, z = (ahead + tangent[:, :1] * up + tangent[:, 1:] * along).unbind(1)
-    return torch.stack([torch.atan2(z, torch.hypot(x, y)), torch.atan2(y, x) % (2 * torch.pi)], 1)
+    return altitude_azimuth(ahead + tangent[:, :1] * up + tangent[:, 1:] * along)
+
+
+def in_fields_of_view(direction: Tensor, images: Sequence[TelescopeImages], row: int) -> np.ndarray:
+    """A direction (altitude and azimuth in rad [2]) as each telescope with an image of this row of a batch sees it:
+    degrees towards rising altitude and azimuth from its own pointing, f8 [images, 2]."""
+    pointing = torch.cat([kind.pointing[kind.event == row] for kind in images]).double()
+    return tangent_offset(direction.to(pointing).expand_as(pointing), pointing).cpu().numpy()
 
 
 def separation(a: Tensor, b: Tensor) -> Tensor:
@@ -222,12 +229,9 @@ def separation(a: Tensor, b: Tensor) -> Tensor:
     return torch.rad2deg(torch.atan2(torch.linalg.cross(a, b).norm(dim=1), (a * b).sum(1)))
 
 
-def _axes(pointing: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit vectors [n, 3] towards rising altitude, rising azimuth and the pointing."""
-    alt, az = pointing.unbind(1)
-    up = torch.stack([-alt.sin() * az.cos(), -alt.sin() * az.sin(), alt.cos()], 1)
-    along = torch.stack([-az.sin(), az.cos(), torch.zeros_like(az)], 1)
-    return up, along, unit_vector(pointing)
+def _axes(pointing: Tensor) -> Tensor:
+    """Unit vectors towards rising altitude, rising azimuth and the pointing [n, 3, 3]."""
+    return torch.cat([rising(pointing), unit_vector(pointing)[:, None]], 1)
 
 
 def _huber(error: Tensor) -> Tensor:

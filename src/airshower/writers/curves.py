@@ -60,7 +60,7 @@ def curves_figure(panels: Sequence[dict[str, Curve]], log: bool = False, level: 
             axis.legend(*axis.get_legend_handles_labels(), fontsize=8)
     for axis in axes[:, 0]:
         axis.set_ylabel(_titled(some.label, some.unit))
-    if log:
+    if log and any((curve.value > 0).any() for curves in panels for curve in curves.values()):
         axes[0, 0].set_yscale("log")
     elif level is None:
         axes[0, 0].set_ylim(0)

@@ -33,17 +33,19 @@ def shower_display(
     title: str,
 ) -> Figure:
     """The brightest images of an event, each (row of the spec's cameras, row of its telescopes, charge [pixels]), and
-    `directions` by name ("true", "predicted"), degrees towards rising altitude and azimuth from the pointing [2]."""
+    `directions` by name ("true", "predicted"), degrees towards rising altitude and azimuth from each telescope's
+    pointing [images, 2]."""
     from matplotlib.collections import PolyCollection
 
-    shown = sorted(images, key=lambda image: -np.nansum(image[2]))[:MOST_IMAGES]
+    shown = sorted(range(len(images)), key=lambda row: -np.nansum(images[row][2]))[:MOST_IMAGES]
     columns = max(1, min(4, len(shown)))
     rows = max(1, -(-len(shown) // columns))
     size = (3.4 * columns + 0.6, 3.4 * rows + 0.8)
     figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat[len(shown) :]:
         axis.set_axis_off()
-    for axis, (kind, telescope, charge) in zip(axes.flat, shown, strict=False):
+    for axis, row in zip(axes.flat, shown, strict=False):
+        kind, telescope, charge = images[row]
         camera, focal = spec.cameras[kind], float(spec.focal_length[telescope])
         corners = _on_sky(camera, _corners(camera), focal)
         pixels = PolyCollection(
@@ -51,7 +53,7 @@ def shower_display(
         )
         axis.add_collection(pixels)
         for name, offset in directions.items():
-            axis.plot(offset[1], offset[0], **_MARKS[name], label=f"{name} direction")
+            axis.plot(offset[row, 1], offset[row, 0], **_MARKS[name], label=f"{name} direction")
         limit = 1.05 * np.abs(corners).max()
         axis.set(xlim=(-limit, limit), ylim=(-limit, limit), aspect="equal")
         axis.set_title(f"{spec.telescope_types[telescope]} {spec.telescope_ids[telescope]}", fontsize=9)

@@ -37,7 +37,7 @@ SQUARE = {"ASTRICam": (56, 56), "CHEC": (48, 48), "SCTCam": (120, 120)}
 
 
 def fits_table(path: Path) -> tuple[dict[str, str], np.ndarray]:
-    """Header and rows of a FITS file's first binary table; its columns are int64 (K) or float64 (D)."""
+    """Header and rows of a FITS file's first binary table; its columns are int16 (I), int64 (K) or float64 (D)."""
     data, place, header = gzip.decompress(path.read_bytes()), 0, {}
     while header.get("XTENSION") != "BINTABLE":
         header, end = {}, False
@@ -45,8 +45,10 @@ def fits_table(path: Path) -> tuple[dict[str, str], np.ndarray]:
             cards = [data[place + 80 * card :][:80].decode() for card in range(36)]
             header |= {card[:8].strip(): card[10:].split("/")[0].strip(" '") for card in cards if card[8] == "="}
             end, place = any(card.rstrip() == "END" for card in cards), place + 2880
-    kinds = {"K": ">i8", "D": ">f8"}
-    names = [(header[f"TTYPE{n}"], kinds[header[f"TFORM{n}"]]) for n in range(1, int(header["TFIELDS"]) + 1)]
+    kinds = {"I": ">i2", "1I": ">i2", "6I": "(6,)>i2", "K": ">i8", "1K": ">i8", "D": ">f8", "1D": ">f8"}
+    names = [
+        (header[f"TTYPE{n}"].strip(), kinds[header[f"TFORM{n}"].strip()]) for n in range(1, int(header["TFIELDS"]) + 1)
+    ]
     return header, np.frombuffer(data, np.dtype(names), int(header["NAXIS2"]), place)
 
 
@@ -127,9 +129,43 @@ def test_published_square_camera(name: str, published: Callable[[str], CameraGeo
     assert neighbours(found, diagonals=True).shape == (len(geometry), 8)
 
 
+def on_a_sphere(geometry: CameraGeometry, radius: float) -> CameraGeometry:
+    """The pixels on a sphere of this radius in m, as far from the middle along it as they were on the plane."""
+    distance = np.hypot(geometry.x, geometry.y)
+    shrunk = radius * np.sin(distance / radius) / np.maximum(distance, 1e-9)
+    return replace(geometry, x=geometry.x * shrunk, y=geometry.y * shrunk)
+
+
+@pytest.mark.parametrize("name", SQUARE)
+@pytest.mark.parametrize("degrees", [0.0, 19.0])
+def test_square_cameras_on_curved_focal_planes(
+    name: str, degrees: float, published: Callable[[str], CameraGeometry]
+) -> None:
+    """Pixels are a tenth of a pitch and more from a plane lattice, as in official files of ASTRI, each at its place."""
+    flat = published(name)
+    half = np.abs(flat.x).max()
+    for far in (0.1, 0.2):
+        curved = on_a_sphere(flat, np.sqrt(half**3 / (6 * far * flat.pitch)))
+        found = lattice(turned(curved, degrees))
+        assert found.shape == SQUARE[name]
+        places = lattice(turned(flat, degrees))
+        np.testing.assert_array_equal(found.pixel, places.pixel)
+    with pytest.raises(DataError, match=rf"camera {name} are on no square lattice: .* 0\.25 are allowed"):
+        lattice(on_a_sphere(flat, np.sqrt(half**3 / (6 * 1.2 * flat.pitch))))
+
+
 def test_pixels_of_two_sizes_are_refused(published: Callable[[str], CameraGeometry]) -> None:
     with pytest.raises(DataError, match=r"camera Whipple490 are on no hexagonal lattice: .* up to 0\.\d+ pitches"):
         lattice(published("Whipple490"))
+
+
+def test_cameras_of_hess(sample: Callable[[str], Path]) -> None:
+    _, table = fits_table(sample("camgeom/hess_camgeom.fits.gz"))
+    assert len(np.unique(table["CAM_ID"])) == 4
+    for camera in np.unique(table["CAM_ID"]):
+        rows = table[table["CAM_ID"] == camera]
+        x, y, area = (rows[name].astype(np.float64) for name in ("PIX_POSX", "PIX_POSY", "PIX_AREA"))
+        assert lattice(CameraGeometry("HESS-I", x, y, area, "hexagon")).shape == (41, 36)
 
 
 def test_cameras_of_simulated_events(sample: Callable[[str], Path]) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from airshower.detectors.cta import dl1_hdf5
-from airshower.detectors.cta.dl1_file import Dl1File, find
+from airshower.detectors.cta.dl1_file import Dl1File
 from airshower.errors import DataError
 from tests.detectors.cta.small_dl1 import PIXELS, charge, rewrite, seen
 
@@ -289,7 +289,7 @@ BAD = {
     "no geometry": (removed("/configuration/instrument/telescope/camera/geometry_1"), "has no .*geometry_1"),
     "missing telescope": (with_column(LAYOUT, "tel_id", 2, 9), "telescope 5 has images but is not in the subarray's"),
     "other triggers": (without(LAYOUT, 2), "trigger is about 3 telescopes, the subarray has 2"),
-    "missing event": (without(TRIGGER, 3), rf"tel_00\d: event 101 of observation 7 is not in {TRIGGER}"),
+    "missing event": (without(TRIGGER, 3), rf"images: telescope \d, event 101 of observation 7 is not in {TRIGGER}"),
     "event twice": (with_column(TRIGGER, "event_id", 1, 0), rf"event 0 of observation 7 is in {TRIGGER} twice"),
     "missing shower": (without(SHOWER, 0), f"event 201 of observation 7 is not in {SHOWER}"),
     "unknown unit": (lambda f: f[SHOWER].attrs.__setitem__("CTAFIELD_2_UNIT", "erg"), "is in erg, which is no unit"),
@@ -309,9 +309,6 @@ def test_bad_files(tmp_path, write_dl1, altered, fault):
 
 def test_bad_images(tmp_path, write_dl1, altered):
     path = write_dl1(tmp_path / "a.h5")
-    swapped = with_column("/dl1/event/telescope/parameters/tel_001", "event_id", slice(None), [0, 100, 101, 1])
-    with pytest.raises(DataError, match=r"telescope 1, event .* its parameters are not in the order of its images"):
-        Dl1File(altered(path, swapped)).read([0, 1, 2, 3])
     other_type = with_column(LAYOUT, "camera_index", 0, 1)
     with pytest.raises(DataError, match=r"telescope 1, .* image is 7, its camera has 4 pixels"):
         Dl1File(altered(path, other_type, "other.h5")).read([0])
@@ -351,12 +348,3 @@ def read_all(path):
     """Every image of a file, one by one."""
     file = Dl1File(path)
     return [file.read([image]) for image in range(len(file.images))]
-
-
-def test_find():
-    among = np.array([1, 1, 2, 2]), np.array([5, 9, 5, 2**40])
-    wanted = np.array([2, 1, 2, 3, 1]), np.array([2**40, 5, 9, 5, 9])
-    assert find(wanted, among).tolist() == [3, 0, -1, -1, 1]
-    nothing = np.empty(0, np.int64)
-    assert find((nothing, nothing), among).tolist() == []
-    assert find(wanted, (nothing, nothing)).tolist() == [-1] * 5

@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from airshower.detectors.cta.dl1_file import Dl1File
+from airshower.detectors.cta.pytables import append_table
 from airshower.detectors.cta.source import IactConfig, IactImages
+from airshower.errors import DataError
+from tests.detectors.cta.small_dl1 import rewrite
 
 GAMMAS, PROTONS = "gamma_diffuse_prod6_north.dl1.h5", "proton_prod6_north_602.dl1.h5"
 COLUMNS = ("prediction", "energy", "alt", "az", "core_x", "core_y")
@@ -151,3 +154,145 @@ def test_what_was_thrown(sample: Callable[[str], Path]) -> None:
     assert gammas.energy_range == pytest.approx((0.03, 10.0))
     assert gammas.spectral_index == -2.0
     assert gammas.area == pytest.approx(np.pi * 2000**2)
+
+
+@pytest.mark.parametrize("mode", ["mono", "stereo"])
+@pytest.mark.parametrize(
+    "types",
+    [{"obs_id": "u8", "event_id": "i8", "tel_id": "u2"}, {"obs_id": "i4", "event_id": "u8", "tel_id": "i2"}],
+    ids=str,
+)
+def test_ids_keep_their_types(
+    write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path, mode: str, types: dict[str, str]
+) -> None:
+    """obs_id of CTAO's data model, which is beyond 2^31, and telescopes beyond 2^15."""
+    shift = {name: 2**33 if kind == "u8" else 0 for name, kind in types.items()}
+    shift["tel_id"] = 40_000 if types["tel_id"] == "u2" else 0
+
+    def change(file: h5py.File) -> None:
+        names: list[str] = []
+        file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        for name in names:
+            rewrite(file, name, wider)
+            group, _, table = name.rpartition("/")
+            if table.startswith("tel_"):
+                file.move(name, f"{group}/tel_{int(table[4:]) + shift['tel_id']:03d}")
+
+    def wider(rows: np.ndarray) -> np.ndarray:
+        made = np.zeros(len(rows), [(name, types.get(name, rows.dtype[name])) for name in rows.dtype.names])
+        for name in rows.dtype.names:
+            made[name] = rows[name]
+            if name in shift:
+                made[name] += np.array(shift[name], made[name].dtype)
+        return made
+
+    source = IactImages(
+        IactConfig(mode=mode, telescope_types=["LST"]), str(altered(write_dl1(tmp_path / "a.h5"), change))
+    )
+    path = predict(source, tmp_path / "p.dl2.h5", np.arange(len(source)))
+    with h5py.File(path) as file:
+        for tel_id, table in tables(file, source, "energy").items():
+            assert set(table["obs_id"].tolist()) == {7 + shift["obs_id"]}
+            assert all(table.dtype[name] == kind for name, kind in types.items() if name in table.dtype.names)
+            assert set(table["event_id"].tolist()) <= set(file["dl1/event/subarray/trigger"]["event_id"].tolist())
+            if tel_id:
+                assert set(table["tel_id"].tolist()) == {tel_id}
+                assert tel_id > shift["tel_id"]
+
+
+def test_files_with_ids_of_other_types_are_kept_apart(
+    write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """In one table, a large obs_id would become the largest that the other type holds."""
+
+    def change(file: h5py.File) -> None:
+        names: list[str] = []
+        file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        for name in names:
+            if "obs_id" in file[name].dtype.names:
+                rewrite(file, name, large)
+
+    def large(rows: np.ndarray) -> np.ndarray:
+        made = np.zeros(
+            len(rows), [(name, "u8" if name == "obs_id" else rows.dtype[name]) for name in rows.dtype.names]
+        )
+        for name in rows.dtype.names:
+            made[name] = rows[name] if name != "obs_id" else 2**40
+        return made
+
+    paths = [write_dl1(tmp_path / "a.h5"), altered(write_dl1(tmp_path / "b.h5", primary=101), change)]
+    source = IactImages(IactConfig(mode="stereo"), list(map(str, paths)))
+    predict(source, tmp_path / "out" / "p.dl2.h5", np.arange(len(source)))
+    for name, run in (("p.dl2.h5", 7), ("p_2.dl2.h5", 2**40)):
+        with h5py.File(tmp_path / "out" / name) as file:
+            for table in ("dl2/event/subarray/energy/airshower", "dl1/event/subarray/trigger"):
+                assert set(file[table]["obs_id"].tolist()) == {run}
+
+
+def test_numbers_that_do_not_fit_are_not_copied(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "a.h5", "w") as first, h5py.File(tmp_path / "b.h5", "w") as second:
+        first["g/t"], second["g/t"] = np.array([(1,)], [("a", "i4")]), np.array([(2**40,)], [("a", "i8")])
+        with h5py.File(tmp_path / "out.h5", "w") as out:
+            append_table(out, first["g/t"])
+            with pytest.raises(DataError, match=r"b\.h5: /g/t: a has numbers that do not fit int32"):
+                append_table(out, second["g/t"])
+
+
+def test_tables_that_can_not_be_copied_are_named_before_anything_is_predicted(
+    write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    def change(file: h5py.File) -> None:
+        made = file.create_dataset("dl1/event/telescope/trigger", (5,), [("a", "i4")], maxshape=(None,), chunks=(4,))
+        made[:] = np.zeros(5, [("a", "i4")])
+        made.resize((10**8,))
+        file.move("dl1/event/telescope/trigger", "dl1/monitoring/subarray/pointing")
+
+    source = IactImages(IactConfig(mode="stereo"), str(altered(write_dl1(tmp_path / "in.h5"), change)))
+    writer = source.prediction_writer(tmp_path / "p.dl2.h5", {})
+    with pytest.raises(DataError, match=r"altered\.h5: /dl1/monitoring/subarray/pointing: claims 100000000 rows"):
+        writer.__enter__()
+    assert not list(tmp_path.glob("*dl2*"))
+
+
+def test_rows_that_ctapipe_would_join_twice(
+    sample: Callable[[str], Path], altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    table = "simulation/event/telescope/impact/tel_002"
+
+    def change(file: h5py.File) -> None:
+        rewrite(file, table, lambda rows: np.concatenate([rows, rows[:1]]))
+
+    source = IactImages(IactConfig(mode="stereo"), str(altered(sample(GAMMAS), change)))
+    writer = source.prediction_writer(tmp_path / "p.dl2.h5", {})
+    with pytest.raises(DataError, match=rf"altered\.h5: telescope 2, event \d+ of observation 10 is in /{table} twice"):
+        writer.__enter__()
+
+
+def test_runs_of_which_no_event_is_left_were_thrown(
+    write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """5 showers, used twice, in each run of `write_dl1`'s files."""
+
+    def with_run(obs_id: int, showers: int = 5) -> Callable[[h5py.File], None]:
+        def more(rows: np.ndarray) -> np.ndarray:
+            other = rows.copy()
+            other["obs_id"], other["n_showers"] = obs_id, showers
+            return np.concatenate([rows, other])
+
+        return lambda file: rewrite(file, "configuration/simulation/run", more)
+
+    def thrown(*paths: Path, **config: object) -> list[tuple[int, int]]:
+        source = IactImages(IactConfig(**{"mode": "stereo", **config}), list(map(str, paths)))
+        return [(run.primary, run.showers) for run in source.thrown()]
+
+    gammas, protons = write_dl1(tmp_path / "a.h5"), write_dl1(tmp_path / "b.h5", primary=101, obs_id=8)
+    assert thrown(gammas, protons) == [(0, 10), (1, 10)]
+    assert thrown(altered(gammas, with_run(999), "more.h5"), protons) == [(0, 10), (0, 10), (1, 10)]
+    assert thrown(altered(gammas, with_run(999, 0), "none.h5"), protons) == [(0, 10), (1, 10)]
+    assert thrown(gammas, protons, cuts="true_energy > 2.5") == [(0, 10), (1, 10)]
+    assert thrown(altered(gammas, with_run(999), "cut.h5"), cuts="true_energy > 2.5") == [(0, 10), (0, 10)]
+
+    def no_runs(file: h5py.File) -> None:
+        del file["configuration/simulation"]
+
+    assert thrown(altered(gammas, no_runs, "silent.h5"), protons) == [(1, 10)], "nothing is known of the gammas"

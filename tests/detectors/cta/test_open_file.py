@@ -214,9 +214,60 @@ def empty(file):
         del file[name]
 
 
+def with_value(table, column, row, value):
+    """A change of one value in a table."""
+
+    def change(file):
+        rows = file[table][:]
+        rows[column][row] = value
+        del file[table]
+        file[table] = rows
+
+    return change
+
+
 BAD = {
+    "event twice": (
+        "tables",
+        with_value("Event_Info", "event_number", 1, 100),
+        "event 100 of observation 7 is there tw",
+    ),
+    "event of two files": (
+        "grids",
+        with_value("E0/Events_Validation", "event_number", 0, 1),
+        "event 1 of .* there twice",
+    ),
+    "an image twice": (
+        "tables",
+        with_value("Event_Info", "LST_indices", 1, (1, 0)),
+        "two events or .* the image of row 1",
+    ),
+    "one of two telescopes": (
+        "newer tables",
+        with_value("Events", "LST_LST_LSTCam_indices", 2, (3, 3)),
+        "image of row 3",
+    ),
+    "a square image twice": (
+        "grids",
+        with_value("E0/Events_Training", "tel_map", 1, (0, 0)),
+        "E0/T3: .* image of row 0",
+    ),
+    "no such image": (
+        "tables",
+        with_value("Event_Info", "LST_indices", 0, (9, 0)),
+        "has 5 images, an event has that of row 9",
+    ),
+    "no such square image": (
+        "grids",
+        with_value("E0/Events_Training", "tel_map", 0, (7, -1)),
+        "T3 has 4 images, .* row 7",
+    ),
+    "less energies": ("FACT", with_shape("energy_GeV", (11,)), "energy_GeV is 11, it should be 12"),
+    "less triggers": ("FACT", with_shape("trigger", (13,)), "trigger is 13, it should be 12"),
+    "other classes": ("FACT", lambda file: file["class"].__setitem__(0, 7), "can't be read, the file is damaged"),
+    "a group": ("FACT", lambda file: [file.__delitem__("trigger"), file.create_group("trigger")], "trigger is a group"),
     "nothing in it": ("FACT", empty, "is HDF5 but not DL1 of ctapipe or lstchain, nor a file of ImageExtractor"),
-    "no energies": ("FACT", without("energy_GeV"), "can't be read, the file is damaged .*energy_GeV"),
+    "no energies": ("FACT", without("energy_GeV"), "has no energy_GeV"),
     "other pixels": ("FACT", with_shape("photons", (12, 7)), "photons is 12 x 7, it should be 12 x 1440"),
     "other times": ("MAGIC", with_shape("M2/arrival_time", (2, 9)), "M2/arrival_time is 2 x 9, it should be 2 x 1039"),
     "no event ids": ("tables", renamed("Event_Info", "event_number", "x"), "/Event_Info has no column event_id or eve"),

@@ -230,6 +230,14 @@ def test_cameras_are_those_of_a_type_of_telescope(tmp_path, write_dl1, altered):
         file.copy(f"{geometry}/geometry_0", f"{geometry}/geometry_2")
         file[f"{geometry}/geometry_2"].attrs["CAM_ID"] = "Nectar"
         rewrite(file, layout, all_of_one_camera)
+        rewrite(file, "/dl1/event/telescope/images/tel_005", of_seven_pixels)
+
+    def of_seven_pixels(rows):
+        kinds = [(name, rows.dtype[name].base, (7,) if rows.dtype[name].shape else ()) for name in rows.dtype.names]
+        made = np.zeros(len(rows), kinds)
+        for name in ("obs_id", "event_id", "tel_id"):
+            made[name] = rows[name]
+        return made
 
     def turned(file):
         alike(file)
@@ -349,10 +357,18 @@ def test_events_without_triggered_telescopes_and_calibration_are_dropped(gamma, 
     assert [images.cut_flow.removed[name][1] for name in ("no telescope triggered", "calibration")] == [1, 1]
 
 
-def test_triggered_events_without_images_are_counted(gamma, altered):
-    path = altered(gamma, lambda file: rewrite(file, "/dl1/event/telescope/images/tel_001", lambda rows: rows[:0]))
-    images = source(path, mode="stereo")  # two events are seen by telescope 1 alone
-    assert (len(images), images.cut_flow.removed["having no image"]) == (4, (0, 2))
+def test_events_of_which_no_telescope_is_named_may_have_no_image(gamma, altered):
+    def change(file):
+        rewrite(file, "/dl1/event/telescope/images/tel_001", lambda rows: rows[:0])
+        rewrite(file, "/dl1/event/telescope/parameters/tel_001", lambda rows: rows[:0])
+        rewrite(file, "/dl1/event/subarray/trigger", nobody)
+
+    def nobody(rows):
+        rows["tels_with_trigger"][rows["tels_with_trigger"][:, 0] == 1] = False
+        return rows
+
+    images = source(altered(gamma, change), mode="stereo")  # two of these four events are seen by telescope 1 alone
+    assert (len(images), images.cut_flow.removed["having no image"]) == (2, (0, 2))
 
 
 def test_classes_of_primaries(both):

@@ -13,7 +13,9 @@ from airshower.data.showers import Camera
 from airshower.errors import DataError, UserError
 
 CAMERAS = Path(__file__).with_name("cameras.json")
-MAX_RESIDUAL = 0.05  # of the pitch
+# of the pitch, how far a pixel may be from its place. Square pixels are counted along rows and columns, which curved
+# focal planes bend; up to a quarter each is nearest to its own place by far.
+MAX_RESIDUAL, MAX_SQUARE_RESIDUAL = 0.05, 0.25
 SAMPLE = 256  # pixels whose nearest neighbour is looked for
 # from a pixel to its neighbours, in rows and columns; the axes of hexagons are 120 degrees apart
 HEXAGON_STEPS = np.array([(-1, -1), (-1, 0), (0, -1), (0, 1), (1, 0), (1, 1)])
@@ -100,16 +102,17 @@ def lattice(geometry: Camera) -> Lattice:
     Rows follow columns anticlockwise, so that images are never mirrored. Of the equivalent axes those are taken that
     give the smallest image, and of these the ones whose columns count most nearly along +x.
 
-    Raises `DataError` if a pixel is further than 5 % of the pitch from its place, or several have one place.
+    Raises `DataError` if a pixel is further than 5 % of the pitch from its place, 25 % where pixels are square, or
+    several have one place.
     """
     if len(geometry) < 3 or not np.isfinite(geometry.position).all() or not geometry.pitch > 0:
         raise DataError(f"camera {geometry.name} needs at least 3 pixels, apart from each other, at finite positions")
     hexagonal = geometry.shape == "hexagon"
     row, column, residual = _hexagonal(geometry) if hexagonal else _square(geometry)
-    if residual > MAX_RESIDUAL:
+    if residual > (allowed := MAX_RESIDUAL if hexagonal else MAX_SQUARE_RESIDUAL):
         raise DataError(
             f"the pixels of camera {geometry.name} are on no {'hexagonal' if hexagonal else 'square'} lattice: "
-            f"they are up to {residual:.2g} pitches away from one, {MAX_RESIDUAL} are allowed"
+            f"they are up to {residual:.2g} pitches away from one, {allowed} are allowed"
         )
     shape = (int(row.max()) + 1, int(column.max()) + 1)
     if len(np.unique(row * shape[1] + column)) < len(geometry):

@@ -31,7 +31,7 @@ class CorsikaFile(PlainFile):
     def __init__(self, path: Path):
         try:
             header, (self._first, self._pixel, self._charge), seen = _unpacked(path)
-        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError) as error:
+        except (zipfile.BadZipFile, zlib.error, EOFError, KeyError, ValueError, OSError, MemoryError) as error:
             raise DataError(f"{path}: can't be read, the file is damaged ({' '.join(str(error).split())})") from None
         count = len(header)
         number, energy, azimuth, zenith, _, core_x, core_y = header.T

@@ -8,6 +8,7 @@ import numpy as np
 from airshower.detectors.cta.camera import CameraGeometry
 from airshower.detectors.cta.dl1_format import Camera, Optics, Telescope
 from airshower.detectors.cta.dl1_hdf5 import Hdf5
+from airshower.detectors.cta.keys import first_repeated
 from airshower.detectors.cta.subarray import Subarray, distinct_cameras
 from airshower.errors import DataError
 
@@ -33,18 +34,32 @@ class SimulatedRun:
     reuse: int
     altitude: float = np.nan  # m above sea level, of the site
 
+    @property
+    def area(self) -> float:
+        """m2, over which cores are spread."""
+        return float(np.pi * self.scatter_radius**2)
+
+    @property
+    def known(self) -> bool:
+        """Whether the file says all that effective areas need."""
+        numbers = [*self.energy_range, self.spectral_index, self.area]
+        return bool(np.isfinite(numbers).all()) and self.showers * self.reuse * self.area > 0
+
 
 def read_subarray(file: Hdf5) -> Subarray:
     """The telescopes. Raises `DataError` if there are none or a camera is missing."""
     layout = file.columns(LAYOUT, list(file.names(LAYOUT)))
     if not len(layout):
         raise DataError(f"{file.path}: {LAYOUT} has no telescopes")
+    ids = file.keys(LAYOUT, ["tel_id"])
+    if (row := first_repeated(ids)) is not None:
+        raise DataError(f"{file.path}: telescope {ids[row, 0]} is in {LAYOUT} twice")
     keys = _camera_keys(layout)
     geometries = {key: _camera(file, key) for key in dict.fromkeys(keys)}
     types = tuple(map(_text, layout["type"]))
     cameras, camera = distinct_cameras(types, [geometries[key] for key in keys])
     return Subarray(
-        ids=layout["tel_id"].astype(np.int64),
+        ids=ids[:, 0],
         types=types,
         names=tuple(map(_text, layout["name"])),
         descriptions=tuple(map(_text, layout["tel_description"])),
@@ -105,6 +120,9 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
         column("shower_reuse", unset=1),
         column("prod_site_alt"),
     )
+    again = np.unique(columns[0], return_counts=True)
+    for obs_id in again[0][again[1] > 1][:1]:
+        raise DataError(f"{file.path}: run {int(obs_id)} is in {path} twice")
     return [
         SimulatedRun(int(obs_id), (low, high), index, radius, cone, int(showers), int(reuse), altitude)
         for obs_id, low, high, index, radius, cone, showers, reuse, altitude in zip(*columns, strict=True)

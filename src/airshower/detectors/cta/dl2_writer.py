@@ -5,6 +5,7 @@ nothing was predicted it holds NaN and is not valid.
 """
 
 import contextlib
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,12 @@ import numpy as np
 
 from airshower.detectors.cta import dl1_columns as dl1
 from airshower.detectors.cta.dl1_file import Dl1File
-from airshower.detectors.cta.dl1_hdf5 import reading
+from airshower.detectors.cta.dl1_hdf5 import check_extent, reading
 from airshower.detectors.cta.image_file import ImageFile
+from airshower.detectors.cta.keys import KEYS, first_repeated, named
 from airshower.detectors.cta.pytables import append_table, make_group
 from airshower.detectors.cta.tables_file import TablesFile
+from airshower.errors import DataError
 
 ImagesOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
@@ -36,9 +39,9 @@ class ShowerPredictionWriter(contextlib.ExitStack):
     """Writes the predictions for entries of `files`, at the end; `images_of` gives the rows among entries, of files and
     of a file's index of the images of entries; in mono an entry is an image.
 
-    Into one file, unless its DL1 files repeat an observation or differ in telescopes or data model, so that ctapipe
-    would not merge them: then also into `predictions_2.dl2.h5` and so on. Of files in other formats there is none:
-    they lack what ctapipe needs beside predictions.
+    Into one file, unless its DL1 files repeat an observation or differ in telescopes, data model or types of ids, so
+    that ctapipe would not merge them: then also into `predictions_2.dl2.h5` and so on. Of files in other formats there
+    is none: they lack what ctapipe needs beside predictions.
     """
 
     def __init__(
@@ -85,16 +88,23 @@ class _Predicted:
             kept = self.columns.setdefault(name, np.full(count, np.nan))
             kept[images if places is None else places[images]] = column
 
+    def types(self, kind: str) -> tuple[dl1.Column, ...]:
+        """The columns of a table; observation, event and telescope are of the types that the DL1 file has of them."""
+        return tuple(
+            dataclasses.replace(column, kind=self.file.id_types[column.name].str) if column.name in KEYS else column
+            for column in (dl1.STEREO if self.stereo else dl1.MONO)[kind]
+        )
+
     def table(self, kind: str, tel_id: int = 0) -> np.ndarray:
         """The rows of a table: of all events, or of those that a telescope triggered on."""
         events, telescopes = self.file.events, len(self.file.subarray.ids)
         if self.stereo:
-            columns, prefix, row, image = dl1.STEREO[kind], dl1.ALGORITHM, np.arange(len(events)), None
+            prefix, row, image = dl1.ALGORITHM, np.arange(len(events)), None
         else:
-            columns, prefix = dl1.MONO[kind], f"{dl1.ALGORITHM}_tel"
+            prefix = f"{dl1.ALGORITHM}_tel"
             row, image = self._images(tel_id)
-        rows = np.zeros(len(row), dl1.row_type(columns, **{f"{prefix}_telescopes": (telescopes,)}))
-        for name in rows.dtype.names or ():
+        rows = np.zeros(len(row), dl1.row_type(self.types(kind), **{f"{prefix}_telescopes": (telescopes,)}))
+        for name in rows.dtype.names:
             if rows.dtype[name].kind == "f":
                 rows[name] = np.nan
         rows["obs_id"], rows["event_id"] = events.obs_id[row], events.event_id[row]
@@ -126,6 +136,9 @@ class _Dl2File(TablesFile):
     """One DL2 file, of the predictions for some DL1 files."""
 
     def __init__(self, path: Path, parts: list[_Predicted], provenance: Mapping[str, str]):
+        for part in parts:  # what is damaged is said before anything is predicted
+            with reading(str(part.file.path)), h5py.File(part.file.path, "r") as source:
+                _copied(source)
         super().__init__(path, provenance)
         self.parts = parts
 
@@ -141,13 +154,9 @@ class _Dl2File(TablesFile):
         self._describe({**dl1.PRODUCT, **about, **data}, obs_ids)
 
     def _copy(self, source: h5py.File, first: bool) -> None:
-        def visit(name: str, node: h5py.HLObject) -> None:
-            wanted = name.startswith(INSTRUMENT) if first else False
-            wanted |= name.startswith(COPIED) and not name.startswith(INSTRUMENT)
-            if wanted and isinstance(node, h5py.Dataset) and node.dtype.names:
-                append_table(self.file, node)
-
-        source.visititems(visit)
+        for table in _copied(source):
+            if first or not table.name.strip("/").startswith(INSTRUMENT):
+                append_table(self.file, table)
 
     def _predictions(self, part: _Predicted) -> None:
         there = [kind for kind, names in PREDICTED.items() if any(set(names) & set(p.columns) for p in self.parts)]
@@ -156,13 +165,32 @@ class _Dl2File(TablesFile):
                 rows = part.table(kind)
                 path = f"/dl2/event/subarray/{kind}/{dl1.ALGORITHM}"
                 shapes = {f"{dl1.ALGORITHM}_telescopes": (len(part.file.subarray.ids),)}
-                self._add(path, dl1.STEREO[kind], rows, **shapes)
+                self._add(path, part.types(kind), rows, **shapes)
                 continue
             for tel_id in part.file.subarray.ids.tolist():
                 rows, path = part.table(kind, tel_id), f"/dl2/event/telescope/{kind}/{dl1.ALGORITHM}/tel_{tel_id:03d}"
                 if len(rows):
-                    self._add(path, dl1.MONO[kind], rows)
+                    self._add(path, part.types(kind), rows)
         make_group(self.file, "/dl2/event")
+
+
+def _copied(source: h5py.File) -> list[h5py.Dataset]:
+    """The tables of a DL1 file that ctapipe needs beside predictions. Raises `DataError` for one that is longer than
+    what is stored of it, or of which two rows are of one event and telescope, which ctapipe would join twice."""
+    tables: list[h5py.Dataset] = []
+
+    def visit(name: str, node: h5py.HLObject) -> None:
+        if name.startswith((*INSTRUMENT, *COPIED)) and isinstance(node, h5py.Dataset) and node.dtype.names:
+            check_extent(node, f"{source.filename}: {node.name}")
+            names = [key for key in KEYS if key in node.dtype.names]
+            if "event_id" in names:
+                keys = np.stack([node.fields(key)[:].astype(np.int64) for key in names], 1)
+                if (row := first_repeated(keys)) is not None:
+                    raise DataError(f"{source.filename}: {named(keys[row])} is in {node.name} twice")
+            tables.append(node)
+
+    source.visititems(visit)
+    return tables
 
 
 def _text(value: Any) -> str:
@@ -170,14 +198,15 @@ def _text(value: Any) -> str:
 
 
 def _groups(files: Sequence[ImageFile]) -> list[list[int]]:
-    """DL1 files of the same telescopes and data model, no observation twice; each goes to the first group that it
-    fits."""
+    """DL1 files of the same telescopes, data model and types of ids, no observation twice; each goes to the first group
+    that it fits."""
     groups: list[tuple[tuple, set[int], list[int]]] = []
     for place, file in enumerate(files):
         if not isinstance(file, Dl1File):
             continue
         version = file.file.attribute("/", "CTA PRODUCT DATA MODEL VERSION")
-        alike, own = (version, tuple(file.subarray.ids.tolist())), set(np.unique(file.events.obs_id).tolist())
+        types = tuple(kind.str for kind in file.id_types.values())
+        alike, own = (version, types, tuple(file.subarray.ids.tolist())), set(np.unique(file.events.obs_id).tolist())
         fitting = (group for group in groups if group[0] == alike and not group[1] & own)
         if (group := next(fitting, None)) is None:
             groups.append((alike, own, [place]))

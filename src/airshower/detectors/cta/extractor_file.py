@@ -15,6 +15,7 @@ import numpy as np
 from airshower.detectors.cta.camera import CameraGeometry, builtin_camera
 from airshower.detectors.cta.dl1_hdf5 import Hdf5, reading
 from airshower.detectors.cta.image_file import SHOWER_EVENT, Events, ImageIndex, PlainFile, plain_index
+from airshower.detectors.cta.keys import first_repeated, named
 from airshower.detectors.cta.subarray import Subarray, distinct_cameras
 from airshower.errors import DataError
 from airshower.runtime.log import logger
@@ -71,6 +72,7 @@ class ExtractorTables(PlainFile):
             subarray = _subarray(ids[order][kept], names[kept], np.stack(places, 1)[order][kept], cameras)
             events = _events(file, [self.events_table])
             self._tables, index = self._index(names[kept])
+            _check_rows(file, self._tables, index)
         triggered = np.bincount(index.event, minlength=len(events))
         events = _with_triggers(events, triggered)
         super().__init__(path, subarray, events, index, _truth(file, [self.events_table]), self._pointing(index))
@@ -154,6 +156,7 @@ class ExtractorGrids(PlainFile):
             kept = np.array([cameras[name] is not None for name in names])
             events = _events(file, tables)
             self._arrays, index = self._index(tables, array["tel_id"], np.flatnonzero(kept))
+            _check_rows(file, self._arrays, index)
         events = _with_triggers(events, np.bincount(index.event, minlength=len(events)))
         subarray = _subarray(array["tel_id"][kept], names[kept], places[kept], cameras)
         pointing = array[DIRECTION][kept][index.telescope, ::-1].astype(np.float64)
@@ -228,12 +231,26 @@ def _subarray(
 
 
 def _events(file: Hdf5, tables: list[str]) -> Events:
-    obs_id, event_id = (
-        np.concatenate([_column(file, table, *names) for table in tables]).astype(np.int64)
-        for names in (OBS_ID, EVENT_ID)
-    )
+    columns = [
+        [file.keys(table, [_name(file, table, *names)])[:, 0] for table in tables] for names in (OBS_ID, EVENT_ID)
+    ]
+    obs_id, event_id = map(np.concatenate, columns)
+    keys = np.stack([obs_id, event_id], 1)
+    if (row := first_repeated(keys)) is not None:
+        raise DataError(f"{file.path}: {named(keys[row])} is there twice")
     shower = np.full(len(event_id), SHOWER_EVENT)
     return Events(obs_id, event_id, shower, np.zeros_like(shower), np.full(len(shower), np.nan))
+
+
+def _check_rows(file: Hdf5, tables: list[str], index: ImageIndex) -> None:
+    """Raise `DataError` for an image that an event has and its table has not, or that two events or telescopes have."""
+    for path in dict.fromkeys(tables):
+        numbers = [number for number, table in enumerate(tables) if table == path]
+        rows = np.sort(index.row[np.isin(index.table, numbers)])
+        if len(rows) and rows[-1] >= file.length(path):
+            raise DataError(f"{file.path}: {path} has {file.length(path)} images, an event has that of row {rows[-1]}")
+        for row in rows[1:][np.diff(rows) == 0][:1]:
+            raise DataError(f"{file.path}: {path}: two events or telescopes have the image of row {row}")
 
 
 def _with_triggers(events: Events, triggered: np.ndarray) -> Events:

@@ -38,10 +38,12 @@ class FactFile(PlainFile):
             kind, position = self.file.values("class"), self.file.values("pixel_xy_pixsize")
             energy, trigger = self.file.values("energy_GeV"), self.file.values("trigger")
             run = np.unique(self.file.values("source_file"), return_inverse=True)[1]
-            shapes = [self.file.shape(name) for name in ("photons", "time_slice_500ps")]
-        count = len(kind)
-        for name, shape in zip(("photons", "time_slice_500ps"), shapes, strict=True):
-            check_shape(path, name, shape, (count, len(position)))
+            count = len(kind)
+            for name in ("photons", "time_slice_500ps"):
+                check_shape(path, name, self.file.shape(name), (count, len(position)))
+            for name in ("energy_GeV", "trigger", "source_file"):
+                check_shape(path, name, self.file.shape(name), (count,))
+            primary = PRIMARY[kind]
         event = np.arange(count)
         event_type = np.where((kind == REAL) & (trigger != PHYSICS_TRIGGER), PEDESTAL_EVENT, SHOWER_EVENT)
         super().__init__(
@@ -49,7 +51,7 @@ class FactFile(PlainFile):
             _subarray(position),
             Events(run + 1, event, event_type, np.ones(count, np.int64), np.full(count, np.nan)),
             plain_index([event], [0], [event]),
-            {"energy": energy * 1e-3, "primary": PRIMARY[kind]},
+            {"energy": energy * 1e-3, "primary": primary},
             np.tile(ZENITH, (count, 1)),
         )
 

@@ -34,6 +34,11 @@ class Events:
     def __len__(self) -> int:
         return len(self.event_id)
 
+    @property
+    def keys(self) -> np.ndarray:
+        """Observation and event, int64 [events, 2]."""
+        return np.stack([self.obs_id, self.event_id], 1)
+
 
 @dataclass(frozen=True, eq=False)
 class ImageIndex:
@@ -54,8 +59,9 @@ class ImageFile(Protocol):
 
     `truth` has f8 [events] by the names of `TRUTH`, in TeV, rad, m and g/cm2, NaN where a file lacks one; a `primary`
     that is NaN was observed, not simulated. None for a file of observations. `pointing` f8 [images, 2] is the altitude
-    and azimuth in rad of each image's telescope. `has_clean` says whether the pixels that cleaning kept are marked;
-    `digest` tells files apart.
+    and azimuth in rad of each image's telescope. `has_parameters` bool [images] says which images have parameters,
+    `has_clean` whether the pixels that cleaning kept are marked; `digest` tells files apart. With `zero_bad_pixels` a
+    pixel that is not finite has no charge and no time, and was not kept by cleaning; without, its image is refused.
     """
 
     path: Path
@@ -65,15 +71,22 @@ class ImageFile(Protocol):
     truth: dict[str, np.ndarray] | None
     pointing: np.ndarray
     parameter_names: tuple[str, ...]
+    has_parameters: np.ndarray
     has_clean: bool
     digest: str
+    zero_bad_pixels: bool
 
     def find_parameter(self, name: str) -> str | None:
         """What this file calls an image parameter, None if it has no such."""
         ...
 
     def parameters(self, names: list[str]) -> dict[str, np.ndarray]:
-        """Some of `parameter_names`, f8 [images] each, NaN for an image without."""
+        """Image parameters that `find_parameter` knows, f8 [images] each, NaN for an image without. Angles, and what is
+        measured in the camera, are in degrees."""
+        ...
+
+    def bad_pixels(self, images: np.ndarray) -> np.ndarray:
+        """Which pixels of some images of one camera are not finite, bool [images, pixels]."""
         ...
 
     def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
@@ -93,6 +106,7 @@ class PlainFile(ImageFile, ABC):
     none."""
 
     has_clean = True
+    zero_bad_pixels = False
 
     def __init__(
         self,
@@ -107,6 +121,7 @@ class PlainFile(ImageFile, ABC):
         known = truth or {}
         self.truth = truth and {name: known.get(name, np.full(len(events), np.nan)) for name in TRUTH}
         self.pointing = pointing
+        self.has_parameters = np.ones(len(images), bool)
 
     @abstractmethod
     def _stored(self, table: int, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -128,16 +143,15 @@ class PlainFile(ImageFile, ABC):
     def read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See `ImageFile`."""
         images = np.asarray(images, np.int64)
-        camera = self.subarray.camera[self.images.telescope[images]]
-        pixels = self._pixels[camera[0] if len(camera) else 0]
-        charge, time = np.empty((2, len(images), len(pixels.geometry)), np.float32)
-        for table in np.unique(self.images.table[images]):
-            at = np.flatnonzero(self.images.table[images] == table)
-            rows, again = np.unique(self.images.row[images[at]], return_inverse=True)
-            charge[at], time[at] = (values[again] for values in self._stored(int(table), rows))
-        for image in images[~np.isfinite(charge).all(1)][:1]:
-            raise DataError(f"{self.where(image)}: the charge of a pixel is not a finite number")
-        return charge, time, clean(pixels, charge)
+        charge, time = self._read(images)
+        good = np.isfinite(charge)
+        if not good.all():
+            charge, time, _ = without_bad_pixels(self, images, charge, time, None, ~good)
+        return charge, time, clean(self._pixels[self._camera_of(images)], charge)
+
+    def bad_pixels(self, images: np.ndarray) -> np.ndarray:
+        """See `ImageFile`."""
+        return ~np.isfinite(self._read(np.asarray(images, np.int64))[0])
 
     def where(self, image: int) -> str:
         """See `ImageFile`."""
@@ -153,6 +167,19 @@ class PlainFile(ImageFile, ABC):
         for image in np.unique(np.linspace(0, len(self.images) - 1, 8).astype(int)):
             digest.update(self.read(np.array([image]))[0].tobytes())
         return digest.hexdigest()
+
+    def _read(self, images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Charge and time as stored, f4 [images, pixels]."""
+        charge, time = np.empty((2, len(images), len(self._pixels[self._camera_of(images)].geometry)), np.float32)
+        for table in np.unique(self.images.table[images]):
+            at = np.flatnonzero(self.images.table[images] == table)
+            rows, again = np.unique(self.images.row[images[at]], return_inverse=True)
+            charge[at], time[at] = (values[again] for values in self._stored(int(table), rows))
+        return charge, time
+
+    def _camera_of(self, images: np.ndarray) -> int:
+        camera = self.subarray.camera[self.images.telescope[images]]
+        return int(camera[0]) if len(camera) else 0
 
     @cached_property
     def _pixels(self) -> list[SkyPixels]:
@@ -181,6 +208,27 @@ def where(file: ImageFile, image: int) -> str:
     event, telescope = file.images.event[image], file.subarray.ids[file.images.telescope[image]]
     obs_id, event_id = file.events.obs_id[event], file.events.event_id[event]
     return f"{file.path}: telescope {telescope}, event {event_id} of observation {obs_id}"
+
+
+def without_bad_pixels(
+    file: ImageFile,
+    images: np.ndarray,
+    charge: np.ndarray,
+    time: np.ndarray,
+    clean: np.ndarray | None,
+    bad: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """What was read, with `bad` pixels (bool [images, pixels]) taken out or, unless the file has `zero_bad_pixels`,
+    refused with a `DataError` that names the image."""
+    if not file.zero_bad_pixels:
+        row = int(bad.any(1).argmax())
+        what = "peak time" if np.isfinite(charge[row]).all() else "charge"
+        raise DataError(
+            f"{file.where(images[row])}: the {what} of a pixel is not a finite number; data.bad_pixels=zero takes such "
+            "pixels out, data.bad_pixels=skip their images"
+        )
+    charge[bad], time[bad] = 0.0, np.nan
+    return charge, time, None if clean is None else clean & ~bad
 
 
 def plain_index(event: Sequence[np.ndarray], telescope: Sequence[int], row: Sequence[np.ndarray]) -> ImageIndex:

@@ -11,6 +11,8 @@ import h5py
 import hdf5plugin
 import numpy as np
 
+from airshower.errors import DataError
+
 CHUNK = 2**18  # bytes of a table that are compressed at once, about
 SMALLEST_CHUNK = 8  # rows
 
@@ -65,16 +67,28 @@ class Table:
 
 def append_table(file: h5py.File, table: h5py.Dataset) -> None:
     """Add the rows of another file's table, byte for byte, to the one at the same path, which is made with all its
-    attributes if it isn't there. Where types differ, columns are matched by their names."""
+    attributes if it isn't there. Where types differ, columns are matched by their names; raises `DataError` for whole
+    numbers that do not fit."""
     if table.name not in file:
         _copy_attributes(table, _empty(file, table.name, table.id.get_type()))
     if len(table):
+        _check_fit(table, file[table.name].dtype)
         target = file[table.name]
         kind, first = target.id.get_type(), len(target)
         rows = np.zeros(len(table), f"V{kind.get_size()}")
         table.id.read(h5py.h5s.ALL, h5py.h5s.ALL, rows, kind)
         _append(target.id, first, rows, kind)
         target.attrs["NROWS"] = np.int64(first + len(rows))
+
+
+def _check_fit(table: h5py.Dataset, kind: np.dtype) -> None:
+    """HDF5 takes a number that is too large for its type to the largest that fits."""
+    for name in set(table.dtype.names) & set(kind.names):
+        source, target = table.dtype[name].base, kind[name].base
+        if source.kind in "iu" and target.kind in "iu" and not np.can_cast(source, target):
+            values = table.fields(name)[:]
+            if (values.astype(target) != values).any() or ((values < 0) != (values.astype(target) < 0)).any():
+                raise DataError(f"{table.file.filename}: {table.name}: {name} has numbers that do not fit {target}")
 
 
 def _copy_attributes(source: h5py.Dataset, target: h5py.Dataset) -> None:

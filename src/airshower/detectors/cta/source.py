@@ -15,7 +15,7 @@ from airshower.data.showers import ShowerBatch, Showers, TelescopeImages
 from airshower.data.source import Selection, Splits, ThrownShowers
 from airshower.data.splits import matching_files, split_by_shower
 from airshower.detectors.cta.dl2_writer import ShowerPredictionWriter
-from airshower.detectors.cta.image_file import TRUTH, ImageFile
+from airshower.detectors.cta.image_file import PART, TRUTH, ImageFile
 from airshower.detectors.cta.open_file import open_file
 from airshower.detectors.cta.primaries import OBSERVED, class_ids, classified
 from airshower.detectors.cta.selection import CutFlow, Selector
@@ -40,6 +40,7 @@ class IactConfig:
     cuts: str = ""
     multiplicity: int = number(1, low=1)
     classes: list[str] = field(default_factory=lambda: ["gamma", "proton"])
+    bad_pixels: str = choice("error", "zero", "skip")
     order: str = choice("shuffled", "serial", "random_blocks")
 
 
@@ -55,9 +56,11 @@ class IactImages:
     def __init__(self, config: IactConfig, file: str | Sequence[str]):
         self.config, self.classes = config, class_ids(config.classes)
         cuts = parse_cuts(config.cuts)
-        self.files = [open_file(path) for path in matching_files(config.data_directory, file)]
+        zeroed = config.bad_pixels != "error"
+        self.files = [open_file(path, zeroed) for path in matching_files(config.data_directory, file)]
         self.simulated = self._any_simulated()
         array, rows = merge_subarrays([(file.path, file.subarray) for file in self.files])
+        _refuse_copies(self.files)
         allowed = chosen_telescopes(array, config.telescopes, config.telescope_types)
         self.spec = spec_of(array, allowed, config.mode, config.classes)
         self.clean = all(file.has_clean for file in self.files)
@@ -105,19 +108,26 @@ class IactImages:
         return row, self._file[images], self._image[images]
 
     def thrown(self) -> list[ThrownShowers]:
-        """What was simulated in each run whose events are of one of the classes; none for observations, and where a
-        file does not say."""
-        found = []
-        for file in self.files if self.simulated else []:
-            for run in getattr(file, "runs", []):
-                assert file.truth is not None
-                primary = np.unique(file.truth["primary"][file.events.obs_id == run.obs_id])
-                area = np.pi * run.scatter_radius**2
-                known = np.isfinite([*run.energy_range, run.spectral_index, area]).all() and run.showers * area > 0
-                if known and len(primary) == 1:
-                    showers, kind = run.showers * run.reuse, int(classified(primary, self.classes)[0])
-                    found.append(ThrownShowers(kind, showers, run.energy_range, run.spectral_index, area))
-        return found
+        """What was simulated in each run, also where no event triggered or passed the cuts: such a run is of the
+        primaries of its file. Nothing for observations, and for a class of which files do not say all."""
+        found, unknown = [], set()
+        for file in (file for file in self.files if file.truth is not None):
+            runs = {run.obs_id: run for run in getattr(file, "runs", [])}
+            kinds = classified(file.truth["primary"], self.classes)
+            for obs_id in sorted({*runs, *file.events.obs_id.tolist()}):
+                run, kind = runs.get(obs_id), np.unique(kinds[file.events.obs_id == obs_id])
+                if run is not None and not len(kind):
+                    if not run.showers:
+                        continue
+                    kind = np.unique(kinds)
+                if run is None or not run.known or len(kind) > 1:
+                    unknown.update(kind.tolist())
+                else:
+                    thrown = run.showers * run.reuse
+                    found.append(ThrownShowers(int(kind[0]), thrown, run.energy_range, run.spectral_index, run.area))
+        for kind in sorted(unknown & {run.primary for run in found} - {-1}):
+            logger.warning("no effective area of %s: not all files say what was simulated", self.spec.classes[kind])
+        return [run for run in found if run.primary not in unknown]
 
     @property
     def showers(self) -> np.ndarray:
@@ -164,17 +174,20 @@ class IactImages:
         if self.simulated:
             found = classified(self._truth_of(file)["primary"], self.classes)
             selector.cut("other primaries than data.classes", (found >= 0)[images.event])
-        columns = self._columns(file, [name for cut in cuts for name in cut.names])
+        if self.config.bad_pixels == "skip":
+            selector.cut("bad pixels", _without_bad_pixels(file, selector.kept))
+        columns = self._columns(file, [name for cut in cuts for name in cut.names], np.flatnonzero(selector.kept))
         for cut in cuts:
             selector.cut(cut.text, cut.keeps(columns))
         selector.cut_multiplicity(self.config.multiplicity)
         return np.flatnonzero(selector.kept)
 
-    def _columns(self, file: ImageFile, names: list[str]) -> dict[str, np.ndarray]:
-        """What cuts are made on, f8 [images] each."""
-        parameters = {name: found for name in names if (found := file.find_parameter(name))}
-        stored = file.parameters(sorted(set(parameters.values())))
-        columns = {name: stored[found] for name, found in parameters.items()}
+    def _columns(self, file: ImageFile, names: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
+        """What cuts are made on, f8 [images] each. Raises `DataError` if one of `images` lacks it."""
+        parameters = sorted({name for name in names if file.find_parameter(name)})
+        for image in images[~file.has_parameters[images]][:1] if parameters else ():
+            raise DataError(f"{file.where(image)}: the image has no parameters to cut on")
+        columns = file.parameters(parameters)
         return columns | {f"true_{name}": column[file.images.event] for name, column in self._truth_of(file).items()}
 
     def _check_cuts(self, cuts: list[Cut]) -> None:
@@ -288,6 +301,26 @@ class Iact:
         generator = np.random.default_rng(self.seed)
         drawn = [(np.tile(group, size // len(group)), generator.permutation(group)) for group in there]
         return np.sort(np.concatenate([part for whole, some in drawn for part in (whole, some[: size % len(some)])]))
+
+
+def _refuse_copies(files: Sequence[ImageFile]) -> None:
+    """Raise `DataError` for a file that has the events and images of another."""
+    first: dict[tuple[str, ...], Path] = {}
+    for file in files:
+        truth = [hashlib.sha256(column.tobytes()).hexdigest() for column in (file.truth or {}).values()]
+        other = first.setdefault((file.digest, *truth), file.path)
+        if other is not file.path:
+            raise DataError(f"{file.path}: has the events and images of {other}; read one of both")
+
+
+def _without_bad_pixels(file: ImageFile, asked: np.ndarray) -> np.ndarray:
+    """Which images have finite pixels only, bool [images], of those that are `asked` for; these are all read."""
+    found, camera = asked.copy(), file.subarray.camera[file.images.telescope]
+    for kind in np.unique(camera[asked]):
+        images = np.flatnonzero(asked & (camera == kind))
+        for part in np.split(images, range(PART, len(images), PART)):
+            found[part] = ~file.bad_pixels(part).any(1)
+    return found
 
 
 def _check_aux(source: IactImages, aux: IactImages) -> None:
