@@ -20,7 +20,7 @@ from airshower.config import build, record
 from airshower.config.schema import Settings
 from airshower.errors import UserError
 from airshower.runtime.launcher import launched
-from airshower.runtime.stop import StopSignal
+from airshower.runtime.stop import StopSignal, clean_end
 
 
 def conf_folder() -> Path:
@@ -49,13 +49,13 @@ def run(cfg: DictConfig) -> int:
         raise UserError("--multirun: every rank would run every job into the same folders; launch each job by itself")
     os.environ.update(settings.framework.environment_variables)
     # only training can be stopped half-way and go on: in the other modes a signal ends the process
-    with StopSignal() if settings.mode.name == "train" else contextlib.nullcontext() as stop:
+    with clean_end(), StopSignal() if settings.mode.name == "train" else contextlib.nullcontext() as stop:
         return _run(cfg, settings, parts, stop)
 
 
 def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]], stop: StopSignal | None) -> int:
     from airshower.modes.job import Job
-    from airshower.runtime import device, log, mpi, seeds
+    from airshower.runtime import device, folders, log, mpi, seeds
 
     log.start_log(speaks=launched().rank == 0)
     connected = mpi.connect(settings.run.distributed, settings.run.timeout)
@@ -66,6 +66,8 @@ def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]]
     connected.start_torch(used)
     seeds.seed_everything(settings.framework.seed, connected.rank, settings.framework.deterministic)
     (data, data_config), (network, network_config), (task, task_config) = parts.values()
+    if connected.local_rank == 0:
+        folders.sweep_cache()
     splits = connected.in_turn(data(data_config, settings.framework.seed).open)
     spec = splits.train.source.spec
     record.check_same(connected.exchange({"the content of its data files": splits.digest}))
