@@ -1,6 +1,7 @@
 """From the command line to a run: `bin/exec.py` and the installed command `airshower`."""
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -18,7 +19,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from airshower.config import build, record
 from airshower.config.schema import Settings
-from airshower.errors import UserError
+from airshower.errors import UserError, shortage
 from airshower.runtime.launcher import launched
 from airshower.runtime.stop import StopSignal, clean_end
 
@@ -97,11 +98,11 @@ def _run_and_exit(cfg: DictConfig) -> None:
         code = run(cfg)
     except UserError as error:
         _end(error, str(error), error.exit_code)
-    except OSError as error:  # a full disk, a folder without permission
-        _end(error, f"{error.filename or 'output'}: {error.strerror or error}", 1)
     except KeyboardInterrupt as error:
         _end(error, "interrupted", 130)
     except Exception as error:
+        if cause := shortage(error) or (error if isinstance(error, OSError) else None):  # or a folder not to be read
+            _end(error, _system_line(cause), 1)
         if not _among_several():
             raise
         _end(error, f"{type(error).__name__}: {error}".splitlines()[0], 1, traceback.format_exc())
@@ -131,6 +132,13 @@ def _end(error: BaseException, message: str, exit_code: int, details: str = "") 
     if _among_several() and (connected := mpi.connected()):
         connected.abort(exit_code)
     raise SystemExit(exit_code)
+
+
+def _system_line(error: OSError) -> str:
+    line = f"{os.fsdecode(error.filename or 'output')}: {error.strerror or error}"
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        line += "; raise the limit, as with ulimit -n 4096"
+    return line
 
 
 def _among_several() -> bool:

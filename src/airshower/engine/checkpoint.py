@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from airshower.engine.parallel import like
-from airshower.errors import DataError, UserError
+from airshower.errors import DataError, UserError, shortage
 from airshower.runtime import folders
 from airshower.runtime.log import logger
 
@@ -163,7 +163,8 @@ def _write(path: Path, state: dict[str, Any]) -> None:
             os.fsync(handle.fileno())
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+        cause = shortage(error) or error
+        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
         before = CheckpointFolder(path.parent).paths()
         kept = f"{before[0].name} is whole" if before else "there is none before it"
         raise UserError(f"{path}: the checkpoint can't be written ({reason}); {kept}") from None

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import threading
 from pathlib import Path
 
 from airshower.errors import DataError
@@ -74,6 +75,7 @@ class Scalars:
     def __init__(self, folder: Path, step: int, validated: int):
         from torch.utils.tensorboard import SummaryWriter
 
+        _silence_threads()
         last = {"train": step, "validation": validated, "ranks": step}
         self.tables = {name: ScalarTable(folder / "metrics" / f"{name}.csv", last[name]) for name in last}
         self.boards = {
@@ -97,3 +99,17 @@ class Scalars:
         """Flush all to disk."""
         for board in self.boards.values():
             board.close()
+
+
+def _silence_threads() -> None:
+    """No traceback of an OSError in a thread: TensorBoard's raises it again where the next value is written."""
+    before = threading.excepthook
+    if getattr(before, "silent", False):
+        return
+
+    def hook(error: threading.ExceptHookArgs) -> None:
+        if not issubclass(error.exc_type, OSError):
+            before(error)
+
+    hook.silent = True
+    threading.excepthook = hook
