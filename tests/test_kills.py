@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 import os
 import random
+import resource
 import shutil
 import signal
 import time
@@ -19,20 +20,25 @@ from airshower.engine.checkpoint import CheckpointFolder
 from airshower.writers.scalars import read_table
 from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower, airshower_process
 
-TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=2", "mode.validation_iteration=3", "run.aux_iterations=1")
+TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=4", "mode.validation_iteration=3", "run.aux_iterations=1")
 
 
-def start(output: Path, *overrides: str, **environment: str) -> BaseProcess:
-    """`airshower OVERRIDES` in a process of its own: one of a server that has imported torch, which takes seconds."""
+def start(
+    output: Path, *overrides: str, environment: dict[str, str] | None = None, limits: dict[int, int] | None = None
+) -> BaseProcess:
+    """`airshower OVERRIDES` in a process of its own, with more in its environment and limits of `resource`: one of a
+    server that has imported torch, which takes seconds."""
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(["tests.test_kills", "airshower.modes.train", "airshower.tasks.segmentation"])
-    process = server.Process(target=_run, args=(environment, str(output), *overrides))
+    process = server.Process(target=_run, args=(environment or {}, limits or {}, str(output), *overrides))
     process.start()
     return process
 
 
-def _run(environment: dict[str, str], output: str, *overrides: str) -> None:
+def _run(environment: dict[str, str], limits: dict[int, int], output: str, *overrides: str) -> None:
     os.environ.update(environment)
+    for kind, limit in limits.items():
+        resource.setrlimit(kind, (limit, limit))
     airshower_process(output, *overrides)
 
 
@@ -69,26 +75,29 @@ def without_times(path: Path) -> list[dict[str, float]]:
     ]
 
 
-def killed_again_and_again(folder: Path, steps: int, kills: int, seed: int) -> int:
-    """Train, killed at random moments and resumed until it ends; returns how often it was killed in training."""
-    draw, run, hit = random.Random(seed), folder / "killed", 0
-    command = (*TRAIN, f"run.iterations={steps}", f"output_dir={run}")
-    for _ in range(kills):
-        process = start(folder / "output", *command)
-        process.join(draw.uniform(0.0, 2.5) if draw.random() < 0.3 else 0.01)  # at any moment, or ...
-        if process.is_alive() and (run / "metrics" / "train.csv").exists():
-            process.join(draw.uniform(0.5, 2.5))  # ... while it trains
-        else:
-            process.join(draw.uniform(0.0, 3.0))
-        hit += process.is_alive()
-        process.kill()
-        process.join()
-    last = airshower(*command)
-    assert last.code == 0, last.err
-    return hit
+def rows(path: Path) -> int:
+    return path.read_bytes().count(b"\n") - 1 if path.exists() else 0
+
+
+def kill_at_random(process: BaseProcess, run: Path, draw: random.Random) -> bool:
+    """Kill a process during its set-up, or a few steps into its training; returns whether it still ran."""
+    table = run / "metrics" / "train.csv"
+    if draw.random() < 0.3:
+        process.join(draw.uniform(0.0, 2.0))
+    else:
+        before, steps = rows(table), draw.randint(1, 12)
+        while process.is_alive() and not 0 < rows(table) - before >= steps:
+            time.sleep(0.002)
+            before = min(before, rows(table))  # rows after the checkpoint are dropped
+        process.join(draw.uniform(0.0, 0.1))
+    alive = process.is_alive()
+    process.kill()
+    process.join()
+    return alive
 
 
 def assert_as_uninterrupted(folder: Path, steps: int) -> None:
+    """`killed` has the state and the rows of a run that nothing disturbed."""
     whole = folder / "whole"
     assert airshower(*TRAIN, f"run.iterations={steps}", f"output_dir={whole}").code == 0
     killed = folder / "killed"
@@ -123,8 +132,11 @@ def test_a_run_that_is_killed_before_its_first_checkpoint_has_each_row_once(tmp_
 
 @pytest.mark.full
 def test_a_run_that_is_killed_twenty_times_is_the_uninterrupted_one(tmp_path: Path) -> None:
-    steps = 400
-    assert killed_again_and_again(tmp_path, steps, kills=20, seed=20) >= 15
+    draw, steps, run = random.Random(20), 250, tmp_path / "killed"
+    command = (*TRAIN, f"run.iterations={steps}", f"output_dir={run}")
+    killed = [kill_at_random(start(tmp_path / "output", *command), run, draw) for _ in range(20)]
+    assert all(killed)
+    assert airshower(*command).code == 0
     assert_as_uninterrupted(tmp_path, steps)
 
 
@@ -169,7 +181,7 @@ def simulate(tmp_path: Path) -> tuple[BaseProcess, Path]:
     many = [item for item in TINY if not item.startswith("data.events")]
     process = start(
         tmp_path / "output", "mode=iotest", *many, "data.events=100000", f"output_dir={tmp_path / 'run'}",
-        AIRSHOWER_CACHE=str(tmp_path / "cache"),
+        environment={"AIRSHOWER_CACHE": str(tmp_path / "cache")},
     )  # fmt: skip
     return process, wait_for(tmp_path / "cache", "lartpc_simulated/.*.partial", process)
 

@@ -4,7 +4,7 @@ import errno
 import os
 from collections.abc import Iterator
 
-SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT}
+SHORT = {errno.EMFILE, errno.ENFILE, errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 """Of open files, and of room on a disk."""
 
 

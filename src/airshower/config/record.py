@@ -70,12 +70,12 @@ def unsealed(path: Path) -> str:
     older version, is taken as it is."""
     try:
         text = path.read_text(encoding="utf-8")
+        content, _, checksum = text.rpartition("# sha256: ")
+        if text.startswith(SEALED) and checksum != f"{_checksum(content)}\n":
+            raise ValueError("its checksum does not fit: it was cut short or changed")
         sections = flat(text).keys()
-    except (ValueError, YAMLError, OmegaConfBaseException) as error:
+    except (ValueError, AssertionError, YAMLError, OmegaConfBaseException) as error:  # AssertionError: a bare number
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
-    content, _, checksum = text.rpartition("# sha256: ")
-    if text.startswith(SEALED) and checksum != f"{_checksum(content)}\n":
-        raise _damaged(path, "its checksum does not fit: it was cut short or changed")
     for name in ("run.id", "output_dir"):
         if name not in sections:
             raise _damaged(path, f"it has no {name}")

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import secrets
 import threading
 import time
 from dataclasses import asdict
@@ -31,7 +32,8 @@ class Lock:
     def __init__(self, path: Path):
         self.path = path
         since = datetime.now(UTC).isoformat(timespec="seconds")
-        self.content = json.dumps(asdict(Process.current()) | {"since": since}) + "\n"
+        record = asdict(Process.current()) | {"since": since, "id": secrets.token_hex(8)}
+        self.content = json.dumps(record) + "\n"
         self._released = threading.Event()
 
     def acquire(self) -> None:

@@ -119,7 +119,7 @@ def _provenance(path: Path) -> list[dict[str, Any]]:
     except ValueError as error:
         raise DataError(f"{path}: is damaged ({error}); move it away, the run goes on without it") from None
     if not isinstance(entries, list):
-        raise DataError(f"{path}: is damaged, it must be a list; move it away, the run goes on without it")
+        raise DataError(f"{path}: is damaged (it is no list); move it away, the run goes on without it")
     return entries
 
 
