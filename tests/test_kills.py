@@ -131,6 +131,7 @@ def test_a_run_that_is_killed_before_its_first_checkpoint_has_each_row_once(tmp_
 
 
 @pytest.mark.full
+@pytest.mark.timeout(1800)
 def test_a_run_that_is_killed_twenty_times_is_the_uninterrupted_one(tmp_path: Path) -> None:
     draw, steps, run = random.Random(20), 250, tmp_path / "killed"
     command = (*TRAIN, f"run.iterations={steps}", f"output_dir={run}")

@@ -206,6 +206,7 @@ def test_too_few_open_files_are_one_line(tmp_path: Path, limit: int) -> None:
     if code:
         assert (code, last.startswith("airshower: ")) in ((1, True), (2, True)), last
         assert "Too many open files" in last
+        assert last.endswith("; raise the limit of open files, as with ulimit -n 4096")
 
 
 @pytest.mark.parametrize(("kilobytes", "says"), [(100, "there is none before it"), (3, "File too large")])

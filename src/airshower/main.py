@@ -97,12 +97,13 @@ def _run_and_exit(cfg: DictConfig) -> None:
     try:
         code = run(cfg)
     except UserError as error:
-        _end(error, str(error), error.exit_code)
+        _end(error, f"{error}{_advice(error)}", error.exit_code)
     except KeyboardInterrupt as error:
         _end(error, "interrupted", 130)
     except Exception as error:
         if cause := shortage(error) or (error if isinstance(error, OSError) else None):  # or a folder not to be read
-            _end(error, _system_line(cause), 1)
+            line = f"{os.fsdecode(cause.filename or 'output')}: {cause.strerror or cause}"
+            _end(error, f"{line}{_advice(error)}", 1)
         if not _among_several():
             raise
         _end(error, f"{type(error).__name__}: {error}".splitlines()[0], 1, traceback.format_exc())
@@ -134,11 +135,10 @@ def _end(error: BaseException, message: str, exit_code: int, details: str = "") 
     raise SystemExit(exit_code)
 
 
-def _system_line(error: OSError) -> str:
-    line = f"{os.fsdecode(error.filename or 'output')}: {error.strerror or error}"
-    if error.errno in (errno.EMFILE, errno.ENFILE):
-        line += "; raise the limit, as with ulimit -n 4096"
-    return line
+def _advice(error: Exception) -> str:
+    cause = shortage(error)
+    too_many = cause is not None and cause.errno in (errno.EMFILE, errno.ENFILE)
+    return "; raise the limit of open files, as with ulimit -n 4096" if too_many else ""
 
 
 def _among_several() -> bool:

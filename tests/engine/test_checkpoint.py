@@ -152,6 +152,20 @@ def test_a_failed_write_keeps_what_was_there(
     assert list(tmp_path.iterdir()) == paths
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"model": None}, {"model": 5}, {"step": "two"}, {"model": {"weight": 5, "bias": 5}}, {"averages": [{}]}],
+    ids=str,
+)
+def test_weights_of_another_content_are_named(tmp_path: Path, change: dict) -> None:
+    path, module = tmp_path / "step_00000002.ckpt", torch.nn.Linear(2, 2)
+    torch.save({"format": 1, "step": 2, "model": module.state_dict(), **change}, path)
+    with pytest.raises(
+        DataError, match=r"step_00000002.ckpt: (is no checkpoint|the checkpoint's content does not fit)"
+    ):
+        checkpoint.load_weights(module, checkpoint.load(path), path)
+
+
 def test_weights_of_another_network_are_refused_with_what_differs(tmp_path: Path) -> None:
     module = torch.nn.Linear(2, 2)
     other = {"model": torch.nn.Linear(3, 2).state_dict(), "config": "network:\n  depth: 3\n  bias: true\ntask: {}\n"}

@@ -1,5 +1,6 @@
 """One process works in a folder: who holds a lock, who is refused, and who takes a dead process's lock over."""
 
+import errno
 import json
 import multiprocessing
 import os
@@ -125,6 +126,22 @@ def test_the_holder_touches_its_lock(path: Path) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     lock.release()
+
+
+@pytest.mark.parametrize("left", ["nothing", "a dead process's lock"])
+def test_a_file_system_without_links_will_do(path: Path, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
+    def refused(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refused)
+    if left != "nothing":
+        held_by(path, replace(Process.current(), pid=dead()))
+    lock = Lock(path)
+    lock.acquire()
+    with pytest.raises(UserError, match="works on this run"):
+        Lock(path).acquire()
+    lock.release()
+    assert list(path.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "null", '{"host": 5}', "\x00\xff", '{"pid": "1"}'])

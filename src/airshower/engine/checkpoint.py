@@ -78,6 +78,8 @@ def load(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
         raise DataError(f"{path}: is damaged or was changed (it has lost its digest)")
     if missing := [key for key in ("step", "model", *keys) if key not in state]:
         raise DataError(f"{path}: is no whole checkpoint, it has no {', '.join(missing)}")
+    if not isinstance(state["step"], int) or not isinstance(state["model"], dict):
+        raise DataError(f"{path}: is no checkpoint of airshower's, its step or model is something else")
     if not digest:
         logger.info("%s: is of an older version and has no digest, so damage would not show", path)
     return state
@@ -108,18 +110,23 @@ def find_and_load(location: str) -> tuple[Path, dict[str, Any]]:
 
 
 @contextlib.contextmanager
-def restoring(folder: Path) -> Iterator[None]:
-    """In this context, errors from the content of a state that fits no run are a `DataError`."""
+def restoring(path: Path) -> Iterator[None]:
+    """In this context, errors from a state of another content than expected are a `DataError` that names `path`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         reason = str(error).splitlines()[0][:200] if str(error) else ""
-        raise DataError(f"{folder}: its checkpoint can't be resumed ({type(error).__name__}: {reason})") from error
+        raise DataError(f"{path}: the checkpoint's content does not fit ({type(error).__name__}: {reason})") from error
 
 
 def load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool = True) -> None:
     """Put a checkpoint's weights into `module`; `averaged`: their averages over steps, where it has them. Raises
     `UserError`, naming what differs, for another network's."""
+    with restoring(path):
+        _load_weights(module, state, path, averaged)
+
+
+def _load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool) -> None:
     mine, theirs = module.state_dict(), dict(state["model"])
     for average in state.get("averages", []) if averaged else []:
         theirs |= average["means"]

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from airshower.runtime.folders import write_whole
+
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of a cell that spreadsheets take for a formula."""
 
@@ -25,7 +27,7 @@ def text_cell(value: Any) -> Any:
 
 def write_metrics(path: Path, record: dict[str, Any]) -> None:
     """A record of numbers as JSON. It has no NaN: what no events are behind is null."""
-    path.write_text(json.dumps(_no_nan(record), indent=1) + "\n")
+    write_whole(path, json.dumps(_no_nan(record), indent=1) + "\n")
 
 
 def write_events(path: Path, columns: dict[str, np.ndarray]) -> None:
