@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from airshower.engine.checkpoint import CheckpointFolder
+from airshower.runtime.lock import Lock
 from airshower.writers.scalars import read_table
 from tests.command import TINY, TINY_TRAIN, Outcome, airshower
 from tests.test_kills import newest, start
@@ -223,6 +224,16 @@ def test_a_later_checkpoint_that_does_not_fit_leaves_the_one_before(finished: Pa
     assert code == 2
     assert last.endswith("the checkpoint can't be written (File too large); step_00000002.ckpt is whole")
     assert newest(run)["step"] == 2
+
+
+def test_inference_into_predictions_that_another_process_writes_is_refused(run: Path) -> None:
+    (run / "predictions").mkdir()
+    lock = Lock(run / "predictions" / "run.lock")
+    lock.acquire()
+    outcome = airshower("mode=inference", *TINY, "mode.displays=0", f"output_dir={run}", "run.overwrite=true")
+    lock.release()
+    assert_one_line(outcome, f"{run / 'predictions'}: process ")
+    assert list((run / "predictions").iterdir()) == []
 
 
 def test_inference_of_a_run_with_a_damaged_best_checkpoint_says_so(run: Path) -> None:

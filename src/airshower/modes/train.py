@@ -272,7 +272,9 @@ class Trainer:
         if state["data"] != job.splits.train.source.digest:
             raise UserError(f"data.file: is not the file that {job.folder} was trained on; use another run.id")
         if changed := record.differences(state["config"], job.config):  # config.yaml may have been lost
-            raise UserError(f"{job.folder}: its checkpoints are of another config ({'; '.join(changed)})")
+            raise UserError(
+                f"{job.folder}: its checkpoints are of another config ({'; '.join(changed)}); choose another run.id"
+            )
         checkpoint.load_weights(self.network, state, job.folder, averaged=False)
         for average, means in zip(self.averages, state.get("averages", []), strict=True):
             average.load_state_dict(means)

@@ -83,7 +83,7 @@ class Failures:
         """
         try:
             speaks = _within(2 * GRACE, lambda: self._roll_call(own))
-            reports = _within(2 * GRACE, lambda: dict(self._reports())) if speaks else None
+            reports = _within(2 * GRACE, lambda: {self.rank: own} | dict(self._reports())) if speaks else None
             if speaks:
                 self._say(*conclusion(reports, self.peers))
             code, alone = _within(4 * GRACE, lambda: self._part(reports))
@@ -116,12 +116,14 @@ class Failures:
 
         Rank 0, without which there is no store, waits until all know.
         """
+        verdict = None
         if reports is not None:
             code = next((r.exit_code for _, r in sorted(reports.items()) if not r.consequence), 1)
-            alone = len(reports) == len(self.peers) and not any(item.pending for item in reports.values())
-            self.signed.set("verdict", [code, alone])
-        while (verdict := self.signed.get("verdict")) is None:
+            verdict = code, len(reports) == len(self.peers) and not any(item.pending for item in reports.values())
+            self.signed.set("verdict", verdict)
+        while verdict is None:
             time.sleep(0.05)
+            verdict = self.signed.get("verdict")
         self.store.set(f"heard/{self.rank}", "")
         if self.rank == 0:
             self._wait_for("heard", [rank for rank, _ in self._reports()])

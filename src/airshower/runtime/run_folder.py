@@ -21,9 +21,9 @@ from airshower.runtime.ranks import Ranks
 PACKAGES = ("airshower", "torch", "numpy", "h5py", "hydra-core", "omegaconf", "mpi4py", "larcv")
 OWNED = {
     "checkpoints": ("step_*.ckpt", "best.ckpt"),
-    "metrics": ("*.csv",),
+    "metrics": ("train.csv", "validation.csv", "ranks.csv"),
     "tensorboard": ("*/events.out.tfevents.*",),
-    "figures": ("*.png", "*.gif"),
+    "figures": ("training.png", "validation_event_*.png"),
     "predictions": ("config.yaml", "provenance.json", "metrics.json", "events.csv", "predictions.*", "generated.*"),
     "iotest": ("config.yaml", "provenance.json", "report.json"),
     "profiles": ("timers.csv", "step_times.png", "trace.json"),

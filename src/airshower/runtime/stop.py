@@ -25,9 +25,9 @@ def clean_end() -> Iterator[None]:
     that is ignored, as under nohup, stays so.
     """
     before = {number: signal.getsignal(number) for number in ENDING}
-    for number, handler in before.items():
-        if handler != signal.SIG_IGN:
-            signal.signal(number, _end)
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, _end)
     try:
         yield
     finally:
