@@ -38,6 +38,8 @@ def cli() -> None:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_run_and_exit)()
     except (HydraException, OmegaConfBaseException) as error:
         _end(error, _one_line(error), 2)
+    except OSError as error:
+        _end(error, _system_line(error, error), 1)
 
 
 def run(cfg: DictConfig) -> int:
@@ -102,8 +104,7 @@ def _run_and_exit(cfg: DictConfig) -> None:
         _end(error, "interrupted", 130)
     except Exception as error:
         if cause := shortage(error) or (error if isinstance(error, OSError) else None):  # or a folder not to be read
-            line = f"{os.fsdecode(cause.filename or 'output')}: {cause.strerror or cause}"
-            _end(error, f"{line}{_advice(error)}", 1)
+            _end(error, _system_line(cause, error), 1)
         if not _among_several():
             raise
         _end(error, f"{type(error).__name__}: {error}".splitlines()[0], 1, traceback.format_exc())
@@ -133,6 +134,10 @@ def _end(error: BaseException, message: str, exit_code: int, details: str = "") 
     if _among_several() and (connected := mpi.connected()):
         connected.abort(exit_code)
     raise SystemExit(exit_code)
+
+
+def _system_line(cause: OSError, error: Exception) -> str:
+    return f"{os.fsdecode(cause.filename or 'output')}: {cause.strerror or cause}{_advice(error)}"
 
 
 def _advice(error: Exception) -> str:

@@ -89,7 +89,7 @@ class Trainer:
     def start(self, lock: Lock) -> None:
         """Resume from the newest checkpoint, if there is one; `lock` is the master's on the run's folder."""
         job, self.lock = self.job, lock
-        state = job.ranks.from_master(lambda: self.checkpoints.load_latest(STATE))
+        state = job.ranks.from_master(self._newest)
         if state is not None:
             with checkpoint.restoring(job.folder):
                 self._restore(state)
@@ -267,14 +267,22 @@ class Trainer:
             self.lock.check()
             self.checkpoints.save(state, is_best)
 
+    def _newest(self) -> dict[str, Any] | None:
+        """The master's: the state to go on from. `config.yaml` may have been lost, so it is compared, too."""
+        state, folder = self.checkpoints.load_latest(STATE), self.job.folder
+        if state is not None:
+            with checkpoint.restoring(folder):
+                changed = record.differences(state["config"], self.job.config)
+            if changed:
+                raise UserError(
+                    f"{folder}: its checkpoints are of another config ({'; '.join(changed)}); choose another run.id"
+                )
+        return state
+
     def _restore(self, state: dict[str, Any]) -> None:
         job, ranks = self.job, self.job.ranks
         if state["data"] != job.splits.train.source.digest:
             raise UserError(f"data.file: is not the file that {job.folder} was trained on; use another run.id")
-        if changed := record.differences(state["config"], job.config):  # config.yaml may have been lost
-            raise UserError(
-                f"{job.folder}: its checkpoints are of another config ({'; '.join(changed)}); choose another run.id"
-            )
         checkpoint.load_weights(self.network, state, job.folder, averaged=False)
         for average, means in zip(self.averages, state.get("averages", []), strict=True):
             average.load_state_dict(means)
@@ -291,17 +299,18 @@ class Trainer:
             logger.info("the run had %d ranks before: same entries in the same order", len(state["random"]))
             seeds.reseed(job.settings.framework.seed, ranks.rank, self.step)
         self.validated = state.get("validated", self.step)
-        before = Cycle(*state.get("cycle", (0, record.flat(state["config"])["run.iterations"])))
-        self.cycle = before.resumed(self.mode.extension, self.step, self.run.iterations)
-        if self._is_extended(before) and ranks.master:
-            logger.warning(
-                "run.iterations=%d: the schedule of the learning rate was for %d steps; mode.extension=%s: %s",
-                self.run.iterations, before.end, self.mode.extension, EXTENSIONS[self.mode.extension],
-            )  # fmt: skip
+        self._extend(Cycle(*state.get("cycle", (0, record.flat(state["config"])["run.iterations"]))))
 
-    def _is_extended(self, before: Cycle) -> bool:
+    def _extend(self, before: Cycle) -> None:
+        """Take over the cycle of the checkpoint, with a warning where a fitted schedule ended before the run does."""
+        total, extension = self.run.iterations, self.mode.extension
         fitted = self.mode.optimizer.schedule.name in FITTED
-        return fitted and before.end < self.run.iterations and self.step < self.run.iterations
+        self.cycle = before.resumed(extension if fitted else "stretch", self.step, total)
+        if fitted and before.end < total and self.step < total and self.job.ranks.master:
+            logger.warning(
+                "run.iterations=%d: the schedule of the learning rate was for %d steps; mode.extension=%s: %s", total,
+                before.end, extension, EXTENSIONS[extension],
+            )  # fmt: skip
 
 
 class Pace:
