@@ -1,6 +1,7 @@
 """From the command line to a run: `bin/exec.py` and the installed command `airshower`."""
 
 import contextlib
+import errno
 import importlib
 import os
 import sys
@@ -18,9 +19,9 @@ from omegaconf.errors import OmegaConfBaseException
 
 from airshower.config import build, record
 from airshower.config.schema import Settings
-from airshower.errors import UserError
+from airshower.errors import UserError, shortage
 from airshower.runtime.launcher import launched
-from airshower.runtime.stop import StopSignal
+from airshower.runtime.stop import StopSignal, clean_end
 
 
 def conf_folder() -> Path:
@@ -37,6 +38,8 @@ def cli() -> None:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_run_and_exit)()
     except (HydraException, OmegaConfBaseException) as error:
         _end(error, _one_line(error), 2)
+    except OSError as error:
+        _end(error, _system_line(error, error), 1)
 
 
 def run(cfg: DictConfig) -> int:
@@ -49,13 +52,13 @@ def run(cfg: DictConfig) -> int:
         raise UserError("--multirun: every rank would run every job into the same folders; launch each job by itself")
     os.environ.update(settings.framework.environment_variables)
     # only training can be stopped half-way and go on: in the other modes a signal ends the process
-    with StopSignal() if settings.mode.name == "train" else contextlib.nullcontext() as stop:
+    with clean_end(), StopSignal() if settings.mode.name == "train" else contextlib.nullcontext() as stop:
         return _run(cfg, settings, parts, stop)
 
 
 def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]], stop: StopSignal | None) -> int:
     from airshower.modes.job import Job
-    from airshower.runtime import device, log, mpi, seeds
+    from airshower.runtime import device, folders, log, mpi, seeds
 
     log.start_log(speaks=launched().rank == 0)
     connected = mpi.connect(settings.run.distributed, settings.run.timeout)
@@ -66,6 +69,8 @@ def _run(cfg: DictConfig, settings: Settings, parts: dict[str, tuple[type, Any]]
     connected.start_torch(used)
     seeds.seed_everything(settings.framework.seed, connected.rank, settings.framework.deterministic)
     (data, data_config), (network, network_config), (task, task_config) = parts.values()
+    if connected.local_rank == 0:
+        folders.sweep_cache()
     splits = connected.in_turn(data(data_config, settings.framework.seed).open)
     spec = splits.train.source.spec
     record.check_same(connected.exchange({"the content of its data files": splits.digest}))
@@ -94,12 +99,12 @@ def _run_and_exit(cfg: DictConfig) -> None:
     try:
         code = run(cfg)
     except UserError as error:
-        _end(error, str(error), error.exit_code)
-    except OSError as error:  # a full disk, a folder without permission
-        _end(error, f"{error.filename or 'output'}: {error.strerror or error}", 1)
+        _end(error, f"{error}{_advice(error)}", error.exit_code)
     except KeyboardInterrupt as error:
         _end(error, "interrupted", 130)
     except Exception as error:
+        if cause := shortage(error) or (error if isinstance(error, OSError) else None):  # or a folder not to be read
+            _end(error, _system_line(cause, error), 1)
         if not _among_several():
             raise
         _end(error, f"{type(error).__name__}: {error}".splitlines()[0], 1, traceback.format_exc())
@@ -129,6 +134,16 @@ def _end(error: BaseException, message: str, exit_code: int, details: str = "") 
     if _among_several() and (connected := mpi.connected()):
         connected.abort(exit_code)
     raise SystemExit(exit_code)
+
+
+def _system_line(cause: OSError, error: Exception) -> str:
+    return f"{os.fsdecode(cause.filename or 'output')}: {cause.strerror or cause}{_advice(error)}"
+
+
+def _advice(error: Exception) -> str:
+    cause = shortage(error)
+    too_many = cause is not None and cause.errno in (errno.EMFILE, errno.ENFILE)
+    return "; raise the limit of open files, as with ulimit -n 4096" if too_many else ""
 
 
 def _among_several() -> bool:

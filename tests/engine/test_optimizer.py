@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from airshower.config.schema import OptimizerConfig, ScheduleConfig
-from airshower.engine.optimizer import build_optimizer, learning_rate
+from airshower.engine.optimizer import Cycle, build_optimizer, learning_rate
 
 
 def rates(name: str, total: int = 100, per_epoch: int = 10, **schedule: float) -> list[float]:
@@ -42,6 +42,43 @@ def test_one_cycle_peaks_at_thirty_percent() -> None:
 @pytest.mark.parametrize("name", ["constant", "warmup_flat_decay", "cosine", "one_cycle"])
 def test_a_floor_above_the_peak_does_not_raise_the_rate(name: str) -> None:
     assert max(rates(name, floor=5.0)) <= 1.0
+
+
+@pytest.mark.parametrize("name", ["constant", "warmup_flat_decay", "cosine", "one_cycle"])
+@pytest.mark.parametrize("extension", ["keep", "restart", "stretch"])
+def test_a_run_that_is_not_extended_has_the_rates_of_the_uninterrupted_one(name: str, extension: str) -> None:
+    config = OptimizerConfig(schedule=ScheduleConfig(name=name))
+    for step in range(30):
+        cycle = Cycle(0, 30).resumed(extension, step, 30)
+        assert cycle.rate(config, step, 10) == learning_rate(config, step, 30, 10)
+
+
+def test_an_extended_run_keeps_restarts_or_stretches_its_schedule() -> None:
+    config = OptimizerConfig(learning_rate=1.0, schedule=ScheduleConfig(name="one_cycle", floor=0.1))
+    whole = Cycle(0, 20)
+    rates = {
+        extension: [whole.resumed(extension, 20, 60).rate(config, step, 10) for step in range(20, 60)]
+        for extension in ("keep", "restart", "stretch")
+    }
+    assert set(rates["keep"]) == {0.1}
+    assert rates["restart"] == [learning_rate(config, step, 40, 10) for step in range(40)]
+    assert rates["stretch"] == [learning_rate(config, step, 60, 10) for step in range(20, 60)]
+    assert rates["stretch"][0] > 0.9
+
+
+@pytest.mark.parametrize(
+    ("cycle", "extension", "step", "total", "expected"),
+    [
+        (Cycle(0, 20), "keep", 10, 60, Cycle(0, 20)),  # stopped half-way: to the old end first
+        (Cycle(0, 20), "restart", 10, 60, Cycle(10, 60)),
+        (Cycle(20, 60), "restart", 30, 60, Cycle(20, 60)),  # goes on after a restart
+        (Cycle(20, 60), "stretch", 30, 80, Cycle(20, 80)),
+        (Cycle(0, 20), "keep", 12, 15, Cycle(0, 15)),  # made shorter
+        (Cycle(0, 20), "restart", 60, 60, Cycle(0, 20)),  # finished
+    ],
+)
+def test_the_cycle_of_a_resumed_run(cycle: Cycle, extension: str, step: int, total: int, expected: Cycle) -> None:
+    assert cycle.resumed(extension, step, total) == expected
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "rmsprop", "sgd"])

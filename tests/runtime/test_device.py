@@ -1,5 +1,6 @@
 """Which device a rank takes, and when ranks are in each other's way."""
 
+import resource
 from types import SimpleNamespace
 
 import pytest
@@ -76,3 +77,14 @@ def test_ranks_that_may_run_on_the_same_cores_share_them(monkeypatch: pytest.Mon
     monkeypatch.setenv("OMP_NUM_THREADS", "5")
     prepare_machine(FrameworkConfig(), OnOneHost(0, [every, every]))
     assert chosen == [4, 3]
+
+
+def test_as_many_files_may_be_open_as_the_system_allows() -> None:
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = device.OPEN_FILES if before[1] == resource.RLIM_INFINITY else min(before[1], device.OPEN_FILES)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(256, most), before[1]))
+        prepare_machine(FrameworkConfig(), Ranks())
+        assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, before[1])
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

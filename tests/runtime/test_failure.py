@@ -11,6 +11,7 @@ from airshower.errors import UserError
 from airshower.runtime import failure
 from airshower.runtime.failure import Failures, RanksError, Report, conclusion, report
 
+SECRET = "a" * 64
 PEERS = ["a, process 1", "a, process 2", "b, process 7"]
 
 
@@ -75,7 +76,7 @@ class Meeting:
             raise SystemExit
 
         try:
-            Failures(store, rank, PEERS[: self.size], abort).leave(own)
+            Failures(store, SECRET, rank, PEERS[: self.size], abort).leave(own)
         except SystemExit as stop:
             self.ends.setdefault(rank, ("exited", stop.code))
 
@@ -109,7 +110,20 @@ def test_a_rank_that_noticed_ends_with_the_exit_code_of_the_cause(capfd, monkeyp
 
 def test_others_notice(capfd, monkeypatch) -> None:
     meeting = Meeting(2, capfd, monkeypatch)
-    failures = Failures(meeting.store, 0, PEERS[:2], lambda code: None)
+    failures = Failures(meeting.store, SECRET, 0, PEERS[:2], lambda code: None)
     assert not failures.noticed()
     meeting.all({1: Report("out", 1)})
     assert failures.noticed()
+
+
+@pytest.mark.parametrize("lie", [b"", b"\x80\x04garbage", b'{"body": "[0, true]", "signature": ""}'])
+def test_what_a_stranger_writes_is_not_believed(capfd, monkeypatch, lie: bytes) -> None:
+    """Before the ranks fail, and counters that would have ended the roll call."""
+    meeting = Meeting(2, capfd, monkeypatch)
+    for key in ("failed", "failed/0", "failed/1", "verdict", "heard/0", "heard/1"):
+        meeting.store.set(key, lie)
+    for counter in ("reports", "speakers", "heard"):
+        meeting.store.add(counter, 5)
+    assert not Failures(meeting.store, SECRET, 0, PEERS[:2], lambda code: None).noticed()
+    assert meeting.all({1: Report("the loss is nan", 3)}) == ["airshower: rank 1 of 2 (a, process 2): the loss is nan"]
+    assert meeting.ends == {1: ("aborted", 3)}

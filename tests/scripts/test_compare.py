@@ -213,7 +213,10 @@ PROBLEMS = {
     "provenance": (lambda at: [broken(at / "run", "provenance.json", "{}")], "provenance.json: is not what a run"),
     "csv": (lambda at: [broken(at / "run", "metrics/train.csv", "step,loss\n1,x\n")], "train.csv: is not a table of"),
     "long row": (lambda at: [broken(at / "run", "metrics/train.csv", "step\n1,2\n")], "train.csv: is not a table of"),
-    "no step": (lambda at: [broken(at / "run", "metrics/train.csv", "loss\n1\n")], "train.csv: has no column step"),
+    "no step": (
+        lambda at: [broken(at / "run", "metrics/train.csv", "loss\n1\n")],
+        "train.csv: is not a table of numbers (line 1: there is no column step)",
+    ),
     "json": (lambda at: [broken(at / "run", "predictions/metrics.json", "{")], "metrics.json: is not JSON ("),
     "no metrics": (lambda at: [broken(at / "run", "predictions/metrics.json", "{}")], "(no 'metrics')"),
     "curve": (

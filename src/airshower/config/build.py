@@ -12,13 +12,14 @@ from airshower.config.fields import check, unknown_key
 from airshower.errors import UserError
 
 T = TypeVar("T")
+REQUIRED = {"data": ("kind", "open"), "network": ("reads", "sees"), "task": ("reads",)}
+"""What a section's class must have, besides its `Config`."""
 
 
 def typed(kind: type[T], node: DictConfig, where: str) -> T:
     """The section `where` of the config as an instance of the dataclass `kind`."""
     try:
         values = plain(node)
-        values.pop("_target_", None)
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), values))
         assert isinstance(config, kind)
     except ConfigKeyError as error:
@@ -42,21 +43,28 @@ def plain(node: DictConfig) -> dict[Any, Any]:
 
 
 def target(node: DictConfig, where: str) -> type:
-    """The class that the node's `_target_` names."""
+    """The class that the node's `_target_` names. It must own a dataclass `Config`; nothing is called."""
     path = node.get("_target_")
     if not path:
         raise UserError(f"{where}: has no _target_, the dotted path of the class to build")
     module, _, name = str(path).rpartition(".")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        kind = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError, TypeError) as error:
         raise UserError(f"{where}._target_={path}: can't be imported ({error})") from None
+    lacks = [name for name in REQUIRED[where] if not hasattr(kind, name)]
+    if not isinstance(kind, type) or not dataclasses.is_dataclass(getattr(kind, "Config", None)) or lacks:
+        raise UserError(
+            f"{where}._target_={path}: must name a class for {where}, with a dataclass Config and "
+            f"{' and '.join(REQUIRED[where])}"
+        )
+    return kind
 
 
 def component(node: DictConfig, where: str) -> tuple[type, Any]:
     """The class that the node names and its typed `Config`; nothing is constructed yet."""
     kind = target(node, where)
-    return kind, typed(kind.Config, node, where)
+    return kind, typed(kind.Config, OmegaConf.masked_copy(node, [key for key in node if key != "_target_"]), where)
 
 
 def settings(cfg: DictConfig) -> schema.Settings:

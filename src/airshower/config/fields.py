@@ -18,6 +18,11 @@ def choice(*allowed: str, default: str | None = None) -> Any:
     return dataclasses.field(default=default or allowed[0], metadata={"choices": allowed})
 
 
+def folder_name(default: str) -> Any:
+    """The name of a folder inside another one, or a path down from there; it can't lead out of it."""
+    return dataclasses.field(default=default, metadata={"folder": True})
+
+
 def section(kind: type) -> Any:
     """A nested group of fields."""
     return dataclasses.field(default_factory=kind)
@@ -31,6 +36,8 @@ def check(config: Any, where: str) -> None:
             check(value, key)
         elif "choices" in item.metadata:
             setattr(config, item.name, _chosen(value, item.metadata["choices"], key))
+        elif "folder" in item.metadata:
+            _check_folder(value, key)
         elif "low" in item.metadata:
             _check_number(value, item.metadata, key)
 
@@ -46,6 +53,12 @@ def _chosen(value: str, allowed: tuple[str, ...], key: str) -> str:
     if str(value).lower() not in allowed:
         raise UserError(f"{key}={value}: must be one of {', '.join(allowed)}")
     return str(value).lower()
+
+
+def _check_folder(value: str, key: str) -> None:
+    parts = value.split("/")
+    if not value.isprintable() or any(part.strip() in ("", ".", "..") for part in parts):
+        raise UserError(f"{key}={value!r}: must be the name of a folder, such as first or scan/2, without . and ..")
 
 
 def _check_number(value: float, bounds: Any, key: str) -> None:

@@ -1,18 +1,15 @@
-"""What was run: the resolved config and where it came from, and whether a run may go on with another config."""
+"""What was run: the resolved config, how it is kept, and whether a run may go on with another one."""
 
+import hashlib
 import importlib.metadata
-import json
-import platform
-import shutil
-import subprocess
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
-from airshower.errors import UserError
+from airshower.errors import DataError, UserError
 
 FREE = (
     "run", "mode", "framework", "output_dir",
@@ -22,8 +19,7 @@ FREE = (
 BOUND = ("run.minibatch_size", "run.precision", "mode.optimizer", "framework.seed", "mode.name")
 """... and what of it may not, because it changes the result."""
 
-OWNED = ("checkpoints", "metrics", "tensorboard", "figures", "predictions", "iotest", "profiles")
-PACKAGES = ("airshower", "torch", "numpy", "h5py", "hydra-core", "omegaconf", "mpi4py", "larcv")
+SEALED = "# The resolved config of a run; the last line is its checksum."
 
 
 def resolved(cfg: DictConfig) -> str:
@@ -46,7 +42,7 @@ def differences(before: str, now: str, free: tuple[str, ...] = FREE, bound: tupl
 
 def identity(config: str) -> dict[str, str]:
     """What must be the same on all ranks: config and versions."""
-    return {"config": config} | {f"the version of {name}": str(_version(name)) for name in ("airshower", "torch")}
+    return {"config": config} | {f"the version of {name}": str(version(name)) for name in ("airshower", "torch")}
 
 
 def check_same(everyone: list[dict[str, str]]) -> None:
@@ -63,43 +59,38 @@ def check_same(everyone: list[dict[str, str]]) -> None:
             )
 
 
-def claim(folder: Path, config: str, overwrite: bool) -> None:
-    """Make `folder` this run's: new, the same config's as before, or emptied with `run.overwrite`; else `UserError`."""
-    recorded = folder / "config.yaml"
-    if overwrite and recorded.exists():
-        for name in OWNED:
-            shutil.rmtree(folder / name, ignore_errors=True)
-        for name in ("config.yaml", "provenance.json", "process.log"):
-            (folder / name).unlink(missing_ok=True)
-    elif recorded.exists():
-        changed = differences(recorded.read_text(), config)
-        if changed:
-            raise UserError(
-                f"{folder}: holds a run with another config ({'; '.join(changed)}); "
-                "choose another run.id, or run.overwrite=true to delete what is there"
-            )
+def sealed(config: str) -> str:
+    """A config as it is kept in a file: its last line is a checksum, so that damage is not taken for another config."""
+    text = f"{SEALED}\n{config}"
+    return f"{text}# sha256: {_checksum(text)}\n"
+
+
+def unsealed(path: Path) -> str:
+    """The config that a file holds. Raises `DataError` if it is damaged or no config; a file without a checksum, of an
+    older version, is taken as it is."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        recorded.write_text(config)
-    except OSError as error:
-        raise UserError(f"{folder}: can't be written ({error}); choose another output_dir") from None
+        text = path.read_text(encoding="utf-8")
+        content, _, checksum = text.rpartition("# sha256: ")
+        if text.startswith(SEALED) and checksum != f"{_checksum(content)}\n":
+            raise ValueError("its checksum does not fit: it was cut short or changed")
+        sections = flat(text).keys()
+    except (ValueError, AssertionError, YAMLError, OmegaConfBaseException) as error:  # AssertionError: a bare number
+        raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
+    for name in ("run.id", "output_dir"):
+        if name not in sections:
+            raise _damaged(path, f"it has no {name}")
+    return text
 
 
-def write_provenance(folder: Path, overrides: list[str], about: dict[str, Any]) -> None:
-    """Append what started this run to `provenance.json`: command line, versions, revision, machine."""
-    path = folder / "provenance.json"
-    before = json.loads(path.read_text()) if path.exists() else []
-    entry = {
-        "time": datetime.now(UTC).isoformat(timespec="seconds"),
-        "overrides": overrides,
-        "python": sys.version.split()[0],
-        "packages": {name: _version(name) for name in PACKAGES},
-        "revision": _revision(),
-        "host": platform.node(),
-        "machine": platform.platform(),
-        **about,
-    }
-    path.write_text(json.dumps([*before, entry], indent=1) + "\n")
+def _damaged(path: Path, reason: str) -> DataError:
+    return DataError(
+        f"{path}: is damaged ({reason}); restore it or delete it to go on with the run, whose checkpoints hold the "
+        "config, too; or start over with run.overwrite=true"
+    )
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
@@ -115,16 +106,9 @@ def _within(key: str, sections: tuple[str, ...]) -> bool:
     return any(key == section or key.startswith(f"{section}.") for section in sections)
 
 
-def _version(package: str) -> str | None:
+def version(package: str) -> str | None:
+    """Of an installed package; None if it is not there."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return None
-
-
-def _revision() -> str | None:
-    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-    try:
-        return subprocess.run(command, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-    except (OSError, subprocess.SubprocessError):
         return None

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
-from airshower.config.fields import choice, number, section
+from airshower.config.fields import choice, folder_name, number, section
 
 
 @dataclass
 class RunConfig:
     """`run.*`: how much is done, where and in which arithmetic."""
 
-    id: str = "run"
+    id: str = folder_name("run")
     iterations: int = number(100, low=0)
     aux_iterations: int = number(6, low=1)
     minibatch_size: int = number(2, low=1)
@@ -74,6 +74,7 @@ class TrainConfig:
     logging_iteration: int = number(10, low=1)
     summary_iteration: int = number(1, low=1)
     no_summary_images: bool = False
+    extension: str = choice("keep", "restart", "stretch")
     optimizer: OptimizerConfig = section(OptimizerConfig)
 
 

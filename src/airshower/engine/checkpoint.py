@@ -1,20 +1,31 @@
-"""Checkpoints: whole or not there, exact, and read without executing code."""
+"""Checkpoints: whole or not there, exact, and read without executing code.
 
+A checkpoint is a file of `torch.save`, so a zip archive, whose comment is the SHA-256 of all bytes before it: any
+flipped bit shows, and `torch.load` reads it as it is.
+"""
+
+import contextlib
+import hashlib
 import os
 import re
+import struct
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import nn
 
 from airshower.engine.parallel import like
-from airshower.errors import DataError, UserError
+from airshower.errors import DataError, UserError, shortage
 from airshower.runtime import folders
 from airshower.runtime.log import logger
 
-FORMAT = 1
+FORMAT = 2
+"""1 had no digest."""
 BEST = "best.ckpt"
+_SEAL = b"airshower sha256"
+_SEALED = len(_SEAL) + hashlib.sha256().digest_size  # bytes of the archive's comment
 
 
 class CheckpointFolder:
@@ -38,54 +49,84 @@ class CheckpointFolder:
             old.unlink()
         return path
 
-    def load_latest(self) -> dict[str, Any] | None:
-        """The newest state that can be read, None if there is none; a damaged file is named and passed over."""
+    def load_latest(self, keys: Sequence[str] = ()) -> dict[str, Any] | None:
+        """The newest state that can be read and has `keys`, None if there is none; a damaged file is named and passed
+        over."""
         paths = self.paths()
-        for path in paths:
-            try:
-                return load(path)
-            except DataError as error:
-                logger.warning("%s; using the one before", error)
-        if paths:
+        found = _first_whole(paths, keys)
+        if paths and not found:
             raise DataError(f"{self.folder}: none of its {len(paths)} checkpoints can be read; start another run.id")
-        return None
+        return found[1] if found else None
 
 
-def load(path: Path) -> dict[str, Any]:
-    """The state in a checkpoint file, on the CPU. Raises `DataError` if it is damaged or something else."""
-    try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many types for damaged archives
-        reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
-        raise DataError(f"{path}: is damaged or no checkpoint ({reason})") from None
-    if not isinstance(state, dict) or state.get("format") != FORMAT:
+def load(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
+    """The state in a checkpoint file, on the CPU. Raises `DataError` if it is damaged, something else, or without one
+    of `keys`."""
+    with open(path, "rb") as handle:  # outside: a file that can't be opened is not damaged
+        try:
+            digest = _digest(handle)
+            if digest and digest != _computed(handle):
+                raise ValueError("its content does not fit its digest")
+            handle.seek(0)
+            state = torch.load(handle, map_location="cpu", weights_only=True)
+        except Exception as error:  # torch raises many types for damaged archives
+            reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+            raise DataError(f"{path}: is damaged or no checkpoint ({reason})") from None
+    if not isinstance(state, dict) or state.get("format") not in (1, FORMAT):
         raise DataError(f"{path}: is no checkpoint of airshower's (format {FORMAT})")
+    if state["format"] == FORMAT and not digest:
+        raise DataError(f"{path}: is damaged or was changed (it has lost its digest)")
+    if missing := [key for key in ("step", "model", *keys) if key not in state]:
+        raise DataError(f"{path}: is no whole checkpoint, it has no {', '.join(missing)}")
+    if not isinstance(state["step"], int) or not isinstance(state["model"], dict):
+        raise DataError(f"{path}: is no checkpoint of airshower's, its step or model is something else")
+    if not digest:
+        logger.info("%s: is of an older version and has no digest, so damage would not show", path)
     return state
 
 
-def find(location: str) -> Path:
-    """The checkpoint that a path means: the file, or in a run's or checkpoint folder the best, else the newest."""
+def find(location: str) -> list[Path]:
+    """The checkpoints that a path means: the file, or those of a run's or checkpoint folder, the best first, then the
+    newest."""
     path = Path(location).expanduser()
     if path.is_file():
-        return path
+        return [path]
     for folder in (path, path / "checkpoints"):
-        if (folder / BEST).is_file():
-            return folder / BEST
-        newest = CheckpointFolder(folder).paths() if folder.is_dir() else []
-        if newest:
-            return newest[0]
+        best = [folder / BEST] if (folder / BEST).is_file() else []
+        if checkpoints := best + CheckpointFolder(folder).paths():
+            return checkpoints
     raise UserError(f"mode.weights_location={location}: no checkpoint is there; give a file or a run's folder")
 
 
 def find_and_load(location: str) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that a path means, and its state."""
-    path = find(location)
-    return path, load(path)
+    """The checkpoint that a path means, and its state; in a folder, the first that is whole."""
+    paths = find(location)
+    if len(paths) == 1:
+        return paths[0], load(paths[0])
+    found = _first_whole(paths)
+    if not found:
+        raise DataError(f"{location}: none of its {len(paths)} checkpoints can be read")
+    return found
+
+
+@contextlib.contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """In this context, errors from a state of another content than expected are a `DataError` that names `path`."""
+    try:
+        yield
+    except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        reason = str(error).splitlines()[0][:200] if str(error) else ""
+        raise DataError(f"{path}: the checkpoint's content does not fit ({type(error).__name__}: {reason})") from error
 
 
 def load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool = True) -> None:
     """Put a checkpoint's weights into `module`; `averaged`: their averages over steps, where it has them. Raises
     `UserError`, naming what differs, for another network's."""
+    with restoring(path):
+        _load_weights(module, state, path, averaged)
+
+
+def _load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool) -> None:
     mine, theirs = module.state_dict(), dict(state["model"])
     for average in state.get("averages", []) if averaged else []:
         theirs |= average["means"]
@@ -109,16 +150,57 @@ def _network_hint(state: dict[str, Any]) -> str:
     return f"it was trained with {'; '.join(hints)}" if hints else "use the network it was trained with"
 
 
+def _first_whole(paths: Sequence[Path], keys: Sequence[str] = ()) -> tuple[Path, dict[str, Any]] | None:
+    for path in paths:
+        try:
+            return path, load(path, keys)
+        except DataError as error:
+            logger.warning("%s; using the one before", error)
+    return None
+
+
 def _write(path: Path, state: dict[str, Any]) -> None:
     partial = folders.partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "wb") as handle:
+        with open(partial, "w+b") as handle:
             torch.save({"format": FORMAT, **state}, handle)
+            _seal(handle)
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
-        raise UserError(f"{path}: the checkpoint can't be written ({error}); the one before is whole") from None
+        cause = shortage(error) or error
+        reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
+        before = CheckpointFolder(path.parent).paths()
+        kept = f"{before[0].name} is whole" if before else "there is none before it"
+        raise UserError(f"{path}: the checkpoint can't be written ({reason}); {kept}") from None
     finally:
         partial.unlink(missing_ok=True)
+
+
+def _seal(handle: BinaryIO) -> None:
+    """Give the zip archive in a file, which ends with the length of its comment, the digest as its comment."""
+    handle.seek(-2, os.SEEK_END)
+    handle.write(struct.pack("<H", _SEALED))
+    handle.write(_SEAL + _computed(handle, 0))
+
+
+def _digest(handle: BinaryIO) -> bytes:
+    """The digest that a file holds; empty if it has none."""
+    size = handle.seek(0, os.SEEK_END)
+    handle.seek(max(0, size - _SEALED))
+    seal = handle.read()
+    return seal[len(_SEAL) :] if seal.startswith(_SEAL) else b""
+
+
+def _computed(handle: BinaryIO, trailing: int = _SEALED) -> bytes:
+    """The digest of all but the `trailing` bytes of a file. Leaves the file at its end."""
+    rest = max(0, handle.seek(0, os.SEEK_END) - trailing)
+    handle.seek(0)
+    digest = hashlib.sha256()
+    while block := handle.read(min(rest, 1 << 20)):
+        digest.update(block)
+        rest -= len(block)
+    handle.seek(0, os.SEEK_END)
+    return digest.digest()

@@ -1,12 +1,37 @@
 """Optimizers, and the learning rate as a function of the step."""
 
 import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
 from airshower.config.schema import OptimizerConfig, ScheduleConfig
+
+FITTED = ("cosine", "one_cycle")
+"""Schedules whose course depends on the number of steps."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """The optimizer steps, `begin` inclusive and `end` exclusive, over which the schedule of the learning rate runs."""
+
+    begin: int
+    end: int
+
+    def rate(self, config: OptimizerConfig, step: int, steps_per_epoch: int) -> float:
+        """The learning rate of optimizer step `step` (from 0); from `end` on a fitted schedule stays at its floor."""
+        return learning_rate(config, step - self.begin, self.end - self.begin, steps_per_epoch)
+
+    def resumed(self, extension: str, step: int, total: int) -> "Cycle":
+        """The cycle of a run that goes on at `step` up to `total` steps. One that ends earlier is shortened to it; what
+        becomes of one that ends later is `mode.extension`: keep, restart or stretch."""
+        if step >= total or total == self.end:
+            return self
+        if total < self.end or extension == "stretch":
+            return replace(self, end=total)
+        return Cycle(step, total) if extension == "restart" else self
 
 
 def build_optimizer(

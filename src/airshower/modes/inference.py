@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from airshower.config import record
+from torch import nn
+
 from airshower.config.schema import InferenceConfig
 from airshower.data.batch import EventBatch
 from airshower.data.source import Selection
@@ -16,8 +17,10 @@ from airshower.modes.evaluate import Evaluation, evaluate
 from airshower.modes.generate import generate
 from airshower.modes.job import Job
 from airshower.networks.generator import EventGenerator
+from airshower.runtime import run_folder
 from airshower.runtime.log import logger, progress_bar
 from airshower.tasks.generation import Generation
+from airshower.tasks.task import Task
 from airshower.writers import figures
 
 
@@ -33,10 +36,21 @@ def run(job: Job[InferenceConfig]) -> int:
     if not len(entries):
         raise UserError(f"mode.start_index={mode.start_index}: there are {len(selection.entries)} events")
     about = {"checkpoint": str(path), "step": str(state["step"]), "data": selection.source.digest}
-    ranks.from_master(lambda: _claim(job, folder, about))
-    logger.info("%d events with the weights of %s (step %d)", len(entries), path, state["step"])
-    splits = replace(job.splits, whole=Selection(selection.source, entries))
-    report = task.report(splits, folder, about, mode.scores)
+    with run_folder.claimed(ranks, folder, job.config, job.settings.run.overwrite):
+        if ranks.master:
+            run_folder.write_provenance(folder, job.overrides, {**about, "ranks": ranks.size})
+        logger.info("%d events with the weights of %s (step %d)", len(entries), path, state["step"])
+        _predict(job, task, network, Selection(selection.source, entries), about)
+        ranks.barrier(patient=True)  # metrics and figures of many events take the master longer than an answer may
+    return 0
+
+
+def _predict(
+    job: Job[InferenceConfig], task: Task, network: nn.Module, selection: Selection, about: dict[str, str]
+) -> None:
+    """Write predictions, metrics and figures of the selection's events."""
+    mode, folder, ranks, entries = job.settings.mode, job.folder / "predictions", job.ranks, selection.entries
+    report = task.report(replace(job.splits, whole=selection), folder, about, mode.scores)
     generates = isinstance(task, Generation)
     with report if ranks.master else contextlib.nullcontext(), progress_bar() as bar:
         line, begun, read = bar.add_task("inference", total=len(entries), note=""), time.perf_counter(), 0
@@ -61,13 +75,6 @@ def run(job: Job[InferenceConfig]) -> int:
         for entry, figure in result.displays:
             made.append(figures.save(figure, folder / "figures" / f"event_{entry}.png"))
         _log(folder, result.metrics, task.headline, made)
-    ranks.barrier(patient=True)  # metrics and figures of many events take the master longer than an answer may
-    return 0
-
-
-def _claim(job: Job, folder: Path, about: dict[str, str]) -> None:
-    record.claim(folder, job.config, job.settings.run.overwrite)
-    record.write_provenance(folder, job.overrides, {**about, "ranks": job.ranks.size})
 
 
 def _log(folder: Path, metrics: dict[str, float], headline: dict[str, str], made: list[Path]) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from airshower.config import record
 from airshower.config.schema import IotestConfig
 from airshower.data.feeder import Feeder
 from airshower.data.plan import Dealer, EntryPlan
 from airshower.errors import UserError
 from airshower.modes.job import Job
+from airshower.runtime import run_folder
 from airshower.runtime.device import synchronize
+from airshower.runtime.folders import write_whole
 from airshower.runtime.log import logger, progress_bar
 from airshower.runtime.ranks import Ranks
 from airshower.tasks.task import Task
@@ -33,8 +34,9 @@ def run(job: Job[IotestConfig]) -> int:
     everyone = ranks.gather((own, products.seen))
     alone = _alone(job, task, plan) if ranks.master and ranks.size > 1 else 0.0
     ranks.barrier(patient=True)
-    if ranks.master:
-        _write(job, folder, _summary(everyone, alone))
+    with run_folder.claimed(ranks, folder, job.config, overwrite=True):
+        if ranks.master:
+            _write(job, folder, _summary(everyone, alone))
     return 0
 
 
@@ -101,9 +103,8 @@ def _summary(ranks: list[tuple[Reading, dict]], alone: float) -> dict[str, Any]:
 
 
 def _write(job: Job, folder: Path, report: dict[str, Any]) -> None:
-    record.claim(folder, job.config, overwrite=True)
-    record.write_provenance(folder, job.overrides, {"ranks": job.ranks.size})
-    (folder / "report.json").write_text(json.dumps(report, indent=1) + "\n")
+    run_folder.write_provenance(folder, job.overrides, {"ranks": job.ranks.size})
+    write_whole(folder / "report.json", json.dumps(report, indent=1) + "\n")
     _log(report)
     logger.info("report: %s", folder / "report.json")
 

@@ -15,15 +15,16 @@ from airshower.data.plan import Dealer, EntryPlan
 from airshower.engine import checkpoint
 from airshower.engine.average import WeightAverage
 from airshower.engine.checkpoint import CheckpointFolder
-from airshower.engine.optimizer import build_optimizer, learning_rate
+from airshower.engine.optimizer import FITTED, Cycle, build_optimizer
 from airshower.engine.parallel import ParallelModule, load_optimizer, whole
 from airshower.engine.step import Step, TrainedPhase
 from airshower.errors import UserError
 from airshower.modes.evaluate import Evaluation, evaluate
 from airshower.modes.job import Job
 from airshower.modes.profile import StepProfile
-from airshower.runtime import seeds
+from airshower.runtime import run_folder, seeds
 from airshower.runtime.device import peak_memory
+from airshower.runtime.lock import Lock
 from airshower.runtime.log import log_to, logger, progress_bar
 from airshower.runtime.stop import EXIT_CODE
 from airshower.runtime.timers import Timers
@@ -31,17 +32,26 @@ from airshower.tasks.task import Phase
 from airshower.writers import figures
 from airshower.writers.scalars import Scalars
 
+STATE = ("model", "optimizers", "scaler", "plan", "random", "best", "data", "config")
+"""What a checkpoint must hold, besides its step, for a run to go on from it."""
+
+EXTENSIONS = {
+    "keep": "the rate stays at that schedule's end (others: restart, stretch)",
+    "restart": "the schedule starts again here and ends at the new last step (others: keep, stretch)",
+    "stretch": "the rate jumps to that of a schedule over all steps (others: keep, restart)",
+}
+
 
 def run(job: Job[TrainConfig]) -> int:
     """Train; returns the exit code: 0, or 75 after a signal, with a checkpoint to resume from. Collective."""
     trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
-    job.ranks.from_master(lambda: record.claim(job.folder, job.config, job.settings.run.overwrite))
-    if job.ranks.master:
-        log_to(job.folder / "process.log")
-    trainer.start()
-    trainer.stop.listen()
-    stopped = trainer.train()
-    trainer.finish()
+    with run_folder.claimed(job.ranks, job.folder, job.config, job.settings.run.overwrite) as lock:
+        if job.ranks.master:
+            log_to(job.folder / "process.log")
+        trainer.start(lock)
+        trainer.stop.listen()
+        stopped = trainer.train()
+        trainer.finish()
     return EXIT_CODE if stopped else 0
 
 
@@ -73,17 +83,19 @@ class Trainer:
         self.dealer = Dealer(self.plan, size, ranks)
         self.checkpoints = CheckpointFolder(job.folder / "checkpoints", self.mode.keep_checkpoints)
         self.step, self.best, self.validated = 0, -np.inf, -1
+        self.cycle = Cycle(0, self.run.iterations)
         self.plan_state = self.plan.state_dict()
         if ranks.size > 1:
             self.do_step.warm_up(train.source.read(train.entries[: self.dealer.largest]).to(job.device))
         self.last: Evaluation | None = None
 
-    def start(self) -> None:
-        """Resume from the newest checkpoint, if there is one."""
-        job = self.job
-        state = job.ranks.from_master(self.checkpoints.load_latest)
+    def start(self, lock: Lock) -> None:
+        """Resume from the newest checkpoint, if there is one; `lock` is the master's on the run's folder."""
+        job, self.lock = self.job, lock
+        state = job.ranks.from_master(self._newest)
         if state is not None:
-            self._restore(state)
+            with checkpoint.restoring(job.folder):
+                self._restore(state)
             logger.info("resuming %s at step %d of %d", job.folder, self.step, self.run.iterations)
         parameters = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
         logger.info(
@@ -92,14 +104,14 @@ class Trainer:
         )  # fmt: skip
         hosts = job.ranks.gather(platform.node())
         if job.ranks.master:
-            self.scalars = Scalars(job.folder, self.step)
+            self.scalars = Scalars(job.folder, self.step, self.validated)
             about = {
                 "step": self.step,
                 "parameters": parameters,
                 "ranks": job.ranks.size,
                 "hosts": list(dict.fromkeys(hosts)),
             }
-            record.write_provenance(job.folder, job.overrides, about)
+            run_folder.write_provenance(job.folder, job.overrides, about)
 
     def train(self) -> bool:
         """Steps up to `run.iterations`, or to the step at which a signal has come to any rank: then True."""
@@ -108,7 +120,10 @@ class Trainer:
         if self.step and self.validated != before:  # a stop came before this step's validation
             self._save()
         if self.step >= self.run.iterations:
-            logger.info("step %d is reached already; raise run.iterations to go on", self.step)
+            logger.info(
+                "step %d is reached already; raise run.iterations to go on (mode.extension: with which learning rate)",
+                self.step,
+            )
             return False
         steps, pin = self.run.iterations - self.step, self.job.device.type == "cuda"
         with Feeder(self.job.splits.train.source, self.dealer, steps, pin=pin) as feeder, progress_bar() as bar:
@@ -125,7 +140,7 @@ class Trainer:
                 dealt, batches = next(steps)
             with self.timers("copy"):
                 batches = [batch.to(job.device) for batch in batches]
-            rate = learning_rate(self.mode.optimizer, self.step, self.run.iterations, self.plan.steps_per_epoch)
+            rate = self.cycle.rate(self.mode.optimizer, self.step, self.plan.steps_per_epoch)
             measure = (self.step + 1) % self.mode.summary_iteration == 0
             counters = self.do_step(batches, rate, measure, self.step)
             self.step, self.plan_state = self.step + 1, dealt.state
@@ -247,11 +262,25 @@ class Trainer:
             "random": ranks.gather(seeds.random_state(self.job.device)),
             "best": float(self.best),
             "validated": self.validated,
+            "cycle": [self.cycle.begin, self.cycle.end],
             "data": self.job.splits.train.source.digest,
             "config": self.job.config,
         }
         if ranks.master:
+            self.lock.check()
             self.checkpoints.save(state, is_best)
+
+    def _newest(self) -> dict[str, Any] | None:
+        """The master's: the state to go on from. `config.yaml` may have been lost, so it is compared, too."""
+        state, folder = self.checkpoints.load_latest(STATE), self.job.folder
+        if state is not None:
+            with checkpoint.restoring(folder):
+                changed = record.differences(state["config"], self.job.config)
+            if changed:
+                raise UserError(
+                    f"{folder}: its checkpoints are of another config ({'; '.join(changed)}); choose another run.id"
+                )
+        return state
 
     def _restore(self, state: dict[str, Any]) -> None:
         job, ranks = self.job, self.job.ranks
@@ -273,6 +302,18 @@ class Trainer:
             logger.info("the run had %d ranks before: same entries in the same order", len(state["random"]))
             seeds.reseed(job.settings.framework.seed, ranks.rank, self.step)
         self.validated = state.get("validated", self.step)
+        self._extend(Cycle(*state.get("cycle", (0, record.flat(state["config"])["run.iterations"]))))
+
+    def _extend(self, before: Cycle) -> None:
+        """Take over the cycle of the checkpoint, with a warning where a fitted schedule ended before the run does."""
+        total, extension = self.run.iterations, self.mode.extension
+        fitted = self.mode.optimizer.schedule.name in FITTED
+        self.cycle = before.resumed(extension if fitted else "stretch", self.step, total)
+        if fitted and before.end < total and self.step < total and self.job.ranks.master:
+            logger.warning(
+                "run.iterations=%d: the schedule of the learning rate was for %d steps; mode.extension=%s: %s", total,
+                before.end, extension, EXTENSIONS[extension],
+            )  # fmt: skip
 
 
 class Pace:

@@ -13,6 +13,7 @@ from airshower.config.schema import FrameworkConfig, RunConfig
 from airshower.errors import UserError
 from airshower.runtime.ranks import Ranks
 
+OPEN_FILES = 65_536
 USED_SHARE = 0.8  # of the memory that is free
 _TYPES = {"gpu": "cuda", "xpu": "xpu", "mps": "mps"}
 
@@ -46,10 +47,12 @@ def choose_device(compute_mode: str, ranks: Ranks) -> torch.device:
 
 
 def prepare_machine(framework: FrameworkConfig, ranks: Ranks) -> None:
-    """Threads, before the first computation: as configured, or this rank's part of the cores it may run on.
+    """Threads, before the first computation: as configured, or this rank's part of the cores it may run on. Open files:
+    as many as the system allows this user, which is often more than it starts with.
 
     Collective.
     """
+    _allow_open_files()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     mine = (platform.node(), sorted(cores))
     sharing = ranks.exchange(mine).count(mine)  # always: a variable that only some ranks have must not decide
@@ -61,6 +64,16 @@ def prepare_machine(framework: FrameworkConfig, ranks: Ranks) -> None:
     if framework.inter_op_parallelism_threads:
         with contextlib.suppress(RuntimeError):  # torch takes it only once a process
             torch.set_num_interop_threads(framework.inter_op_parallelism_threads)
+
+
+def _allow_open_files() -> None:
+    with contextlib.suppress(ImportError, OSError, ValueError):  # not on Windows
+        import resource
+
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        most = OPEN_FILES if hard == resource.RLIM_INFINITY else min(hard, OPEN_FILES)
+        if soft != resource.RLIM_INFINITY and soft < most:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def _refuse_shared(device: torch.device, ranks: Ranks) -> None:

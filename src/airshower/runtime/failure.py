@@ -1,15 +1,16 @@
 """How a failure of one rank ends all of them, soon and with one message."""
 
-import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from dataclasses import asdict, dataclass, fields
+from typing import Any, NoReturn, Self, TypeVar
 
 from torch.distributed import DistError, Store
+
+from airshower.runtime.messages import SignedStore
 
 GRACE = 3.0
 """Seconds that a rank which has failed gives the others to say that they have, too."""
@@ -34,6 +35,13 @@ class Report:
     consequence: bool = False
     pending: bool = False
 
+    @classmethod
+    def from_record(cls, record: Any) -> Self | None:
+        """What `dataclasses.asdict` gave; None for anything else."""
+        kinds = {item.name: item.type for item in fields(cls)}
+        fits = isinstance(record, dict) and {name: type(value) for name, value in record.items()} == kinds
+        return cls(**record) if fits else None
+
 
 def report(error: BaseException, message: str, exit_code: int, details: str = "") -> Report:
     """What a rank says of its error."""
@@ -49,18 +57,22 @@ def report(error: BaseException, message: str, exit_code: int, details: str = ""
 class Failures:
     """Reports of ranks that have failed, in the store that all can reach.
 
-    `peers` are the ranks' hosts and processes, by rank; `abort` ends all ranks at once; `timeout` is how long rank 0,
-    which serves the store, may be silent.
+    Others on the network can reach it, too: reports are signed with the job's `secret`, and nothing else that is in the
+    store is believed. `peers` are the ranks' hosts and processes, by rank; `abort` ends all ranks at once; `timeout` is
+    how long rank 0, which serves the store, may be silent.
     """
 
-    def __init__(self, store: Store, rank: int, peers: list[str], abort: Callable[[int], None], timeout: float = 600.0):
-        self.store: Any = store  # torch's types do not say that it takes bytes
+    def __init__(
+        self, store: Store, secret: str, rank: int, peers: list[str], abort: Callable[[int], None],
+        timeout: float = 600.0,
+    ):  # fmt: skip
+        self.store, self.signed = store, SignedStore(store, secret)
         self.rank, self.peers, self.abort, self.timeout = rank, peers, abort, timeout
 
     def noticed(self) -> bool:
         """Whether any rank has failed."""
         try:
-            return _within(self.timeout, lambda: self.store.check(["failed"]))
+            return _within(self.timeout, lambda: self.signed.get("failed") is not None)
         except _UNREACHABLE:
             raise RanksError(f"{self._name(0)} does not answer") from None
 
@@ -71,10 +83,10 @@ class Failures:
         """
         try:
             speaks = _within(2 * GRACE, lambda: self._roll_call(own))
+            reports = _within(2 * GRACE, lambda: {self.rank: own} | dict(self._reports())) if speaks else None
             if speaks:
-                reports = _within(2 * GRACE, self._reports)
                 self._say(*conclusion(reports, self.peers))
-            code, alone = _within(4 * GRACE, lambda: self._part(reports if speaks else None))
+            code, alone = _within(4 * GRACE, lambda: self._part(reports))
         except _UNREACHABLE:
             time.sleep(min(self.rank, 20) / 10)  # the first to speak ends all
             line = _missing([self._name(0)], own) if own.consequence else f"{self._name(self.rank)}: {own.message}"
@@ -85,36 +97,44 @@ class Failures:
         raise SystemExit(code)
 
     def _roll_call(self, own: Report) -> bool:
-        """Report, give the others time to do so, and return whether this rank is the one to speak."""
-        self.store.set(f"failed/{self.rank}", pickle.dumps(own))
-        self.store.add("reports", 1)
-        self.store.set("failed", "1")
-        self._wait_for("reports", len(self.peers))
-        return self.store.add("speakers", 1) == 1
+        """Report, give the others time to do so, and return whether this rank is the one to speak: the first of those
+        that have reported, unless one has spoken before."""
+        self.signed.set(f"failed/{self.rank}", asdict(own))
+        self.signed.set("failed", self.rank)
+        self._wait_for("failed", range(len(self.peers)))
+        first = next((rank for rank, _ in self._reports()), self.rank)
+        return first == self.rank and self.signed.get("verdict") is None
 
-    def _reports(self) -> dict[int, Report]:
-        there = [rank for rank in range(len(self.peers)) if self.store.check([f"failed/{rank}"])]
-        return {rank: pickle.loads(self.store.get(f"failed/{rank}")) for rank in there}
+    def _reports(self) -> Iterator[tuple[int, Report]]:
+        """By rank, of those that have failed."""
+        for rank in range(len(self.peers)):
+            if report := Report.from_record(self.signed.get(f"failed/{rank}")):
+                yield rank, report
 
     def _part(self, reports: dict[int, Report] | None) -> tuple[int, bool]:
         """The exit code, and whether each rank can leave by itself, as the speaker, who has the reports, concludes.
 
         Rank 0, without which there is no store, waits until all know.
         """
+        verdict = None
         if reports is not None:
             code = next((r.exit_code for _, r in sorted(reports.items()) if not r.consequence), 1)
-            alone = len(reports) == len(self.peers) and not any(item.pending for item in reports.values())
-            self.store.set("verdict", pickle.dumps((code, alone)))
-        verdict = pickle.loads(self.store.get("verdict"))
-        self.store.add("heard", 1)
+            verdict = code, len(reports) == len(self.peers) and not any(item.pending for item in reports.values())
+            self.signed.set("verdict", verdict)
+        while verdict is None:
+            time.sleep(0.05)
+            verdict = self.signed.get("verdict")
+        self.store.set(f"heard/{self.rank}", "")
         if self.rank == 0:
-            self._wait_for("heard", self.store.add("reports", 0))
+            self._wait_for("heard", [rank for rank, _ in self._reports()])
         return verdict
 
-    def _wait_for(self, counter: str, number: int) -> None:
+    def _wait_for(self, name: str, ranks: Iterable[int]) -> None:
+        """Until all these ranks have written under a name, for a while."""
+        keys = [f"{name}/{rank}" for rank in ranks]
         deadline = time.monotonic() + GRACE
-        while time.monotonic() < deadline and self.store.add(counter, 0) < number:
-            time.sleep(0.05)
+        while time.monotonic() < deadline and not self.store.check(keys):
+            time.sleep(0.05 + len(keys) / 2000)  # of a thousand ranks, each asks for a thousand keys
 
     def _name(self, rank: int) -> str:
         return _named(rank, self.peers)

@@ -1,5 +1,6 @@
 """What a run says: the log (console and file) and progress bars."""
 
+import contextlib
 import logging
 import time
 from collections.abc import Iterable, Iterator, Sized
@@ -34,14 +35,22 @@ def stop_log() -> None:
     """Close the console and files that `start_log` and `log_to` opened."""
     for handler in list(logger.handlers):
         logger.removeHandler(handler)
-        handler.close()
+        with contextlib.suppress(OSError):
+            handler.close()
 
 
 def log_to(path: Path) -> None:
     """Log to a file too, appending."""
-    handler = logging.FileHandler(path)
+    handler = _File(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     logger.addHandler(handler)
+
+
+class _File(logging.FileHandler):
+    """Lines that can't be written, as on a full disk, are left out: what matters more will say so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Called by logging."""
 
 
 def progress_bar() -> Progress:

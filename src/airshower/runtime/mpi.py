@@ -7,10 +7,10 @@ MPI is waited for by polling: a rank that waits sees within a second that anothe
 import math
 import os
 import pickle
+import secrets
 import socket
 import time
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +22,7 @@ from airshower.runtime import rendezvous
 from airshower.runtime.failure import Failures, RanksError
 from airshower.runtime.launcher import launched
 from airshower.runtime.log import logger
+from airshower.runtime.processes import boot_id
 from airshower.runtime.ranks import Ranks
 
 T = TypeVar("T")
@@ -40,12 +41,13 @@ class MpiRanks(Ranks):
         self.comm, self.timeout, self._max = comm, timeout, MPI.MAX
         self.rank, self.size = comm.rank, comm.size
         MpiRanks.met = self
-        hosts = self.exchange(f"{socket.gethostname()} {_boot_id()}")  # not Split_type, which waits without end
+        hosts = self.exchange(f"{socket.gethostname()} {boot_id()}")  # not Split_type, which waits without end
         neighbours = [rank for rank, host in enumerate(hosts) if host == hosts[self.rank]]
         self.local_rank, self.local_size = neighbours.index(self.rank), len(neighbours)
         self.store = rendezvous.open_store(self, timeout)
         peers = self.exchange(f"{socket.gethostname()}, process {os.getpid()}")
-        self.failures = Failures(self.store, self.rank, peers, self.abort, timeout)
+        secret = self.broadcast(secrets.token_hex(32))  # by MPI: the store is open to others on the network
+        self.failures = Failures(self.store, secret, self.rank, peers, self.abort, timeout)
 
     def barrier(self, patient: bool = False) -> None:
         self._finish(self.comm.Ibarrier(), math.inf if patient else self.timeout)
@@ -188,12 +190,6 @@ def _connect(launched_size: int, timeout: float) -> Ranks:
             "use the mpirun that belongs to it, or rebuild mpi4py"
         )
     return MpiRanks(MPI.COMM_WORLD, timeout) if size > 1 else Ranks()
-
-
-def _boot_id() -> str:
-    """Of this machine since it was started; tells hosts of one name apart. Empty where the system has none."""
-    path = Path("/proc/sys/kernel/random/boot_id")
-    return path.read_text().strip() if path.exists() else ""
 
 
 def _unpickled(received: np.ndarray, lengths: np.ndarray) -> list[Any]:

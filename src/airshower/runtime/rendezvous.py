@@ -1,9 +1,10 @@
 """Where ranks meet: a store on the master, found without a port or an address being configured."""
 
+import contextlib
 import os
 import socket
 import struct
-from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
@@ -19,27 +20,26 @@ def open_store(ranks: Ranks, timeout: float) -> TCPStore:
     """The key-value store of all ranks, served by the master. Collective.
 
     The master listens before it says where, and hands the listening socket over to the store: nobody can take the port
-    in between. Each rank uses the first of the master's addresses that answers. gloo and NCCL are told to use the
-    interface on which they met, as a host's name may mean an address that others can't reach.
+    in between. Where all ranks are on one host it listens on the loopback alone, else on the first of its addresses
+    that all ranks reach, as whoever reaches the store can write to it. gloo and NCCL are told to use the interface on
+    which the ranks met, as a host's name may mean an address that others can't reach.
     """
-    one_host = ranks.local_size == ranks.size
-    listener = None
-    if ranks.master:
-        listener = socket.create_server(("", 0), backlog=max(128, ranks.size))
-    offer = (["127.0.0.1"] if one_host else list(interfaces()), listener.getsockname()[1] if listener else 0)
-    addresses, port = ranks.broadcast(offer)
-    met = None if ranks.master else _first_that_answers(addresses, port)
-    everyone = ranks.exchange(met)
-    lost = [str(rank) for rank, item in enumerate(everyone) if rank and not item]
+    listeners = _listen(["127.0.0.1"] if ranks.local_size == ranks.size else list(interfaces())) if ranks.master else {}
+    offer = ranks.broadcast([listener.getsockname()[:2] for listener in listeners.values()])
+    reached = {address: address for address in listeners} if ranks.master else _reached(offer)
+    everyone = ranks.exchange(reached)
+    address, port = max(offer, key=lambda item: sum(item[0] in each for each in everyone))  # the first of the best
+    lost = [str(rank) for rank, each in enumerate(everyone) if address not in each]
     if lost:
+        addresses = ", ".join(f"{address}:{port}" for address, port in offer)
         raise UserError(
-            f"rank 0 can't be reached from rank {', '.join(lost)} at any of {', '.join(addresses)} (port {port}); "
+            f"rank 0 can't be reached from rank {', '.join(lost)} at {address} (it listened on {addresses}); "
             "is a firewall between?"
         )
-    chosen = Counter(item[0] for item in everyone if item)
-    address = met[0] if met else chosen.most_common(1)[0][0]
-    _prefer_interface(met[1] if met else address)
-    options: dict[str, Any] = {"master_listen_fd": listener.detach()} if listener else {}
+    _prefer_interface(reached[address])
+    options: dict[str, Any] = {"master_listen_fd": listeners.pop(address).detach()} if ranks.master else {}
+    for listener in listeners.values():
+        listener.close()
     return TCPStore(
         address, port, ranks.size, ranks.master, timedelta(seconds=timeout), wait_for_workers=False, **options
     )
@@ -62,15 +62,28 @@ def interfaces() -> dict[str, str]:
     return dict(sorted(found.items(), key=lambda item: item[0].startswith("127.")))
 
 
-def _first_that_answers(addresses: list[str], port: int) -> tuple[str, str] | None:
-    """The master's address, and this rank's own on the way there; None if it can't be reached."""
+def _listen(addresses: list[str]) -> dict[str, socket.socket]:
+    """A listening socket on each address that can be listened on, at a free port."""
+    listeners = {}
     for address in addresses:
+        with contextlib.suppress(OSError):
+            listeners[address] = socket.create_server((address, 0), backlog=1024)
+    return listeners
+
+
+def _reached(offer: list[tuple[str, int]]) -> dict[str, str]:
+    """The master's addresses that answer, and this rank's own on the way there; all are tried at once."""
+
+    def own(place: tuple[str, int]) -> str | None:
         try:
-            with socket.create_connection((address, port), timeout=5) as connection:
-                return address, connection.getsockname()[0]
+            with socket.create_connection(place, timeout=5) as connection:
+                return connection.getsockname()[0]
         except OSError:
-            continue
-    return None
+            return None
+
+    with ThreadPoolExecutor(len(offer)) as pool:
+        answers = zip(offer, pool.map(own, offer), strict=True)
+        return {address: mine for (address, _), mine in answers if mine}
 
 
 def _prefer_interface(own_address: str) -> None:

@@ -1,11 +1,49 @@
-"""Signals that ask a run to stop at the next step, with a checkpoint."""
+"""Signals: those that ask a run to stop at the next step, with a checkpoint, and those that end it at once."""
 
+import contextlib
+import os
 import signal
+import sys
+from collections.abc import Iterator
 from types import FrameType
 from typing import Any
 
+from airshower.runtime import folders
+from airshower.runtime.launcher import launched
+
 EXIT_CODE = 75
 """EX_TEMPFAIL: stopped on request, to be resumed."""
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP") if hasattr(signal, name))
+
+
+@contextlib.contextmanager
+def clean_end() -> Iterator[None]:
+    """In this context a signal that ends the process removes what is half-written, and the process says so.
+
+    Nothing is raised: an exception in the middle of a library's write would leave the library in disorder. A signal
+    that is ignored, as under nohup, stays so.
+    """
+    before = {number: signal.getsignal(number) for number in ENDING}
+    before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
+    for number in before:
+        signal.signal(number, _end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    folders.remove_partials()
+    if launched().rank == 0:
+        line = f"airshower: ended by {signal.Signals(number).name}; half-written files are removed\n"
+        with contextlib.suppress(Exception):  # stderr may be gone, or busy
+            sys.stderr.write(line)
+            sys.stderr.flush()
+    signal.signal(number, signal.SIG_DFL)
+    os.kill(os.getpid(), number)
 
 
 class StopSignal:

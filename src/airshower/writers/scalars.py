@@ -1,8 +1,12 @@
 """Metrics over steps, as CSV and in TensorBoard."""
 
 import csv
-import os
+import io
+import threading
 from pathlib import Path
+
+from airshower.errors import DataError
+from airshower.runtime.folders import write_whole
 
 
 class ScalarTable:
@@ -13,59 +17,69 @@ class ScalarTable:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             rows = read_table(path)
-            kept = [row for row in rows if row["step"] <= step]
             self.columns = list(rows[0]) if rows else None
-            self._rewrite(kept)
+            kept = [row for row in rows if row["step"] <= step]
+            write_whole(path, _lines(self.columns, kept, header=True) if self.columns else "")
 
     def append(self, row: dict[str, float]) -> None:
         """Add a row; it must hold `step`, and the columns of the rows before."""
         self.columns = self.columns or list(row)
         new = not self.path.exists() or not self.path.stat().st_size
         with open(self.path, "a", newline="") as handle:
-            writer = csv.DictWriter(handle, self.columns, restval="nan", extrasaction="ignore")
-            if new:
-                writer.writeheader()
-            writer.writerow(row)
+            handle.write(_lines(self.columns, [row], header=new))
 
     def rows(self) -> list[dict[str, float]]:
         """What the file holds."""
         return read_table(self.path) if self.path.exists() else []
 
-    def _rewrite(self, rows: list[dict[str, float]]) -> None:
-        partial = self.path.with_name(f".{self.path.name}.partial")
-        with open(partial, "w", newline="") as handle:
-            if self.columns:
-                writer = csv.DictWriter(handle, self.columns)
-                writer.writeheader()
-                writer.writerows(rows)
-        os.replace(partial, self.path)
-
 
 def read_table(path: Path) -> list[dict[str, float]]:
-    """The rows of a CSV file of numbers; a last row that was cut short by a crash is left out."""
-    with open(path, newline="") as handle:
-        rows = list(csv.DictReader(handle))
-    whole = [row for row in rows if all(value not in (None, "") for value in row.values())]
-    return [
-        {key: int(value) if key in ("step", "rank") else float(value) for key, value in row.items()} for row in whole
-    ]
+    """The rows of a CSV file of numbers with a column `step`; a last line that was cut short by a crash is left out.
+    Raises `DataError` for anything else, naming the line."""
+    number, rows = 1, []
+    try:
+        *whole, _ = path.read_bytes().decode().split("\n")
+        header, *lines = csv.reader(whole, strict=True) if whole else [["step"]]
+        if header.count("step") != 1:
+            raise ValueError("there is no column step")
+        for cells in lines:
+            number += 1
+            if len(cells) != len(header):
+                raise ValueError(f"{len(cells)} values for {len(header)} columns")
+            pairs = zip(header, cells, strict=True)
+            rows.append({key: int(cell) if key in ("step", "rank") else float(cell) for key, cell in pairs})
+    except (ValueError, csv.Error) as error:
+        reason = f"line {number}: {error}"
+        raise DataError(f"{path}: is not a table of numbers ({reason}); mend it or move it away") from None
+    return rows
+
+
+def _lines(columns: list[str], rows: list[dict[str, float]], header: bool) -> str:
+    """Rows as text, so that they are written at once."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, restval="nan", extrasaction="ignore")
+    if header:
+        writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
 
 
 class Scalars:
     """The metrics of a run: `metrics/train.csv`, `metrics/validation.csv`, both in TensorBoard too, and, with several
     ranks, `metrics/ranks.csv`.
 
-    `step` is where the run starts or resumes; later rows of an interrupted run are dropped.
+    `step` and `validated` are the last steps of the run so far and of its last validation, -1 before the first; later
+    rows of an interrupted run are dropped.
     """
 
-    def __init__(self, folder: Path, step: int):
+    def __init__(self, folder: Path, step: int, validated: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self.tables = {
-            name: ScalarTable(folder / "metrics" / f"{name}.csv", step) for name in ("train", "validation", "ranks")
-        }
+        _silence_threads()
+        last = {"train": step, "validation": validated, "ranks": step}
+        self.tables = {name: ScalarTable(folder / "metrics" / f"{name}.csv", last[name]) for name in last}
         self.boards = {
-            name: SummaryWriter(str(folder / "tensorboard" / name), purge_step=step + 1)
+            name: SummaryWriter(str(folder / "tensorboard" / name), purge_step=last[name] + 1)
             for name in ("train", "validation")
         }
 
@@ -85,3 +99,17 @@ class Scalars:
         """Flush all to disk."""
         for board in self.boards.values():
             board.close()
+
+
+def _silence_threads() -> None:
+    """No traceback of an OSError in a thread: TensorBoard's raises it again where the next value is written."""
+    before = threading.excepthook
+    if getattr(before, "silent", False):
+        return
+
+    def hook(error: threading.ExceptHookArgs) -> None:
+        if not issubclass(error.exc_type, OSError):
+            before(error)
+
+    hook.silent = True
+    threading.excepthook = hook

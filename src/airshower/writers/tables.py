@@ -11,20 +11,36 @@ import numpy as np
 
 from airshower.errors import DataError
 from airshower.runtime import folders
+from airshower.runtime.folders import write_whole
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
+"""Beginnings of a cell that spreadsheets take for a formula."""
+
+
+def text_cell(value: Any) -> Any:
+    """A cell of a CSV file that a spreadsheet does not compute: text that begins as a formula gets an apostrophe before
+    it, as spreadsheets themselves mark text. Numbers, also those given as text, stay as they are."""
+    if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA):
+        return value
+    try:
+        float(value)
+    except ValueError:
+        return f"'{value}"
+    return value
 
 
 def write_metrics(path: Path, record: dict[str, Any]) -> None:
     """A record of numbers as JSON. It has no NaN: what no events are behind is null."""
-    path.write_text(json.dumps(_no_nan(record), indent=1) + "\n")
+    write_whole(path, json.dumps(_no_nan(record), indent=1) + "\n")
 
 
 def write_events(path: Path, columns: dict[str, np.ndarray]) -> None:
     """Columns [events] as CSV."""
     with open(path, "w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
-        writer.writerow(columns)
+        writer.writerow(map(text_cell, columns))
         for row in zip(*columns.values(), strict=True):
-            writer.writerow(f"{cell:.8g}" if isinstance(cell, np.floating) else cell for cell in row)
+            writer.writerow(f"{cell:.8g}" if isinstance(cell, np.floating) else text_cell(cell) for cell in row)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:

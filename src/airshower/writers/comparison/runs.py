@@ -118,7 +118,8 @@ def read_run(folder: Path, name: str) -> Run:
     owners = [place for place in (folder, folder / "predictions") if (place / "config.yaml").is_file()]
     if not owners:
         raise DataError(f"{folder}: is not a run, it has no config.yaml; give folders such as output/torch/uresnet/run")
-    train, validation = (_table(folder / "metrics" / f"{part}.csv") for part in ("train", "validation"))
+    tables = [folder / "metrics" / f"{part}.csv" for part in ("train", "validation")]
+    train, validation = (read_table(path) if path.exists() else [] for path in tables)
     inference = _inference(folder / "predictions")
     if not (train or validation or inference):
         raise DataError(f"{folder}: has neither metrics/train.csv nor predictions/metrics.json; nothing to compare")
@@ -208,18 +209,6 @@ def _json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: is not JSON ({_said(error)})") from None
-
-
-def _table(path: Path) -> list[Row]:
-    if not path.exists():
-        return []
-    try:
-        rows = read_table(path)
-    except (OSError, ValueError, TypeError, csv.Error) as error:
-        raise DataError(f"{path}: is not a table of numbers ({_said(error)})") from None
-    if rows and "step" not in rows[0]:
-        raise DataError(f"{path}: has no column step")
-    return rows
 
 
 def _number(value: float | None) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from airshower.writers.comparison.runs import Row, Run, data_name
+from airshower.writers.tables import text_cell
 
 HIGHER, LOWER, ZERO = "higher", "lower", "nearer to 0"
 BETTER = {
@@ -172,9 +173,9 @@ def _prefixed(prefix: str, row: Row) -> dict[str, float | None]:
 
 def _csv(columns: list[str], rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
-    writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(map(text_cell, columns))
+    writer.writerows([text_cell(row.get(column, "")) for column in columns] for row in rows)
     return text.getvalue()
 
 
