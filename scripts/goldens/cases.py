@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 STEPS = 12
 SAMPLES = "{samples}/"
@@ -190,7 +190,7 @@ def cases(source: Path) -> Iterator[Case]:
 
 def preset(path: Path) -> Case:
     """A network with its own data and task."""
-    defaults = [item for item in OmegaConf.load(path)["defaults"] if hasattr(item, "items")]
+    defaults = [item for item in DictConfig(OmegaConf.load(path))["defaults"] if hasattr(item, "items")]
     data = next((value for item in defaults for key, value in item.items() if key == "override /data"), "none")
     if data not in SIZES:
         return Case(path.stem, (), skipped=f"scripts/goldens/cases.py states no sizes for data={data}")

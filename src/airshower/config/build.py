@@ -64,7 +64,7 @@ def target(node: DictConfig, where: str) -> type:
 def component(node: DictConfig, where: str) -> tuple[type, Any]:
     """The class that the node names and its typed `Config`; nothing is constructed yet."""
     kind = target(node, where)
-    return kind, typed(kind.Config, OmegaConf.masked_copy(node, [key for key in node if key != "_target_"]), where)
+    return kind, typed(kind.Config, OmegaConf.masked_copy(node, [str(key) for key in node if key != "_target_"]), where)
 
 
 def settings(cfg: DictConfig) -> schema.Settings:

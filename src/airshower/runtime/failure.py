@@ -84,7 +84,7 @@ class Failures:
         try:
             speaks = _within(2 * GRACE, lambda: self._roll_call(own))
             reports = _within(2 * GRACE, lambda: {self.rank: own} | dict(self._reports())) if speaks else None
-            if speaks:
+            if reports is not None:
                 self._say(*conclusion(reports, self.peers))
             code, alone = _within(4 * GRACE, lambda: self._part(reports))
         except _UNREACHABLE:

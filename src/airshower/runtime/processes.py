@@ -42,7 +42,7 @@ class Process:
         """What `dataclasses.asdict` gave, read from a file; None for anything else."""
         if not isinstance(record, dict):
             return None
-        values = [record.get(item.name) for item in fields(cls)]
+        values: list[Any] = [record.get(item.name) for item in fields(cls)]
         fits = all(type(value) is item.type for value, item in zip(values, fields(cls), strict=True))
         return cls(*values) if fits else None
 

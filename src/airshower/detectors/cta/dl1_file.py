@@ -16,7 +16,7 @@ from airshower.detectors.cta.dl1_index import TRIGGER, read_index, refuse_repeat
 from airshower.detectors.cta.dl1_instrument import LAYOUT, read_runs, read_subarray
 from airshower.detectors.cta.dl1_parameters import ImageParameters
 from airshower.detectors.cta.dl1_pointing import telescope_pointing
-from airshower.detectors.cta.image_file import where, without_bad_pixels
+from airshower.detectors.cta.image_file import ImageFile, where, without_bad_pixels
 from airshower.detectors.cta.keys import KEYS, find, named
 from airshower.errors import DataError
 
@@ -37,7 +37,7 @@ TRUTH_COLUMNS = {
 }
 
 
-class Dl1File:
+class Dl1File(ImageFile):
     """A DL1 file, its index read and checked.
 
     Attributes are those of `ImageFile`, `runs` (list of `SimulatedRun`) and `simulated`, whether there is `truth`.
@@ -61,7 +61,7 @@ class Dl1File:
             self.parameter_names, self.has_parameters = self._parameters.names, index.parameter_row >= 0
             self.truth = self._truth()
             self.runs = read_runs(self.file)
-            self.has_clean = all("image_mask" in self.file.dtype(table).names for table in self._tables)
+            self.has_clean = all("image_mask" in self.file.names(table) for table in self._tables)
             self._check_pixels()
         self.simulated = self.truth is not None
 
@@ -195,7 +195,7 @@ class Dl1File:
             pixels, table = len(self.subarray.cameras[self.subarray.camera[telescope]].x), self._tables[number]
             kind = self.file.dtype(table)
             for name in ("image", "peak_time", *(("image_mask",) if self.has_clean else ())):
-                if name not in kind.names:
+                if name not in self.file.names(table):
                     raise DataError(f"{self.path}: {table} has no {name}")
                 if kind[name].shape != (pixels,):
                     shape = " x ".join(map(str, kind[name].shape)) or "a single number"
@@ -224,7 +224,7 @@ class Dl1File:
         row = find(self.events.keys, keys)
         for key in self.events.keys[row < 0][:1]:
             raise DataError(f"{self.path}: {named(key)} is not in {SHOWERS}")
-        names, truth = self.file.dtype(SHOWERS).names, {}
+        names, truth = self.file.names(SHOWERS), {}
         for name, (column, _) in TRUTH_COLUMNS.items():
             truth[name] = (
                 self.file.quantity(SHOWERS, column)[row] if column in names else np.full(len(self.events), np.nan)

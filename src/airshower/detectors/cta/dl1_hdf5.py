@@ -112,7 +112,7 @@ class Hdf5:
         """These columns of all rows, a structured array."""
         with _lock:
             for name in names:
-                if name not in self.dtype(table).names:
+                if name not in self.names(table):
                     raise DataError(f"{self.path}: {table} has no column {name}")
             return self._table(table).fields(list(names))[:]
 

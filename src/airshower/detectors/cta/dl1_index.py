@@ -99,18 +99,20 @@ def _triggers(file: Hdf5, tables: Sequence[str], subarray: Subarray) -> tuple[Ev
         if file.length(table) > most:
             rows = file.length(table)
             raise DataError(f"{file.path}: {table} has {rows} rows, the {count} events have at most {most} such images")
-    keys, names = file.keys(TRIGGER, KEYS[:2]), file.dtype(TRIGGER).names
+    keys, names = file.keys(TRIGGER, KEYS[:2]), file.names(TRIGGER)
     refuse_repeated(file, keys, TRIGGER)
     kind = file.numbers(TRIGGER, "event_type") if "event_type" in names else np.full(count, SHOWER_EVENT)
     time = seconds(file.columns(TRIGGER, ["time"])["time"]) if "time" in names else np.full(count, np.nan)
     mask = triggered_telescopes(file, subarray)
-    return Events(*keys.T.copy(), kind.astype(np.int64), mask.sum(1), time.astype(np.float64)), mask
+    obs_id, event_id = keys.T.copy()
+    return Events(obs_id, event_id, kind.astype(np.int64), mask.sum(1), time.astype(np.float64)), mask
 
 
 def _events_of(keys: np.ndarray) -> Events:
     """Where there is no trigger table, as in lstchain's observations, the events are those that have images."""
     pairs, triggered = np.unique(keys[:, :2], axis=0, return_counts=True)
-    return Events(*pairs.T.copy(), np.full(len(pairs), SHOWER_EVENT), triggered, np.full(len(pairs), np.nan))
+    obs_id, event_id = pairs.T.copy()
+    return Events(obs_id, event_id, np.full(len(pairs), SHOWER_EVENT), triggered, np.full(len(pairs), np.nan))
 
 
 def _event_rows(file: Hdf5, keys: np.ndarray, events: Events, table: str) -> np.ndarray:
@@ -137,7 +139,7 @@ def _check_complete(
 ) -> None:
     """Raise `DataError` unless `rows` (of events, of telescopes) are those that the trigger table names, each of which
     has a `what`. An event of which it names no telescope may have any."""
-    stated = triggered.any(1)
+    stated = np.any(triggered, axis=1)
     judged = stated[rows[0]]
     if triggered[rows][judged].all() and judged.sum() == triggered.sum():  # no key is there twice
         return
@@ -145,7 +147,7 @@ def _check_complete(
     present[rows] = True
     wrong = (present != triggered) & stated[:, None]
     for event, telescope in np.argwhere(wrong)[:1]:
-        key = (*events.keys[event], subarray.ids[telescope])
+        key = [*events.keys[event].tolist(), int(subarray.ids[telescope])]
         said = "triggered" if triggered[event, telescope] else "did not trigger"
         has = "has" if present[event, telescope] else "has no"
         raise DataError(f"{file.path}: {named(key)} {said}, says {TRIGGER}, but {has} {what}")

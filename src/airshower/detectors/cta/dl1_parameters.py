@@ -5,6 +5,7 @@ camera_frame_... then; lstchain leaves out hillas_.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -28,8 +29,10 @@ class ImageParameters:
         types = [file.dtype(path) for path in tables]
         self.names = tuple(
             name
-            for name in (types[0].names if types else ())
-            if all(name in kind.names and kind[name].shape == () and kind[name].kind in "fiub" for kind in types)
+            for name in (file.names(tables[0]) if tables else ())
+            if all(
+                name in (kind.names or ()) and kind[name].shape == () and kind[name].kind in "fiub" for kind in types
+            )
         )
 
     def find(self, name: str) -> str | None:
@@ -49,8 +52,9 @@ class ImageParameters:
         angle in rad, as in ctapipe."""
         found = {}
         for name in names:
-            stored, lengths = self.find(name), name.startswith(CAMERA_FRAME)
-            found[name] = self._joined(stored, lambda *what, n=stored, m=lengths: _in_unit(n, *what, m))
+            stored = self.find(name) or name  # one that is not there is refused in its table
+            convert = partial(_in_unit, stored, lengths=name.startswith(CAMERA_FRAME))
+            found[name] = self._joined(stored, convert)
         return found
 
     def _joined(self, name: str, convert: Callable[[np.ndarray, str, np.ndarray], np.ndarray]) -> np.ndarray:

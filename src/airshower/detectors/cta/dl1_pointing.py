@@ -29,7 +29,7 @@ def telescope_pointing(file: Hdf5, tel_id: int, events: Events, rows: np.ndarray
 
 def _fixed(file: Hdf5, path: str, tel_id: int, obs_id: np.ndarray) -> np.ndarray:
     keys = file.keys(path, ["obs_id"])
-    if "tel_id" in file.dtype(path).names and (file.keys(path, ["tel_id"]) != tel_id).any():
+    if "tel_id" in file.names(path) and (file.keys(path, ["tel_id"]) != tel_id).any():
         raise DataError(f"{file.path}: {path}: has a row of another telescope")
     observations, count = np.unique(keys, return_counts=True)
     for observation in observations[count > 1][:1]:
@@ -45,7 +45,7 @@ def _monitored(file: Hdf5, path: str, events: Events, rows: np.ndarray) -> np.nd
     time, angles = time[order], angles[order]
     if (angles == angles[0]).all():
         return np.tile(angles[0], (len(rows), 1))
-    if "obs_id" in file.dtype(path).names:
+    if "obs_id" in file.names(path):
         owner = file.keys(path, ["obs_id"])[order, 0]
     else:
         owner = _owners(time, events, f"{file.path}: {path}")
@@ -83,7 +83,7 @@ def _owners(time: np.ndarray, events: Events, where: str) -> np.ndarray:
 
 def _alt_az(file: Hdf5, path: str) -> np.ndarray:
     """Altitude and azimuth in rad, f8 [rows, 2], of a table whose columns end in these words."""
-    names = file.dtype(path).names
+    names = file.names(path)
     columns = []
     for word in ("altitude", "azimuth"):
         name = next((name for name in names if name.endswith(word)), None)

@@ -90,6 +90,7 @@ class _Predicted:
 
     def types(self, kind: str) -> tuple[dl1.Column, ...]:
         """The columns of a table; observation, event and telescope are of the types that the DL1 file has of them."""
+        assert isinstance(self.file, Dl1File)
         return tuple(
             dataclasses.replace(column, kind=self.file.id_types[column.name].str) if column.name in KEYS else column
             for column in (dl1.STEREO if self.stereo else dl1.MONO)[kind]
@@ -104,7 +105,7 @@ class _Predicted:
             prefix = f"{dl1.ALGORITHM}_tel"
             row, image = self._images(tel_id)
         rows = np.zeros(len(row), dl1.row_type(self.types(kind), **{f"{prefix}_telescopes": (telescopes,)}))
-        for name in rows.dtype.names:
+        for name in rows.dtype.names or ():
             if rows.dtype[name].kind == "f":
                 rows[name] = np.nan
         rows["obs_id"], rows["event_id"] = events.obs_id[row], events.event_id[row]

@@ -3,7 +3,7 @@
 Keys are int64 [rows, columns], of which the first are obs_id, event_id and, of images, tel_id.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -29,7 +29,7 @@ def first_repeated(keys: np.ndarray) -> int | None:
     return int(again.min()) if len(again) else None
 
 
-def named(key: Sequence[int]) -> str:
+def named(key: Iterable[int]) -> str:
     """An event, or the image of a telescope, for messages."""
     obs_id, event_id, *telescope = key
     event = f"event {event_id} of observation {obs_id}"

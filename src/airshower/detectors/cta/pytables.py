@@ -83,7 +83,7 @@ def append_table(file: h5py.File, table: h5py.Dataset) -> None:
 
 def _check_fit(table: h5py.Dataset, kind: np.dtype) -> None:
     """HDF5 takes a number that is too large for its type to the largest that fits."""
-    for name in set(table.dtype.names) & set(kind.names):
+    for name in set(table.dtype.names or ()) & set(kind.names or ()):
         source, target = table.dtype[name].base, kind[name].base
         if source.kind in "iu" and target.kind in "iu" and not np.can_cast(source, target):
             values = table.fields(name)[:]

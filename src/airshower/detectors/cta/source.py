@@ -111,7 +111,9 @@ class IactImages:
         """What was simulated in each run, also where no event triggered or passed the cuts: such a run is of the
         primaries of its file. Nothing for observations, and for a class of which files do not say all."""
         found, unknown = [], set()
-        for file in (file for file in self.files if file.truth is not None):
+        for file in self.files:
+            if file.truth is None:
+                continue
             runs = {run.obs_id: run for run in getattr(file, "runs", [])}
             kinds = classified(file.truth["primary"], self.classes)
             for obs_id in sorted({*runs, *file.events.obs_id.tolist()}):
