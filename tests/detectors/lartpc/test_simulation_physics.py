@@ -105,7 +105,7 @@ def test_surface_muons_have_a_few_gev(rng):
 
 
 def test_impact_points_are_uniform_on_a_disc(rng):
-    """Uniform on the unit disc: half of the points within 0.5**0.5, moments 1/4 along both axes, none along the normal."""
+    """Half of the points lie within 0.5**0.5; second moments are 1/4 along both axes and 0 along the normal."""
     for normal in ([0.0, -1.0, 0.0], [0.6, -0.8, 0.0], [0.48, -0.6, 0.64], [1.0, 0.0, 0.0]):
         normals = np.tile(normal, (40_000, 1))
         points = cosmics.uniform_on_disc(rng, normals)
@@ -113,9 +113,8 @@ def test_impact_points_are_uniform_on_a_disc(rng):
         radius = np.linalg.norm(points, axis=1)
         assert radius.max() <= 1.0
         assert (radius < 0.5**0.5).mean() == pytest.approx(0.5, abs=0.01)
-        np.testing.assert_allclose(
-            points.T @ points / len(points), 0.25 * (np.eye(3) - np.outer(normal, normal)), atol=0.005
-        )
+        moments = 0.25 * (np.eye(3) - np.outer(normal, normal))
+        np.testing.assert_allclose(points.T @ points / len(points), moments, atol=0.005)
 
 
 def test_paths_of_cosmic_muons_follow_the_closed_form(rng):

@@ -76,7 +76,7 @@ def test_without_labels(wires):
 
 
 def test_planes_of_other_number_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"a\.h5: sparse2d_label: its images .* are not of the size"):
+    with pytest.raises(DataError, match=r"a\.h5: sparse2d_label: has planes 0, 1, but sparse2d_wire has 0, 1, 2"):
         write(tmp_path / "a.h5", [{3: 1.0}] * 3, [{3: 1}] * 2)
 
 

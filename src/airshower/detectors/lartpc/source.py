@@ -104,7 +104,9 @@ class WireImages:
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
         """Writes predicted classes as larcv3."""
-        return WirePredictionWriter(path, self.files[0].meta, self.event_ids, self.config.downsample, provenance)
+        return WirePredictionWriter(
+            path, [file.images.planes for file in self.files], self.event_ids, self.config.downsample, provenance
+        )
 
     def _nothing(self) -> Batch:
         empty = np.empty(0, np.int32)
