@@ -175,7 +175,7 @@ class Segmentation:
             names, scores = self.spec.event_classes, outputs["event"][index].softmax(0)
             title += f": {names[int(scores.argmax())]} ({float(scores.max()):.2f})"
             if sample.heads["event"] is not None:
-                title += f", true {names[int(sample.heads['event'][index])]}"
+                title += f", true {self.heads['event'].name(int(sample.heads['event'][index]))}"
         return event_display(image, label, predicted, self.spec.classes, title, vertices)
 
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> SegmentationReport:

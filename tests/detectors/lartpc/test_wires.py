@@ -117,7 +117,7 @@ def plainly(images, downsample, log_transform=False):
         label[index // planes, index % planes, images.row, images.column] = images.label
     blocks = (events, planes, images.shape[0] // size, size, images.shape[1] // size, size)
     image, label = image.reshape(blocks).sum((3, 5)) / 4**downsample, label.reshape(blocks).max((3, 5), initial=0)
-    return np.log1p(image.clip(0)) if log_transform else image, label
+    return np.sign(image) * np.log1p(np.abs(image)) if log_transform else image, label
 
 
 def densifier(downsample, log_transform=False):
