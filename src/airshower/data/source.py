@@ -20,9 +20,9 @@ STUDIED = ("energy", "interaction")
 class ImageSpec:
     """What a source's images look like: what a network is checked against.
 
-    `shape` (rows, columns) as read and `pooled` after downsampling by 2^`downsample`. `absolute` says that values
-    become |x| before it, `log_transform` that they become sign(x) log(1 + |x|) after it. `classes` names the labels of
-    pixels, `event_classes` those of events. `pixel_size` is the extent of a pixel as read, along rows and columns, in cm.
+    `shape` is (rows, columns) as read, `pooled` after downsampling by 2^`downsample`. With `absolute` values become |x|
+    before it, with `log_transform` sign(x) log(1 + |x|) after it. `classes` names the labels of pixels and
+    `event_classes` those of events. `pixel_size` is the extent of a pixel as read, along rows and columns, in cm.
     """
 
     planes: int

@@ -23,8 +23,8 @@ _FITS = {"integers": ("integers",), "numbers": ("numbers", "integers"), "text": 
 
 
 @contextlib.contextmanager
-def reading(where: str) -> Iterator[None]:
-    """What HDF5 says of a damaged file as a `DataError` that begins with `where`."""
+def reading(where: str, fault: str = "can't be read, the file is damaged") -> Iterator[None]:
+    """What HDF5 says of a damaged file as a `DataError` that begins with `where` and names the fault."""
     try:
         yield
     except (
@@ -38,7 +38,9 @@ def reading(where: str) -> Iterator[None]:
         isal_zlib.error,
     ) as e:
         said = " ".join(str(e).split()) or type(e).__name__
-        raise DataError(f"{where}: can't be read, the file is damaged ({said})") from None
+        if getattr(e, "errno", None) in (errno.EMFILE, errno.ENFILE) or "Too many open files" in said:
+            fault = "can't be opened beside so many open files; raise their number (ulimit -n) or merge files"
+        raise DataError(f"{where}: {fault} ({said})") from None
 
 
 def open_hdf5(path: Path) -> h5py.File:
@@ -57,14 +59,8 @@ def open_hdf5(path: Path) -> h5py.File:
     except PermissionError:
         raise DataError(f"{path}: there is no permission to read it") from None
     except (OSError, RuntimeError) as error:
-        said = " ".join(str(error).split())
-        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE) or "Too many open files" in said:
-            raise DataError(
-                f"{path}: can't be opened, as this process has as many open files as it may; raise the limit "
-                "(ulimit -n), or merge files"
-            ) from None
-        reason = f"is truncated ({said})" if "truncated" in said else f"can't be opened ({said})"
-        raise DataError(f"{path}: {reason}") from None
+        with reading(str(path), "is truncated" if "truncated" in str(error) else "can't be opened"):
+            raise error from None
 
 
 def open_group(parent: h5py.Group, name: str, where: str) -> h5py.Group:
