@@ -44,7 +44,8 @@ class CachedReader:
             self.file = h5py.File(self.copy, "r")
             self.counts, self.checksums = self.file["counts"][:], self.file["checksums"][:]
             self.first = np.concatenate([[0], np.cumsum(self.counts.sum(1))])
-            self.columns = [self.file.get(name) for name in COLUMNS]
+            missing = "label" if source.labels is None else ""
+            self.columns = [None if name == missing else self.file[name] for name in COLUMNS]
             if self.file.attrs["key"] != np.bytes_(key) or self.counts.shape != source.images.counts.shape:
                 raise OSError("it is of another file")
             if any(len(column) != self.first[-1] for column in self.columns if column is not None):

@@ -106,13 +106,21 @@ class WireImages:
 
     @cached_property
     def _neutrinos(self) -> dict[str, np.ndarray]:
-        records = [file.neutrinos() for file in self.files]
-        return {} if any(part is None for part in records) else _neutrino_truth(np.concatenate(records))
+        records = self._of_all_files("particle", [file.neutrinos() for file in self.files])
+        return {} if records is None else _neutrino_truth(records)
 
     @cached_property
     def _vertices(self) -> np.ndarray | None:
-        positions = [file.vertices() for file in self.files]
-        return None if any(part is None for part in positions) else np.concatenate(positions)
+        return self._of_all_files("cluster2d", [file.vertices() for file in self.files])
+
+    def _of_all_files(self, kind: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
+        """Truth of all files, or None where no file has the product; `DataError` where some have it and others not."""
+        lacking = [file for file, part in zip(self.files, parts, strict=True) if part is None]
+        if lacking and len(lacking) < len(parts):
+            raise DataError(
+                f"{lacking[0].path}: has no product {kind}_{self.config.particle_producer}, which others of the files have"
+            )
+        return None if lacking else np.concatenate(parts)
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
         """Writes predicted classes as larcv3."""
