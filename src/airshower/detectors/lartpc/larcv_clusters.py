@@ -52,13 +52,7 @@ class ClusterTable:
             raise DataError(f"{self._plane(entry, plane)}: a cluster has more voxels than the image pixels")
         for block in np.unique(first // _BLOCK):
             some = np.flatnonzero(first // _BLOCK == block)
-            start, stop = int(first[some].min()), int((first[some] + count[some]).max())
-            with reading(self.where):
-                ids, _ = self.voxels.read(start, stop - start)
-            for index in some:
-                entry, plane = chosen[index]
-                begin = first[index] - start
-                centres[entry, plane] = self._centre(entry, plane, ids[begin : begin + count[index]])
+            centres[tuple(chosen[some].T)] = self._centres(chosen[some], first[some], count[some])
         return centres
 
     def _lowest(self, rows: np.ndarray) -> np.ndarray:
@@ -70,14 +64,24 @@ class ClusterTable:
             first[index] += ids.argmin()
         return first
 
-    def _centre(self, entry: int, plane: int, ids: np.ndarray) -> np.ndarray:
-        wires, ticks = self.shapes[plane]
-        if ids.max() >= wires * ticks:
+    def _centres(self, chosen: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:
+        """Middles [clusters, 2 axes] of clusters of these events and planes [clusters, 2] at these rows of voxels."""
+        start, stop = int(first.min()), int((first + count).max())
+        with reading(self.where):
+            ids, _ = self.voxels.read(start, stop - start)
+        begins = count.cumsum() - count  # of each cluster among its own voxels and those of the others
+        cluster = np.repeat(np.arange(len(count)), count)
+        ids = ids[np.repeat(first - start - begins, count) + np.arange(count.sum())]
+        shape = self.shapes[chosen[cluster, 1]]
+        for entry, plane in chosen[cluster[ids >= shape.prod(1)]][:1]:
             raise DataError(f"{self._plane(entry, plane)}: a voxel lies outside its image, the file is damaged")
-        if len(np.unique(ids)) < len(ids):
+        order = np.lexsort((ids, cluster))
+        twice = (ids[order][1:] == ids[order][:-1]) & (cluster[1:] == cluster[:-1])
+        for entry, plane in chosen[cluster[1:][twice]][:1]:
             raise DataError(f"{self._plane(entry, plane)}: a cluster has a voxel twice, the file is damaged")
         ids = ids.astype(np.int64)
-        return np.array([(ids // ticks).mean() + 0.5, (ids % ticks).mean() + 0.5])
+        pixels = np.stack([ids // shape[:, 1], ids % shape[:, 1]], 1) + 0.5
+        return np.add.reduceat(pixels, begins) / count[:, None]
 
     def _plane(self, entry: int, plane: int) -> str:
         return f"{self.where}, entry {entry}, plane {self.planes.ids[plane]}"

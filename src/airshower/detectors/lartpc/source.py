@@ -106,21 +106,13 @@ class WireImages:
 
     @cached_property
     def _neutrinos(self) -> dict[str, np.ndarray]:
-        records = self._of_all_files("particle", [file.neutrinos() for file in self.files])
-        return {} if records is None else _neutrino_truth(records)
+        records = [file.neutrinos() for file in self.files]
+        return {} if any(part is None for part in records) else _neutrino_truth(np.concatenate(records))
 
     @cached_property
     def _vertices(self) -> np.ndarray | None:
-        return self._of_all_files("cluster2d", [file.vertices() for file in self.files])
-
-    def _of_all_files(self, kind: str, parts: list[np.ndarray | None]) -> np.ndarray | None:
-        """Truth of all files, or None where no file has the product; `DataError` where some have it and others not."""
-        lacking = [file for file, part in zip(self.files, parts, strict=True) if part is None]
-        if lacking and len(lacking) < len(parts):
-            raise DataError(
-                f"{lacking[0].path}: has no product {kind}_{self.config.particle_producer}, which others of the files have"
-            )
-        return None if lacking else np.concatenate(parts)
+        positions = [file.vertices() for file in self.files]
+        return None if any(part is None for part in positions) else np.concatenate(positions)
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
         """Writes predicted classes as larcv3."""
@@ -140,12 +132,24 @@ class WireImages:
         first, downsample = self.files[0], self.config.downsample
         for file in self.files[1:]:
             check_like(file, first)
+            self._check_truth(file, first)
         most = halvings(first.shape)
         if downsample > most:
             raise UserError(
                 f"data.downsample={downsample}: images of {first.shape[0]} x {first.shape[1]} pixels can be halved "
                 f"at most {most} times"
             )
+
+    def _check_truth(self, file: WireFile, first: WireFile) -> None:
+        """Files of one source either all have a product with truth or all lack it."""
+        producer = self.config.particle_producer
+        for kind in ("particle", "cluster2d"):
+            lacking, other = (first, file) if file.file.has(kind, producer) else (file, first)
+            if other.file.has(kind, producer) and not lacking.file.has(kind, producer):
+                raise DataError(
+                    f"{lacking.path}: has no product {kind}_{producer}, but {other.path} has; choose files that are "
+                    'alike, or data.particle_producer="" to read none of it'
+                )
 
 
 class Lartpc:
