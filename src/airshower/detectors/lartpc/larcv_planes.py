@@ -143,7 +143,8 @@ def read_planes(
     for name, rows in tables.items():
         if planes and len(rows) > planes * len(extents):
             raise DataError(
-                f"{where}: its table {name} has {len(rows)} rows, more than {len(extents)} events of {planes} planes"
+                f"{where}: its table {name} has {len(rows)} rows, more than {len(extents)} events of {planes} planes "
+                "need"
             )
     chosen = slice(None) if planes else slice(0)
     extents_below, meta = (rows_of(tables[name], columns, chosen) for name, columns in names.items())
