@@ -6,8 +6,8 @@ import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
-from airshower.detectors.lartpc.larcv_planes import read_planes
-from airshower.detectors.lartpc.larcv_tables import open_table, outside, overlap, reading, rows_of
+from airshower.detectors.lartpc.larcv_planes import Planes
+from airshower.detectors.lartpc.larcv_tables import open_table, outside, overlap, reading, rows_at
 from airshower.detectors.lartpc.voxels import VoxelTable
 from airshower.errors import DataError
 
@@ -28,41 +28,46 @@ class ClusterTable:
         self.where = f"{file.path}: {name}"
         with reading(self.where):
             extents = file.extents(group, self.where)
-            self.planes, self.projections = read_planes(group, "projection_extents", self.where, extents, dimension)
+            self.planes = Planes(group, "projection_extents", self.where, extents, dimension)
             clusters = open_table(group, "cluster_extents", self.where, larcv3.ID_EXTENTS)
             self.voxels = VoxelTable(open_table(group, "voxels", self.where, larcv3.VOXEL))
-            if len(clusters) > self.projections["N"].sum(dtype=np.uint64) and self.planes.count:
-                raise DataError(f"{self.where}: its table cluster_extents has more rows than its planes have clusters")
-            self.clusters = rows_of(clusters, larcv3.ID_EXTENTS, slice(None) if self.planes.count else slice(0))
-        for rows, below in ((self.projections, len(self.clusters)), (self.clusters, len(self.voxels))):
-            first, count = rows["first"].astype(np.int64), rows["N"].astype(np.int64)
-            if (outside(rows, below) & (rows["N"] != 0)).any() or overlap(first, count) is not None:
-                raise DataError(f"{self.where}: one of its tables points outside another, the file is damaged")
-        self.shapes = self.planes.shapes
+            self.shapes = self.planes.shapes
+            self.entries, self.first, self.counts = self._index(clusters)
 
     def first_centres(self) -> np.ndarray:
         """Middle of the cluster of lowest id of every event and plane, float32 [events, planes, 2 axes], in pixels from
         the image's corner; NaN where there is none."""
-        centres = np.full((*self.planes.rows.shape, 2), np.nan, np.float32)
-        chosen = np.argwhere(self.planes.filled[:, None] & (self.projections["N"][self.planes.rows] > 0))
-        spans = self.clusters[self._lowest(self.planes.rows[chosen[:, 0], chosen[:, 1]])]
-        chosen, spans = chosen[spans["N"] > 0], spans[spans["N"] > 0]
-        first, count = spans["first"].astype(np.int64), spans["N"].astype(np.int64)
-        for entry, plane in chosen[count > self.shapes.prod(1)[chosen[:, 1]]][:1]:
-            raise DataError(f"{self._plane(entry, plane)}: a cluster has more voxels than the image pixels")
-        for block in np.unique(first // _BLOCK):
-            some = np.flatnonzero(first // _BLOCK == block)
-            centres[tuple(chosen[some].T)] = self._centres(chosen[some], first[some], count[some])
+        centres = np.full((*self.planes.order.shape, 2), np.nan, np.float32)
+        for block in np.unique(self.first // _BLOCK):
+            some = np.flatnonzero(self.first // _BLOCK == block)
+            chosen = self.entries[some]
+            centres[tuple(chosen.T)] = self._centres(chosen, self.first[some], self.counts[some])
         return centres
 
-    def _lowest(self, rows: np.ndarray) -> np.ndarray:
-        """The row of the cluster of lowest id of each of these projections, which have at least one."""
-        first = self.projections["first"][rows].astype(np.int64)
-        several = np.flatnonzero(self.projections["N"][rows] > 1)
-        for index in several:
-            ids = self.clusters["ID"][first[index] :][: self.projections["N"][rows[index]]]
-            first[index] += ids.argmin()
-        return first
+    def _index(self, clusters: h5py.Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Event and plane [clusters, 2] of clusters of lowest id that have voxels, first voxels and their numbers."""
+        projections = self.planes.extents
+        for entry, plane in np.argwhere(outside(projections, len(clusters)))[:1]:
+            raise DataError(f"{self._plane(entry, plane)}: points outside the table of {len(clusters)} clusters")
+        count = np.where(self.planes.filled[:, None], projections["N"].astype(np.int64), 0)
+        entries = np.argwhere(count)
+        count = count[tuple(entries.T)]
+        begin = np.cumsum(count) - count
+        projection = np.repeat(np.arange(len(entries)), count)
+        first = projections["first"][tuple(entries.T)].astype(np.int64)
+        spans = rows_at(clusters, larcv3.ID_EXTENTS, np.repeat(first - begin, count) + np.arange(count.sum()))
+        order = np.lexsort((spans["ID"], projection))
+        lowest = spans[order[begin]]
+        entries, lowest = entries[lowest["N"] != 0], lowest[lowest["N"] != 0]
+        for entry, plane in entries[outside(lowest, len(self.voxels))][:1]:
+            raise DataError(f"{self._plane(entry, plane)}: points outside the table of {len(self.voxels)} voxels")
+        first, count = lowest["first"].astype(np.int64), lowest["N"].astype(np.int64)
+        for entry, plane in entries[count > self.shapes.prod(1)[entries[:, 1]]][:1]:
+            raise DataError(f"{self._plane(entry, plane)}: a cluster has more voxels than the image pixels")
+        position = overlap(first, count)
+        for entry, plane in [] if position is None else [entries[position]]:
+            raise DataError(f"{self._plane(entry, plane)}: has voxels of another cluster, the file is damaged")
+        return entries, first, count
 
     def _centres(self, chosen: np.ndarray, first: np.ndarray, count: np.ndarray) -> np.ndarray:
         """Middles [clusters, 2 axes] of clusters of these events and planes [clusters, 2] at these rows of voxels."""

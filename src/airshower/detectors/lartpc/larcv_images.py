@@ -7,7 +7,7 @@ import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
-from airshower.detectors.lartpc.larcv_planes import read_planes
+from airshower.detectors.lartpc.larcv_planes import Planes
 from airshower.detectors.lartpc.larcv_tables import open_table, outside, overlap, reading
 from airshower.detectors.lartpc.voxels import VoxelTable
 from airshower.errors import DataError
@@ -49,12 +49,12 @@ class ImageTable:
         self.where = f"{file.path}: {name}"
         with reading(self.where):
             extents = file.extents(group, self.where)
-            self.planes, rows = read_planes(group, "voxel_extents", self.where, extents, dimension)
+            self.planes = Planes(group, "voxel_extents", self.where, extents, dimension)
             self.voxels = VoxelTable(open_table(group, "voxels", self.where, larcv3.VOXEL))
         if not self.planes.count:
             raise DataError(f"{self.where}: no event has an image")
         self.shapes = self.planes.shapes
-        self.first, self.counts = self._index(rows)
+        self.first, self.counts = self._index()
 
     def read(self, entry: int, like: RawImages | None = None) -> RawImages:
         """All planes of one event, checked: each voxel once and inside its image, values finite.
@@ -80,21 +80,20 @@ class ImageTable:
         with reading(f"{self.where}, entry {entry}"):
             return self.voxels.read(int(self.first[entry]), int(self.counts[entry].sum()))
 
-    def _index(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _index(self) -> tuple[np.ndarray, np.ndarray]:
         """First voxel of each event [events], and voxel counts [events, planes].
 
         An event's voxels must be one contiguous run in the order of its projections: larcv reads them so whatever
         `first` says.
         """
         planes, length = self.planes, len(self.voxels)
-        filled = planes.filled[:, None]
-        for entry, plane in np.argwhere(outside(rows, length)[planes.rows] & filled)[:1]:
+        for entry, plane in np.argwhere(outside(planes.extents, length))[:1]:
             raise DataError(f"{self._plane(entry, plane)}: points outside the voxel table of {length} rows")
-        counts = np.where(filled, rows["N"][planes.rows].astype(np.int64), 0)
+        counts = np.where(planes.filled[:, None], planes.extents["N"].astype(np.int64), 0)
         for entry, plane in np.argwhere(counts > self.shapes.prod(1))[:1]:
             raise DataError(f"{self._plane(entry, plane)}: has {counts[entry, plane]} voxels, more than pixels")
         in_file = np.argsort(planes.order, axis=1)
-        first = np.take_along_axis(rows["first"][planes.rows].astype(np.int64), in_file, 1)
+        first = np.take_along_axis(planes.extents["first"].astype(np.int64), in_file, 1)
         count = np.take_along_axis(counts, in_file, 1)
         apart = ((first + count)[:, :-1] != first[:, 1:]) & (count[:, 1:] > 0)
         for entry in np.flatnonzero(apart.any(1) & planes.filled)[:1]:

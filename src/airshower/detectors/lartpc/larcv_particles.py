@@ -6,7 +6,15 @@ import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
-from airshower.detectors.lartpc.larcv_tables import check_columns, open_table, outside, overlap, reading, rows_of
+from airshower.detectors.lartpc.larcv_tables import (
+    check_columns,
+    open_table,
+    outside,
+    overlap,
+    reading,
+    rows_at,
+    rows_of,
+)
 from airshower.errors import DataError
 
 if TYPE_CHECKING:
@@ -50,18 +58,16 @@ class ParticleTable:
         It is the first particle of the event that is a neutrino with a stated current (0 charged, 1 neutral), which
         neutrinos that come out of an interaction do not have; or else the first that is a neutrino.
         """
-        with reading(self.where):
-            stored = rows_of(self.records, NEEDED)
         event = np.repeat(np.arange(len(self.counts)), self.counts)
         row = np.arange(len(event)) + np.repeat(self.first - (np.cumsum(self.counts) - self.counts), self.counts)
-        kept = np.isin(np.abs(stored["pdg"][row].astype(np.int64)), NEUTRINOS)
-        event, row = event[kept], row[kept]
-        stated = np.isin(stored["current_type"][row], (0, 1))
-        order = np.lexsort((row, ~stated, event))
-        event, first = np.unique(event[order], return_index=True)
-        row = row[order][first]
+        with reading(self.where):
+            stored = rows_at(self.records, NEEDED, row)
+        stated = np.isin(stored["current_type"], (0, 1))
+        neutrino = np.isin(np.abs(stored["pdg"].astype(np.int64)), NEUTRINOS)
+        chosen = np.flatnonzero(neutrino)[np.lexsort((row[neutrino], ~stated[neutrino], event[neutrino]))]
+        event, first = np.unique(event[chosen], return_index=True)
         records = np.zeros(len(self.counts), [("pdg", "i8"), ("current_type", "i8"), ("energy_init", "f8")])
         records["current_type"], records["energy_init"] = -1, np.nan
         for name in NEEDED.names:
-            records[name][event] = stored[name][row]
+            records[name][event] = stored[name][chosen[first]]
         return records

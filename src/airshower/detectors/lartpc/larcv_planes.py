@@ -4,7 +4,7 @@ import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
-from airshower.detectors.lartpc.larcv_tables import open_table, outside, overlap, rows_of
+from airshower.detectors.lartpc.larcv_tables import open_table, outside, overlap, rows_at
 from airshower.errors import DataError
 
 GEOMETRY = ("number_of_voxels", "image_sizes", "origin")
@@ -14,34 +14,31 @@ _WHOLE = 1e-3  # of a pixel: as much may an origin be off the other image's grid
 
 
 class Planes:
-    """The projections of every event, joined by projection id, whatever their order in the file.
+    """The projections of every event of a product, joined by projection id, whatever their order in the file.
 
-    Attributes: `ids` int64 [planes], ascending; `filled` bool [events], False for an event without projections; `rows`
-    int64 [events, planes] of the table of projections and `meta` [events, planes], records of `image_meta`, both in
-    the order of `ids`; `order` int64 [events, planes], the position of each in the file's order. Events without
-    projections have rows 0, and the meta of the first event that has some.
+    Attributes: `ids` int64 [planes], ascending; `filled` bool [events], False for an event without projections; `meta`
+    [events, planes], records of `image_meta`, and `extents` [events, planes], records of `first` and `N` in the table
+    below, both in the order of `ids`; `order` int64 [events, planes], the position of each in the file's order.
+    Events without projections have those of the first event that has some.
 
     Raises `DataError` for an event whose projections are not those of the others, contradict between the tables, are
-    there twice or differ in number of pixels.
+    there twice or differ in number of pixels. `table` is the name of the projections' table.
     """
 
-    def __init__(self, where: str, extents: np.ndarray, ids: np.ndarray, meta: np.ndarray):
+    def __init__(self, group: h5py.Group, table: str, where: str, extents: np.ndarray, dimension: int):
         self.where, self.filled = where, extents["N"] != 0
-        self.count = usual_count(extents)
-        self._check_extents(extents, len(ids), len(meta))
-        filled = np.flatnonzero(self.filled)
-        rows = np.zeros((len(extents), self.count), np.int64)
-        rows[filled] = extents["first"][filled, None].astype(np.int64) + np.arange(self.count)
-        self._check_ids(rows, ids, meta)
-        numbers = ids.astype(np.int64)[rows]
-        self.order = np.where(self.filled[:, None], np.argsort(numbers, axis=1, kind="stable"), np.arange(self.count))
-        self.rows = np.take_along_axis(rows, self.order, 1)
-        self.ids = np.take_along_axis(numbers, self.order, 1)[filled[:1]].reshape(-1)
+        meta_columns = larcv3.image_meta(dimension)
+        below = open_table(group, table, where, larcv3.ID_EXTENTS)
+        meta = open_table(group, "image_meta", where, meta_columns)
+        rows = self._rows(extents, len(below), len(meta))
+        self.count = rows.shape[1]
+        below, meta = rows_at(below, larcv3.ID_EXTENTS, rows), rows_at(meta, meta_columns, rows)
+        self._check_ids(below, meta)
+        self.order = np.argsort(below["ID"].astype(np.int64), axis=1, kind="stable")
+        self.extents, self.meta = (np.take_along_axis(records, self.order, 1) for records in (below, meta))
         self.permuted = (self.order != np.arange(self.count)).any(1)
-        shown = self.rows.copy()
-        shown[~self.filled] = self.rows[filled[:1]] if len(filled) else 0
-        self.meta = meta[shown]
-        self._check_same(np.take_along_axis(numbers, self.order, 1))
+        self.ids = self.extents["ID"][0].astype(np.int64)
+        self._check_same()
 
     @property
     def name(self) -> str:
@@ -90,71 +87,51 @@ class Planes:
         shift[differ] = whole[differ].astype(np.int64)
         return shift
 
-    def _check_extents(self, extents: np.ndarray, rows: int, metas: int) -> None:
-        for entry in np.flatnonzero((extents["N"] != self.count) & self.filled)[:1]:
-            raise DataError(f"{self.where}, entry {entry}: has {extents['N'][entry]} planes, others have {self.count}")
-        for entry in np.flatnonzero(outside(extents, rows) & self.filled)[:1]:
-            raise DataError(f"{self.where}, entry {entry}: points outside the table of {rows} projections")
-        if metas != rows:
-            raise DataError(f"{self.where}: image_meta has {metas} rows, {rows} are needed")
-        first, count = extents["first"].astype(np.int64), extents["N"].astype(np.int64)
-        entry = overlap(first, count)
+    def _rows(self, extents: np.ndarray, length: int, metas: int) -> np.ndarray:
+        """Rows of every event's projections in their tables, in the order of the file, int64 [events, planes]."""
+        filled = np.flatnonzero(self.filled)
+        numbers, events = np.unique(extents["N"][filled], return_counts=True)
+        count = int(numbers[events.argmax()]) if len(numbers) else 0
+        for entry in filled[extents["N"][filled] != count][:1]:
+            raise DataError(f"{self.where}, entry {entry}: has {extents['N'][entry]} planes, others have {count}")
+        for entry in np.flatnonzero(outside(extents, length) & self.filled)[:1]:
+            raise DataError(f"{self.where}, entry {entry}: points outside the table of {length} projections")
+        if metas != length:
+            raise DataError(f"{self.where}: image_meta has {metas} rows, {length} are needed")
+        entry = overlap(extents["first"].astype(np.int64), extents["N"].astype(np.int64))
         if entry is not None:
             raise DataError(f"{self.where}, entry {entry}: has projections of another event, the file is damaged")
+        first = extents["first"][np.where(self.filled, np.arange(len(extents)), filled[0] if count else 0)]
+        return first.astype(np.int64)[:, None] + np.arange(count)
 
-    def _check_ids(self, rows: np.ndarray, ids: np.ndarray, meta: np.ndarray) -> None:
+    def _check_ids(self, below: np.ndarray, meta: np.ndarray) -> None:
         """The ids of a projection in both tables agree, its geometry is valid, and no event has an id twice."""
-        ids, others = ids.astype(np.int64), meta["projection_id"].astype(np.int64)
-        for entry, place in np.argwhere((ids[rows] != others[rows]) & self.filled[:, None])[:1]:
-            row = rows[entry, place]
+        ids, others = below["ID"].astype(np.int64), meta["projection_id"].astype(np.int64)
+        for entry, place in np.argwhere(ids != others)[:1]:
             raise DataError(
-                f"{self.where}, entry {entry}: its projection {place} is plane {ids[row]} by its extents, but plane "
-                f"{others[row]} by its image_meta"
+                f"{self.where}, entry {entry}: its projection {place} is plane {ids[entry, place]} by its extents, but "
+                f"plane {others[entry, place]} by its image_meta"
             )
-        ordered = np.sort(ids[rows], axis=1)
-        for entry, place in np.argwhere((ordered[:, 1:] == ordered[:, :-1]) & self.filled[:, None])[:1]:
+        ordered = np.sort(ids, axis=1)
+        for entry, place in np.argwhere(ordered[:, 1:] == ordered[:, :-1])[:1]:
             raise DataError(f"{self.where}, entry {entry}: has plane {ordered[entry, place]} twice")
-        number = meta["number_of_voxels"][rows].astype(np.float64)
-        valid = (meta["valid"][rows] != 0) & (number > 0).all(2) & (number.prod(2) <= LARGEST_IMAGE)
-        for entry, place in np.argwhere(~valid & self.filled[:, None])[:1]:
-            record = meta[rows[entry, place]]
+        number = meta["number_of_voxels"].astype(np.float64)
+        valid = (meta["valid"] != 0) & (number > 0).all(2) & (number.prod(2) <= LARGEST_IMAGE)
+        for entry, place in np.argwhere(~valid)[:1]:
             raise DataError(
-                f"{self.where}, entry {entry}, plane {ids[rows[entry, place]]}: its image_meta "
-                f"({described(record)}) is not that of an image"
+                f"{self.where}, entry {entry}, plane {ids[entry, place]}: its image_meta "
+                f"({described(meta[entry, place])}) is not that of an image"
             )
 
-    def _check_same(self, numbers: np.ndarray) -> None:
+    def _check_same(self) -> None:
         """All events have the same planes, of the same numbers of pixels."""
-        for entry in np.flatnonzero((numbers != self.ids).any(1) & self.filled)[:1]:
-            raise DataError(f"{self.where}, entry {entry}: has planes {_listed(numbers[entry])}, others have "
-                            f"{_listed(self.ids)}")  # fmt: skip
-        sizes = self.meta["number_of_voxels"].reshape(len(self.filled), -1)
-        for entry in np.flatnonzero((sizes != sizes[:1]).any(1))[:1]:
-            raise DataError(f"{self.where}, entry {entry}: its images are not of the size of the first event's")
-
-
-def read_planes(
-    group: h5py.Group, table: str, where: str, extents: np.ndarray, dimension: int
-) -> tuple[Planes, np.ndarray]:
-    """The planes of a product and the extents (first, N, ID) of its projections, which lie in this table."""
-    names = {table: larcv3.ID_EXTENTS, "image_meta": larcv3.image_meta(dimension)}
-    tables = {name: open_table(group, name, where, columns) for name, columns in names.items()}
-    planes = usual_count(extents)
-    for name, rows in tables.items():
-        if planes and len(rows) > planes * len(extents):
+        ids, sizes = self.extents["ID"].astype(np.int64), self.meta["number_of_voxels"]
+        for entry in np.flatnonzero((ids != self.ids).any(1))[:1]:
             raise DataError(
-                f"{where}: its table {name} has {len(rows)} rows, more than {len(extents)} events of {planes} planes "
-                "need"
+                f"{self.where}, entry {entry}: has planes {_listed(ids[entry])}, others have {_listed(self.ids)}"
             )
-    chosen = slice(None) if planes else slice(0)
-    extents_below, meta = (rows_of(tables[name], columns, chosen) for name, columns in names.items())
-    return Planes(where, extents, extents_below["ID"], meta), extents_below
-
-
-def usual_count(extents: np.ndarray) -> int:
-    """The number of projections that most events have, 0 if no event has any."""
-    numbers, events = np.unique(extents["N"][extents["N"] != 0], return_counts=True)
-    return int(numbers[events.argmax()]) if len(numbers) else 0
+        for entry in np.flatnonzero((sizes != sizes[:1]).any((1, 2)))[:1]:
+            raise DataError(f"{self.where}, entry {entry}: its images are not of the size of the first event's")
 
 
 def described(record: np.ndarray) -> str:

@@ -18,6 +18,7 @@ from isal import isal_zlib
 from airshower.errors import DataError
 
 _KINDS = {"i": "integers", "u": "integers", "b": "integers", "f": "numbers", "S": "text", "O": "text"}
+_BLOCK = 2**18  # rows read at once
 LARGEST_CHUNK = 2**28  # bytes; larcv's have less than a million
 _FITS = {"integers": ("integers",), "numbers": ("numbers", "integers"), "text": ("text",)}
 
@@ -105,6 +106,18 @@ def check_columns(stored: np.dtype, wanted: np.dtype, where: str) -> None:
 def rows_of(table: h5py.Dataset, columns: np.dtype, rows: slice = slice(None)) -> np.ndarray:
     """These columns of rows of a table, in the types that the file has."""
     return table.fields(list(columns.names))[rows]
+
+
+def rows_at(table: h5py.Dataset, columns: np.dtype, rows: np.ndarray) -> np.ndarray:
+    """These columns of rows in any order, of the shape of `rows`; blocks of the table without them are not read."""
+    wanted = rows.reshape(-1)
+    order = np.argsort(wanted, kind="stable")
+    blocks = np.split(order, np.flatnonzero(np.diff(wanted[order] // _BLOCK)) + 1)
+    records = np.empty(len(wanted), rows_of(table, columns, slice(0)).dtype)
+    for some in blocks if len(wanted) else ():
+        first, last = int(wanted[some[0]]), int(wanted[some[-1]])
+        records[some] = rows_of(table, columns, slice(first, last + 1))[wanted[some] - first]
+    return records.reshape(rows.shape)
 
 
 def outside(extents: np.ndarray, length: int) -> np.ndarray:
