@@ -104,7 +104,12 @@ def check_columns(stored: np.dtype, wanted: np.dtype, where: str) -> None:
 
 
 def rows_of(table: h5py.Dataset, columns: np.dtype, rows: slice = slice(None)) -> np.ndarray:
-    """These columns of rows of a table, in the types that the file has."""
+    """These columns of rows of a table, in the types that the file has. Raises `OSError` where disk does not hold them,
+    for which HDF5 would give zeros."""
+    start, stop, _ = rows.indices(len(table))
+    size = table.chunks[0] if table.chunks else 0
+    for chunk in range(start // size * size, stop, size) if size else ():
+        table.id.read_direct_chunk((chunk,))  # raises OSError where the index of chunks does not lead to it
     return table.fields(list(columns.names))[rows]
 
 
