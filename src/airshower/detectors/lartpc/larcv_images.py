@@ -109,13 +109,13 @@ class ImageTable:
         falls = np.flatnonzero(ids[1:] <= ids[:-1]) + 1
         ascending = np.isin(falls, ends).all()  # within each plane, as larcv writes them
         for plane, (count, end) in enumerate(zip(self.counts[entry], ends, strict=True)):
-            own = ids[end - count : end] if ascending else np.sort(ids[end - count : end])
-            if count and own[-1] >= self.shapes[plane].prod():
+            voxels = ids[end - count : end] if ascending else np.sort(ids[end - count : end])
+            if count and voxels[-1] >= self.shapes[plane].prod():
                 raise DataError(
-                    f"{self._plane(entry, plane)}: voxel id {own[-1]} lies outside the image of "
+                    f"{self._plane(entry, plane)}: voxel id {voxels[-1]} lies outside the image of "
                     f"{' x '.join(map(str, self.shapes[plane]))} pixels"
                 )
-            for twice in () if ascending else own[1:][own[1:] == own[:-1]][:1]:
+            for twice in () if ascending else voxels[1:][voxels[1:] == voxels[:-1]][:1]:
                 raise DataError(f"{self._plane(entry, plane)}: has voxel {twice} twice, the file is damaged")
 
     def _check_values(self, entry: int, values: np.ndarray) -> None:

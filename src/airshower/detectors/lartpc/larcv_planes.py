@@ -107,20 +107,20 @@ class Planes:
     def _check_ids(self, below: np.ndarray, meta: np.ndarray) -> None:
         """The ids of a projection in both tables agree, its geometry is valid, and no event has an id twice."""
         ids, others = below["ID"].astype(np.int64), meta["projection_id"].astype(np.int64)
-        for entry, place in np.argwhere(ids != others)[:1]:
+        for entry, position in np.argwhere(ids != others)[:1]:
             raise DataError(
-                f"{self.where}, entry {entry}: its projection {place} is plane {ids[entry, place]} by its extents, but "
-                f"plane {others[entry, place]} by its image_meta"
+                f"{self.where}, entry {entry}: its projection {position} is plane {ids[entry, position]} by its extents, but "
+                f"plane {others[entry, position]} by its image_meta"
             )
         ordered = np.sort(ids, axis=1)
-        for entry, place in np.argwhere(ordered[:, 1:] == ordered[:, :-1])[:1]:
-            raise DataError(f"{self.where}, entry {entry}: has plane {ordered[entry, place]} twice")
+        for entry, position in np.argwhere(ordered[:, 1:] == ordered[:, :-1])[:1]:
+            raise DataError(f"{self.where}, entry {entry}: has plane {ordered[entry, position]} twice")
         number = meta["number_of_voxels"].astype(np.float64)
         valid = (meta["valid"] != 0) & (number > 0).all(2) & (number.prod(2) <= LARGEST_IMAGE)
-        for entry, place in np.argwhere(~valid)[:1]:
+        for entry, position in np.argwhere(~valid)[:1]:
             raise DataError(
-                f"{self.where}, entry {entry}, plane {ids[entry, place]}: its image_meta "
-                f"({described(meta[entry, place])}) is not that of an image"
+                f"{self.where}, entry {entry}, plane {ids[entry, position]}: its image_meta "
+                f"({described(meta[entry, position])}) is not that of an image"
             )
 
     def _check_same(self) -> None:

@@ -17,6 +17,7 @@ from isal import isal_zlib
 
 from airshower.errors import DataError
 
+_RAISED = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, MemoryError, isal_zlib.error)
 _KINDS = {"i": "integers", "u": "integers", "b": "integers", "f": "numbers", "S": "text", "O": "text"}
 _BLOCK = 2**18  # rows read at once
 LARGEST_CHUNK = 2**28  # bytes; larcv's have less than a million
@@ -28,18 +29,9 @@ def reading(where: str, fault: str = "can't be read, the file is damaged") -> It
     """What HDF5 says of a damaged file as a `DataError` that begins with `where` and names the fault."""
     try:
         yield
-    except (
-        OSError,
-        RuntimeError,
-        LookupError,
-        TypeError,
-        ValueError,
-        AttributeError,
-        MemoryError,
-        isal_zlib.error,
-    ) as e:
-        said = " ".join(str(e).split()) or type(e).__name__
-        if getattr(e, "errno", None) in (errno.EMFILE, errno.ENFILE) or "Too many open files" in said:
+    except _RAISED as error:
+        said = " ".join(str(error).split()) or type(error).__name__
+        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE) or "Too many open files" in said:
             fault = "can't be opened beside so many open files; raise their number (ulimit -n) or merge files"
         raise DataError(f"{where}: {fault} ({said})") from None
 
