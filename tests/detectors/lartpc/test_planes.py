@@ -12,6 +12,7 @@ import torch
 from airshower.data.dense import Densifier
 from airshower.data.pixels import FoundPixels
 from airshower.data.sites import SitePooler
+from airshower.detectors.lartpc.larcv_file import LarcvFile
 from airshower.detectors.lartpc.larcv_package import LarcvReader
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.source import Lartpc, WireConfig, WireImages
@@ -305,3 +306,14 @@ def test_voxels_in_any_order_are_read(tmp_path, rewrite):
     other, classes = images_of(path, [0])
     assert np.array_equal(charge, other)
     assert np.array_equal(label, classes)
+
+
+def test_volumes_are_joined_by_projection_id_too(tmp_path):
+    """Products of three dimensions, which the file reads and a source does not."""
+    metas = [ImageMeta((4, 3, 2), (4.0, 3.0, 2.0), (0.0, 0.0, 10.0 * p), p) for p in (1, 0)]
+    with LarcvWriter(tmp_path / "a.h5") as writer:
+        writer.append((1, 1, 0), {"volume": [(meta, Voxels(np.array([meta.projection_id]), [5.0])) for meta in metas]})
+    table = LarcvFile(tmp_path / "a.h5").images("volume", dimension=3)
+    assert table.shapes.tolist() == [[4, 3, 2]] * 2
+    assert table.planes.meta["origin"][0, :, 2].tolist() == [0.0, 10.0]
+    assert table.read(0).ids.tolist() == [0, 1]

@@ -109,8 +109,8 @@ class Planes:
         ids, others = below["ID"].astype(np.int64), meta["projection_id"].astype(np.int64)
         for entry, position in np.argwhere(ids != others)[:1]:
             raise DataError(
-                f"{self.where}, entry {entry}: its projection {position} is plane {ids[entry, position]} by its extents, but "
-                f"plane {others[entry, position]} by its image_meta"
+                f"{self.where}, entry {entry}: its projection {position} is plane {ids[entry, position]} by its "
+                f"extents, but plane {others[entry, position]} by its image_meta"
             )
         ordered = np.sort(ids, axis=1)
         for entry, position in np.argwhere(ordered[:, 1:] == ordered[:, :-1])[:1]:
