@@ -66,6 +66,27 @@ def test_event_accuracy_and_table() -> None:
     assert sum(table[f"score_{name.replace(' ', '_')}"][0] for name in NAMES) == pytest.approx(1.0)
 
 
+def test_events_of_no_class_are_masked() -> None:
+    """A nu_tau's charged current and an unknown interaction are in neither loss nor metrics, unless they have too few
+    neutrino pixels to be told from none."""
+    head = EventClass(EventClassConfig(weight=0.5, class_weights=[1.0, 2.0, 3.0, 4.0]), SPEC)
+    names = ["nu_tau CC", "NC", "unknown", "nu_tau CC"]
+    target = head.target(batch(names, [10, 10, 30, 9]))
+    assert target.tolist() == [-1, 2, -1, 3]
+    logits = torch.randn(4, 4, generator=torch.Generator().manual_seed(0)).double().requires_grad_()
+    total, weight = head.loss(logits, target)
+    kept_total, kept_weight = head.loss(logits[[1, 3]], target[[1, 3]])
+    assert total.tolist() == pytest.approx(kept_total.tolist())
+    assert weight.tolist() == kept_weight.tolist() == [7.0]
+    total.sum().backward()
+    assert not logits.grad[[0, 2]].any()
+    logits = logits.detach()
+    assert head.count(logits, target)["event_confusion"].sum() == 2
+    assert head.predictions(logits, target)["event_class"].tolist() == ["unknown", "NC", "unknown", "cosmic"]
+    none = head.target(batch(["unknown"], [20]))
+    assert [float(value) for value in head.loss(logits[:1], none)] == [0.0, 0.0]
+
+
 @pytest.mark.parametrize("weights", [[1.0], [1.0, 1.0, 1.0, -3.0], [0.0] * 4])
 def test_class_weights_that_weigh_nothing_are_refused(weights: list[float]) -> None:
     with pytest.raises(UserError, match=r"task\.event\.class_weights=\[.*: needs 4 numbers \(nu_e CC, "):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from airshower.data.batch import SparseImages
+from airshower.data.pixels import symmetric_log
 from airshower.data.source import ImageSpec
 
 
@@ -85,7 +86,7 @@ class Densifier:
     """
 
     def __init__(self, spec: ImageSpec):
-        self.downsample, self.log_transform = spec.downsample, spec.log_transform
+        self.spec, self.downsample = spec, spec.downsample
         self.image = self.label = self.written = torch.empty(0)
 
     def __call__(self, images: SparseImages) -> DensePixels:
@@ -94,13 +95,13 @@ class Densifier:
         shape = (*images.counts.shape, rows, columns)
         self._clear(shape, images)
         index = self._index(images, rows, columns)
-        value = images.value
+        value = images.value.abs() if self.spec.absolute else images.value
         if self.downsample:
             value = value * (1.0 / 4**self.downsample)
         flat = self.image.view(-1)
         flat.index_add_(0, index, value)
-        if self.log_transform:
-            flat[index] = torch.log1p(flat[index].clamp_(min=0.0))
+        if self.spec.log_transform:
+            flat[index] = symmetric_log(flat[index])
         if images.label is not None:
             self.label.view(-1).scatter_reduce_(0, index, images.label, "amax")
         self.written = index

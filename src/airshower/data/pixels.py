@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from airshower.data.batch import SparseImages
@@ -75,6 +76,11 @@ class Pixels(Protocol):
     def event_images(self, logits: Tensor, event: int) -> tuple[Tensor, Tensor | None, Tensor]:
         """Image, label and predicted class of one event, all [planes, rows, columns]."""
         ...
+
+
+def symmetric_log(charge: Tensor) -> Tensor:
+    """sign(x) log(1 + |x|), for charges of both signs such as the bipolar signals of induction planes."""
+    return torch.log1p(charge.abs()).copysign_(charge)
 
 
 class PixelMaker(Protocol):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from airshower.data.batch import SparseImages
+from airshower.data.pixels import symmetric_log
 from airshower.data.source import ImageSpec
 
 
@@ -112,11 +113,12 @@ class SitePooler:
         image = torch.as_tensor(images.image_index, device=images.row.device).long()
         key = (image * columns + (images.column >> d)) * rows + (images.row >> d)
         key, pixel = torch.unique(key, return_inverse=True)
-        value = torch.zeros(len(key), dtype=torch.float32, device=key.device).index_add_(0, pixel, images.value)
+        charge = images.value.abs() if self.spec.absolute else images.value
+        value = torch.zeros(len(key), dtype=torch.float32, device=key.device).index_add_(0, pixel, charge)
         if d:
             value *= 1.0 / 4**d
         if self.spec.log_transform:
-            value = torch.log1p(value.clamp_(min=0.0))
+            value = symmetric_log(value)
         label = None
         if images.label is not None:
             label = torch.zeros(len(key), dtype=torch.uint8, device=key.device)

@@ -21,9 +21,9 @@ STUDIED = ("energy", "interaction")
 class ImageSpec:
     """What a source's images look like: what a network is checked against.
 
-    `shape` (rows, columns) as read and `pooled` after downsampling by 2^`downsample`; `log_transform` says that values
-    become log(1 + x) then. `classes` names the labels of pixels, `event_classes` those of events. `pixel_size` is the
-    extent of a pixel as read, along rows and columns, in cm.
+    `shape` is (rows, columns) as read, `pooled` after downsampling by 2^`downsample`. With `absolute` values become |x|
+    before it, with `log_transform` sign(x) log(1 + |x|) after it. `classes` names the labels of pixels and
+    `event_classes` those of events. `pixel_size` is the extent of a pixel as read, along rows and columns, in cm.
     """
 
     planes: int
@@ -33,6 +33,7 @@ class ImageSpec:
     log_transform: bool = False
     event_classes: tuple[str, ...] = ()
     pixel_size: tuple[float, float] = (1.0, 1.0)
+    absolute: bool = False
 
     @property
     def pooled(self) -> tuple[int, int]:

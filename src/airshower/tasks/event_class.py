@@ -15,6 +15,8 @@ from airshower.errors import UserError
 from airshower.tasks.head import NEUTRINO
 from airshower.writers.figures import Figure, confusion_figure
 
+UNKNOWN = -1  # target of an event of none of the classes
+
 
 @dataclass
 class EventClassConfig:
@@ -28,7 +30,9 @@ class EventClassConfig:
 class EventClass:
     """Cross entropy over the event's class, with a weight for each class; the last class is that of no neutrino.
 
-    An event of fewer than `least_pixels` neutrino pixels counts as one without a neutrino.
+    An event of fewer than `least_pixels` neutrino pixels counts as one without a neutrino. One whose interaction is
+    none of the classes (charged current of a nu_tau, current not stated) has the target `UNKNOWN` and is masked in the
+    loss and in metrics.
     """
 
     needs = ("interaction", "the neutrino (particle_<data.particle_producer>)")
@@ -44,30 +48,35 @@ class EventClass:
             )
 
     def target(self, batch: Batch) -> Tensor | None:
-        """True class int64 [events], on the batch's device; None where the files do not tell."""
+        """True class int64 [events], or `UNKNOWN`, on the batch's device; None where the files do not tell."""
         truth, images = batch.truth(("interaction",)), batch.images
         if "interaction" not in truth or images.label is None:
             return None
         device = images.label.device
-        names = torch.as_tensor([self.names.index(name) for name in truth["interaction"]], device=device)
+        classes = {name: index for index, name in enumerate(self.names)}
+        names = torch.as_tensor([classes.get(name, UNKNOWN) for name in truth["interaction"]], device=device)
         event = torch.as_tensor(images.image_index // images.counts.shape[1], device=device)
         pixels = torch.bincount(event[images.label == NEUTRINO], minlength=len(batch))
         return torch.where(pixels < self.config.least_pixels, len(self.names) - 1, names).long()
 
+    def name(self, target: int) -> str:
+        """The name of a true class."""
+        return "unknown" if target == UNKNOWN else self.names[target]
+
     def weights(self, target: Tensor) -> Tensor:
         """The loss term's weight of these events, float64 [1]."""
-        return self._class_weights(target).double()[target].sum()[None]
+        return self._class_weights(target).double()[target[target != UNKNOWN]].sum()[None]
 
     def loss(self, logits: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """The term's total and weight, both [1]."""
         weights = self._class_weights(target).to(logits.dtype)
-        entropy = functional.cross_entropy(logits, target, weights, reduction="sum")
+        entropy = functional.cross_entropy(logits, target, weights, reduction="sum", ignore_index=UNKNOWN)
         return self.config.weight * entropy[None], self.weights(target).to(logits.dtype)
 
     def count(self, logits: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Counts [true, predicted]."""
         classes = len(self.names)
-        cell = target * classes + logits.argmax(1)
+        cell = (target * classes + logits.argmax(1))[target != UNKNOWN]
         return {"event_confusion": torch.bincount(cell, minlength=classes**2).view(classes, classes)}
 
     def metrics(self, counters: dict[str, Tensor]) -> dict[str, float]:
@@ -80,7 +89,9 @@ class EventClass:
     def predictions(self, logits: Tensor, target: Tensor | None) -> dict[str, np.ndarray]:
         """Columns of a table of events: the true class, if known, the predicted one and the probability of each."""
         scores = logits.softmax(1).cpu().numpy()
-        truth = {} if target is None else {"event_class": np.array(self.names)[target.cpu().numpy()]}
+        truth = (
+            {} if target is None else {"event_class": np.array([self.name(index) for index in target.tolist()], str)}
+        )
         named = {f"score_{name.replace(' ', '_')}": scores[:, index] for index, name in enumerate(self.names)}
         return {**truth, "predicted": np.array(self.names)[scores.argmax(1)], **named}
 

@@ -172,7 +172,7 @@ class Segmentation:
             names, scores = self.spec.event_classes, outputs["event"][index].softmax(0)
             title += f": {names[int(scores.argmax())]} ({float(scores.max()):.2f})"
             if sample.heads["event"] is not None:
-                title += f", true {names[int(sample.heads['event'][index])]}"
+                title += f", true {self.heads['event'].name(int(sample.heads['event'][index]))}"
         shown = image.cpu().numpy(), None if label is None else label.cpu().numpy(), predicted.cpu().numpy()
         return event_display(*shown, self.spec.classes, title, vertices)
 

@@ -43,6 +43,7 @@ class SegmentationReport(contextlib.ExitStack):
     ):
         super().__init__()
         self.source, self.heads, self.folder, self.scores = source, heads, folder, scores
+        source.truth(np.arange(0))  # damaged truth is told before the work, not after it
         self.writer = source.prediction_writer(folder / "predictions.h5", provenance)
         self.events: list[PackedEvent] = []
 

@@ -45,7 +45,7 @@ def event_display(
     title: str,
     vertices: dict[str, np.ndarray] | None = None,
 ) -> Figure:
-    """Charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns].
+    """Size of the charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns].
 
     Without truth (`label` None), charge and prediction. `vertices` by name ("true", "predicted") are row and column
     [planes, 2], NaN for none.
@@ -63,7 +63,7 @@ def event_display(
     figure.subplots_adjust(
         left=0.18 / columns, right=1 - 0.32 / columns, bottom=0.06, top=0.92, wspace=0.03, hspace=0.05
     )
-    charge = np.where(image > 0, image, np.nan)
+    charge = np.where(image != 0, np.abs(image), np.nan)
     high = np.nanmax(charge, initial=1.0)
     norm = PowerNorm(0.4, 0.0, high)  # shows both noise and protons, of charge and of its logarithm
     for plane, row in enumerate(axes):

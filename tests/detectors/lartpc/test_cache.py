@@ -10,6 +10,7 @@ import pytest
 
 from airshower.detectors.lartpc import cache
 from airshower.detectors.lartpc.cache import CachedReader
+from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.source import WireConfig, WireImages
 from airshower.detectors.lartpc.wires import Products, WireFile
 from airshower.errors import DataError, UserError
@@ -113,6 +114,70 @@ def test_a_damaged_copy_is_named(sbnd_file, damage):
     assert "\n" not in str(error.value)
     copy.unlink()
     assert np.array_equal(CachedReader(file).read(0).value, file.read(0).value)
+
+
+def test_one_flipped_bit_is_found_wherever_it_is_read(sbnd_file):
+    """In the middle of each column's chunks, of the counts and of the checksums themselves."""
+    file = WireFile(sbnd_file, SBND)
+    copy = CachedReader(file).copy
+    whole, places = copy.read_bytes(), []
+    with h5py.File(copy) as stored:
+        for name in ("row", "column", "value", "label", "counts", "checksums"):
+            for number in range(stored[name].id.get_num_chunks()):
+                chunk = stored[name].id.get_chunk_info(number)
+                places += [(name, chunk.byte_offset + chunk.size // 2), (name, chunk.byte_offset + chunk.size - 1)]
+    assert len(places) > 20
+    for number, (name, place) in enumerate(places):
+        data = bytearray(whole)
+        data[place] ^= 1 << number % 8
+        copy.write_bytes(data)
+        assert isinstance(read_all(file), str), f"nothing was said of {name}"
+    copy.write_bytes(whole)
+    assert len(read_all(file)) == len(file)
+
+
+def test_flipped_bits_are_found_or_do_not_matter(wires, same_event):
+    """A bit anywhere in the file of a small copy; some lie in bytes that nothing uses."""
+    file, rng, refused = WireFile(wires, SMALL), np.random.default_rng(1), 0
+    copy = CachedReader(file).copy
+    whole, expected = copy.read_bytes(), [file.read(entry) for entry in range(len(file))]
+    for bit in rng.integers(0, 8 * len(whole), 150).tolist():
+        data = bytearray(whole)
+        data[bit // 8] ^= 1 << bit % 8
+        copy.write_bytes(data)
+        events = read_all(file)
+        refused += isinstance(events, str)
+        assert isinstance(events, str) or all(map(same_event, events, expected))
+    assert refused > 50
+
+
+def read_all(file):
+    """All events of a file's copy, or the one line that says why not."""
+    try:
+        reader = CachedReader(file)
+        return [reader.read(entry) for entry in range(len(file))]
+    except DataError as error:
+        said = str(error)
+    assert "columns.h5: is damaged; delete it, it will be made again (" in said
+    assert "\n" not in said
+    return said
+
+
+def test_the_copy_of_another_file_is_refused(wires, write_wires, tmp_path):
+    copies = [CachedReader(WireFile(path, SMALL)).copy for path in (wires, write_wires(tmp_path / "other.h5", seed=5))]
+    copies[0].write_bytes(copies[1].read_bytes())
+    with pytest.raises(DataError, match=r"is damaged; delete it, .* \(it is of another file\)"):
+        CachedReader(WireFile(wires, SMALL))
+
+
+def test_a_file_without_pixels_has_a_copy(tmp_path, same_event):
+    image = (ImageMeta.unit((16, 12)), Voxels(np.empty(0), np.empty(0)))
+    with LarcvWriter(tmp_path / "empty.h5") as writer:
+        for entry in range(2):
+            writer.append((1, 1, entry), {"wire": [image] * 3, "label": [image] * 3})
+    file = WireFile(tmp_path / "empty.h5", SMALL)
+    for _ in ("made", "found"):
+        assert all(map(same_event, read_all(file), [file.read(entry) for entry in range(2)]))
 
 
 def test_a_folder_that_can_not_be_written(wires, tmp_path, monkeypatch):

@@ -48,14 +48,21 @@ def test_no_clusters_at_all(tmp_path):
     assert np.isnan(LarcvFile(path).clusters("nu").first_centres()).all()
 
 
-@pytest.mark.parametrize("table", ["extents", "projection_extents", "cluster_extents"])
-def test_tables_that_point_outside_are_refused(clusters, rewrite, table):
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("extents", ", entry 0: points outside the table of 6 projections"),
+        ("projection_extents", ", entry 0, plane 0: points outside the table of 6 clusters"),
+        ("cluster_extents", ", entry 0, plane 0: points outside the table of 10 voxels"),
+    ],
+)
+def test_tables_that_point_outside_are_refused(clusters, rewrite, table, said):
     def far(rows):
         rows["first"][0] = 10**9
         return rows
 
     rewrite(clusters, f"{GROUP}/{table}", far)
-    with pytest.raises(DataError, match=r"clusters\.h5: cluster2d_nu: one of its tables points outside another"):
+    with pytest.raises(DataError, match=rf"clusters\.h5: cluster2d_nu{said}"):
         LarcvFile(clusters).clusters("nu")
 
 
@@ -66,9 +73,10 @@ def test_a_missing_table_is_named(clusters, rewrite, table):
         LarcvFile(clusters).clusters("nu")
 
 
-def test_voxels_outside_their_image_are_refused(clusters, rewrite):
+@pytest.mark.parametrize("voxel", [16 * 12, 2**63, 2**64 - 1])
+def test_voxels_outside_their_image_are_refused(clusters, rewrite, voxel):
     def far(rows):
-        rows["id"][0] = 16 * 12
+        rows["id"][0] = voxel
         return rows
 
     rewrite(clusters, f"{GROUP}/voxels", far)
@@ -76,9 +84,28 @@ def test_voxels_outside_their_image_are_refused(clusters, rewrite):
         LarcvFile(clusters).clusters("nu").first_centres()
 
 
+def test_the_cluster_of_lowest_id_is_the_first(clusters, rewrite):
+    def exchanged(rows):
+        rows["ID"][:2] = 1, 0
+        return rows
+
+    rewrite(clusters, f"{GROUP}/cluster_extents", exchanged)
+    np.testing.assert_array_equal(LarcvFile(clusters).clusters("nu").first_centres()[0], [[0.5, 0.5], [19.5, 9.5]])
+
+
+def test_a_voxel_that_a_cluster_has_twice_is_refused(clusters, rewrite):
+    def twice(rows):
+        rows["id"][1] = rows["id"][3]
+        return rows
+
+    rewrite(clusters, f"{GROUP}/voxels", twice)
+    with pytest.raises(DataError, match="cluster2d_nu, entry 0, plane 0: a cluster has a voxel twice"):
+        LarcvFile(clusters).clusters("nu").first_centres()
+
+
 def test_clusters_on_images_of_another_size_are_refused(clusters):
     source = WireImages(WireConfig(**SMALL), str(clusters))
-    with pytest.raises(DataError, match=r"cluster2d_nu: its images \(16 x 12, 20 x 10\) are not of the size of"):
+    with pytest.raises(DataError, match=r"cluster2d_nu, entry 0, plane 1: its image \(20 x 10 .* does not cover that"):
         source.truth(np.array([0]), ("vertex",))
 
 

@@ -113,8 +113,8 @@ def test_the_reader_reads_what_was_written(written):
     images, table = file.images("wire"), file.particles("nu")
     assert [tuple(row) for row in file.event_ids] == IDS
     assert images.shapes.tolist() == [list(meta.number_of_voxels) for meta in METAS]
-    assert images.meta["origin"].tolist() == [list(meta.origin) for meta in METAS]
-    assert images.meta["image_sizes"].tolist() == [list(meta.image_sizes) for meta in METAS]
+    assert images.planes.meta["origin"][0].tolist() == [list(meta.origin) for meta in METAS]
+    assert images.planes.meta["image_sizes"][0].tolist() == [list(meta.image_sizes) for meta in METAS]
     for entry, (_, wires, _, records) in enumerate(some_events()):
         raw = images.read(entry)
         assert raw.counts.tolist() == [len(pixels.ids) for _, pixels in wires]

@@ -125,7 +125,7 @@ def test_values_are_those_of_the_real_events(events):
     median, high = np.quantile(values, [0.5, 0.99])
     assert 6.0 < median < 14.0
     assert 120.0 < high < 220.0
-    assert values.max() < 8000.0
+    assert np.sort(values)[-10] < 5000.0  # a muon along a wire may put all its charge into one pixel
     assert 28.0 < np.median(values[labels == 1]) < 55.0
     assert np.median(values[labels == 0]) < 8.0
 

@@ -104,6 +104,41 @@ def test_surface_muons_have_a_few_gev(rng):
     assert energy.min() > MUON_MASS
 
 
+def test_impact_points_are_uniform_on_a_disc(rng):
+    """Half of the points lie within 0.5**0.5; second moments are 1/4 along both axes and 0 along the normal."""
+    for normal in ([0.0, -1.0, 0.0], [0.6, -0.8, 0.0], [0.48, -0.6, 0.64], [1.0, 0.0, 0.0]):
+        normals = np.tile(normal, (40_000, 1))
+        points = cosmics.uniform_on_disc(rng, normals)
+        assert np.abs((points * normals).sum(1)).max() < 1e-12
+        radius = np.linalg.norm(points, axis=1)
+        assert radius.max() <= 1.0
+        assert (radius < 0.5**0.5).mean() == pytest.approx(0.5, abs=0.01)
+        moments = 0.25 * (np.eye(3) - np.outer(normal, normal))
+        np.testing.assert_allclose(points.T @ points / len(points), moments, atol=0.005)
+
+
+def test_paths_of_cosmic_muons_follow_the_closed_form(rng):
+    """The mean path through a convex body is its volume over its mean projected area. For a cos^2 flux the mean of
+    |cos| is 3/4 along the vertical and 3/8 along each horizontal axis."""
+    geometry = Geometry()
+    width, height, length = 2 * geometry.half_width, 2 * geometry.half_height, geometry.length
+    sides = [height * length, width * length, width * height]  # seen along x, y, z
+    area = np.dot([3 / 8, 3 / 4, 3 / 8], sides)
+    muons = cosmics.cosmic_muons(rng, geometry, 20_000.0)
+    paths = geometry.chord(muons.position, muons.direction)[1]
+    error = paths.std() / len(paths) ** 0.5
+    assert paths.mean() == pytest.approx(width * height * length / area, abs=4 * error)  # 280.7 cm
+    # muons per zenith angle follow the projected area: moments of |cos| weighted with it, by integration
+    cosine = (np.arange(2000) + 0.5) / 2000
+    seen = cosine * sides[1] + np.sqrt(1 - cosine**2) * 2 / np.pi * (sides[0] + sides[2])
+    weight = cosine**2 * seen
+    for low, high in ((0.0, 0.3), (0.3, 0.6), (0.6, 0.9), (0.9, 1.0)):
+        inside = (cosine >= low) & (cosine < high)
+        share = weight[inside].sum() / weight.sum()
+        down = -muons.direction[:, 1]
+        assert ((down >= low) & (down < high)).mean() == pytest.approx(share, abs=4 * (share / len(down)) ** 0.5)
+
+
 def test_cosmic_muons_start_on_the_surface_and_point_inwards(rng):
     geometry = Geometry()
     muons = cosmics.cosmic_muons(rng, geometry, 200.0)

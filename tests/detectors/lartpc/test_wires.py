@@ -1,5 +1,6 @@
 """Wire images and labels of an event, and the dense images made of them."""
 
+import math
 import tempfile
 from pathlib import Path
 
@@ -13,12 +14,14 @@ from hypothesis.extra import numpy as hnp
 
 from airshower.data.batch import Batch, SparseImages
 from airshower.data.dense import Densifier
+from airshower.data.sites import SitePooler
 from airshower.data.source import ImageSpec
 from airshower.detectors.lartpc.larcv_file import LarcvFile
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.source import WireConfig, WireImages
 from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile
 from airshower.errors import DataError
+from airshower.runtime.log import logger
 
 CPU = torch.device("cpu")
 META = ImageMeta.unit((16, 12))
@@ -76,7 +79,7 @@ def test_without_labels(wires):
 
 
 def test_planes_of_other_number_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"a\.h5: sparse2d_label: its images .* are not of the size"):
+    with pytest.raises(DataError, match=r"a\.h5: sparse2d_label: has planes 0, 1, but sparse2d_wire has 0, 1, 2"):
         write(tmp_path / "a.h5", [{3: 1.0}] * 3, [{3: 1}] * 2)
 
 
@@ -117,7 +120,7 @@ def plainly(images, downsample, log_transform=False):
         label[index // planes, index % planes, images.row, images.column] = images.label
     blocks = (events, planes, images.shape[0] // size, size, images.shape[1] // size, size)
     image, label = image.reshape(blocks).sum((3, 5)) / 4**downsample, label.reshape(blocks).max((3, 5), initial=0)
-    return np.log1p(image.clip(0)) if log_transform else image, label
+    return np.sign(image) * np.log1p(np.abs(image)) if log_transform else image, label
 
 
 def densifier(downsample, log_transform=False):
@@ -145,6 +148,50 @@ def test_dense_images(downsample, log_transform):
     densify = densifier(downsample, log_transform)
     for seed in range(3):
         check(densify, random_images(seed, 2), downsample, log_transform)
+
+
+BIPOLAR = [(0, 0, -30.0), (1, 0, 30.0), (5, 3, -12.0), (9, 2, 8.0)]  # tick, wire, charge: two lobes in one block
+
+
+def bipolar(tmp_path, **options):
+    """Dense and sparse images of `BIPOLAR`, 12 ticks x 16 wires, as the network is given them."""
+    content = sorted((wire * 12 + tick, value) for tick, wire, value in BIPOLAR)
+    ids, values = (np.array(column) for column in zip(*content, strict=True))
+    with LarcvWriter(tmp_path / "a.h5") as writer:
+        label = (META, Voxels(ids, np.ones(len(ids))))
+        writer.append((1, 1, 1), {"wire": [(META, Voxels(ids, values))], "label": [label]})
+    names = {"image_producer": "wire", "label_producer": "label", "particle_producer": ""}
+    source = WireImages(WireConfig(**names, **options), str(tmp_path / "a.h5"))
+    images = source.read(np.array([0])).to(CPU).images
+    dense, sparse = Densifier(source.spec)(images), SitePooler(source.spec)(images)
+    assert torch.equal(sparse.event_images(torch.zeros(len(sparse.values), 3), 0)[0], dense.input[0])
+    return dense.input[0, 0].numpy()
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize("charge", ["signed", "absolute"])
+def test_charges_of_both_signs_reach_the_network(tmp_path, charge, log):
+    image = bipolar(tmp_path, downsample=0, charge=charge, img_transform=log)
+    expected = np.zeros((12, 16))
+    for tick, wire, value in BIPOLAR:
+        size = math.log(1 + abs(value)) if log else abs(value)
+        expected[tick, wire] = size if charge == "absolute" or value > 0 else -size
+    np.testing.assert_allclose(image, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("log", [False, True])
+@pytest.mark.parametrize(("charge", "means"), [("signed", (0.0, -3.0, 2.0)), ("absolute", (15.0, 3.0, 2.0))])
+def test_lobes_cancel_only_where_signs_are_kept(tmp_path, caplog, monkeypatch, charge, means, log):
+    """Blocks of four pixels; the cancellation is told once."""
+    monkeypatch.setattr(logger, "propagate", True)
+    image = bipolar(tmp_path, downsample=1, charge=charge, img_transform=log)
+    expected = np.zeros((6, 8))
+    for (row, column), mean in zip([(0, 0), (2, 1), (4, 1)], means, strict=True):
+        expected[row, column] = math.copysign(math.log(1 + abs(mean)), mean) if log else mean
+    np.testing.assert_allclose(image, expected, rtol=1e-6)
+    told = [record.message for record in caplog.records]
+    assert len(told) == (charge == "signed")
+    assert all("data.downsample=1" in line and "data.charge=absolute" in line for line in told)
 
 
 @pytest.mark.parametrize("downsample", [0, 2])

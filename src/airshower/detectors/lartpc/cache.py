@@ -2,24 +2,29 @@
 
 Row and column (u2), charge (f4) and class (u1) are four columns, blosc-lz4 with bitshuffle. The copy lies in the cache
 folder under the digest of the file's index and its time of change, so that a changed file gets a new copy.
+
+Every byte that is read has a checksum: HDF5's own for structures (`libver="v110"`) and small tables (fletcher32), and
+CRC-32 of the columns' chunks as stored, which is compared when a chunk is read for the first time.
 """
 
 import contextlib
 import hashlib
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import hdf5plugin
 import numpy as np
+from isal import isal_zlib
 
+from airshower.detectors.lartpc.larcv_tables import reading
 from airshower.detectors.lartpc.wires import WireEvent, WireFile
-from airshower.errors import DataError, UserError
+from airshower.errors import UserError
 from airshower.runtime import folders
 from airshower.runtime.hdf5_output import OutputFile
 from airshower.runtime.log import progress
 
+VERSION = 2  # raise when the copies' content or layout changes
 CHUNK = 65_536
 COLUMNS = {"row": np.uint16, "column": np.uint16, "value": np.float32, "label": np.uint8}
 
@@ -30,45 +35,59 @@ class CachedReader:
     def __init__(self, source: WireFile):
         if max(source.shape) > np.iinfo(np.uint16).max:
             raise UserError(f"data.cache: images of {source.shape[0]} x {source.shape[1]} pixels are too large for it")
-        changed = str(source.path.stat().st_mtime_ns)
-        key = hashlib.sha256(f"{source.digest} {changed}".encode()).hexdigest()[:20]
+        made_from = f"{VERSION} {source.digest} {source.path.stat().st_mtime_ns}"
+        key = hashlib.sha256(made_from.encode()).hexdigest()[:20]
         self.copy = folders.cache_folder() / "lartpc" / f"{key}.columns.h5"
         if not self.copy.exists():
-            _write(source, self.copy)
+            _write(source, self.copy, key)
         with self._reading():
             self.file = h5py.File(self.copy, "r")
-            self.counts = self.file["counts"][:]
+            self.counts, self.checksums = self.file["counts"][:], self.file["checksums"][:]
             self.first = np.concatenate([[0], np.cumsum(self.counts.sum(1))])
-            self.columns = [self.file.get(name) for name in COLUMNS]
+            missing = "label" if source.labels is None else ""
+            self.columns = [None if name == missing else self.file[name] for name in COLUMNS]
+            if self.file.attrs["key"] != np.bytes_(key) or self.counts.shape != source.images.counts.shape:
+                raise OSError("it is of another file")
             if any(len(column) != self.first[-1] for column in self.columns if column is not None):
                 raise OSError("its columns differ in length")
+        self.checked = np.zeros(self.checksums.shape[1], bool)
 
     def read(self, entry: int) -> WireEvent:
         """One event."""
-        span = slice(int(self.first[entry]), int(self.first[entry + 1]))
+        start, stop = int(self.first[entry]), int(self.first[entry + 1])
         with self._reading():
-            row, column, value = (data[span] for data in self.columns[:3])
-            label = None if self.columns[3] is None else self.columns[3][span]
+            for chunk in range(start // CHUNK, -(-stop // CHUNK)):
+                if not self.checked[chunk]:
+                    self._check(chunk)
+            row, column, value, label = (None if data is None else data[start:stop] for data in self.columns)
         return WireEvent(row.astype(np.int32), column.astype(np.int32), value, label, self.counts[entry])
 
-    @contextlib.contextmanager
-    def _reading(self) -> Iterator[None]:
-        try:
-            yield
-        except (OSError, RuntimeError, KeyError) as error:
-            said = " ".join(str(error).split())
-            raise DataError(f"{self.copy}: is damaged; delete it, it will be made again ({said})") from None
+    def _check(self, chunk: int) -> None:
+        """Raise `OSError` if a chunk of a column is not as it was written."""
+        for name, column, expected in zip(COLUMNS, self.columns, self.checksums[:, chunk], strict=True):
+            if column is not None and _checksum(column, chunk) != expected:
+                raise OSError(f"the checksum of {name} differs in chunk {chunk}")
+        self.checked[chunk] = True
+
+    def _reading(self) -> contextlib.AbstractContextManager[None]:
+        return reading(str(self.copy), "is damaged; delete it, it will be made again")
 
 
-def _write(source: WireFile, path: Path) -> None:
+def _checksum(column: h5py.Dataset, chunk: int) -> int:
+    _, stored = column.id.read_direct_chunk((chunk * CHUNK,))
+    return isal_zlib.crc32(stored)
+
+
+def _write(source: WireFile, path: Path, key: str) -> None:
     compression = hdf5plugin.Blosc(cname="lz4", clevel=5, shuffle=hdf5plugin.Blosc.BITSHUFFLE)
     partial = folders.partial(path)
     counts = np.zeros((len(source), source.planes), np.int64)
     names = [name for name in COLUMNS if name != "label" or source.labels is not None]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with OutputFile(partial) as output, h5py.File(output, "w", libver="earliest") as file:
+        with OutputFile(partial) as output, h5py.File(output, "w", libver=("v110", "v110")) as file:
             file.attrs["source"] = str(source.path)
+            file.attrs["key"] = np.bytes_(key)
             columns = {
                 name: file.create_dataset(name, (0,), COLUMNS[name], maxshape=(None,), chunks=(CHUNK,), **compression)
                 for name in names
@@ -80,7 +99,12 @@ def _write(source: WireFile, path: Path) -> None:
                     data.resize((len(data) + int(event.counts.sum()),))
                     data[len(data) - int(event.counts.sum()) :] = getattr(event, name)
                 output.check()
-            file["counts"] = counts
+            growing = {"chunks": True, "maxshape": (None, None)}
+            file.create_dataset("counts", data=counts, fletcher32=True, **growing)
+            file.flush()
+            chunks = range(-(-int(counts.sum()) // CHUNK))
+            sums = [[_checksum(columns[name], n) if name in columns else 0 for n in chunks] for name in COLUMNS]
+            file.create_dataset("checksums", data=np.array(sums, np.uint32), fletcher32=True, **growing)
         output.check()
         os.replace(partial, path)
     except (OSError, RuntimeError) as error:

@@ -4,9 +4,9 @@ from typing import Any
 
 import numpy as np
 
-from airshower.detectors.lartpc.larcv_file import ImageTable
 from airshower.detectors.lartpc.larcv_format import product_name
-from airshower.detectors.lartpc.wires import WireEvent, WireFile, as_classes, row_and_column
+from airshower.detectors.lartpc.larcv_images import ImageTable, RawImages
+from airshower.detectors.lartpc.wires import WireEvent, WireFile
 from airshower.errors import DataError, UserError
 
 
@@ -42,27 +42,23 @@ class LarcvReader:
         """One event."""
         self.manager.read_entry(int(entry))
         images, labels = self.file.images, self.file.labels
-        ids, values = self._tensors(self.file.products.image, images, entry)
-        counts, label = images.counts[entry], None
-        if labels is not None:
-            label_ids, label_values = self._tensors(self.file.products.label, labels, entry)
-            if not np.array_equal(ids, label_ids) or not np.array_equal(counts, labels.counts[entry]):
-                raise UserError(
-                    f"{self.file.path}, entry {entry}: wires and labels differ in pixels; use data.reader=native"
-                )
-            label = as_classes(label_values, labels.where, entry)
-        return WireEvent(*row_and_column(ids, self.file.shape[0]), values, label, counts)
+        wires = self._tensors(self.file.products.image, images, entry)
+        truth = None if labels is None else self._tensors(self.file.products.label, labels, entry)
+        return self.file.joined(entry, wires, truth)
 
-    def _tensors(self, producer: str, table: ImageTable, entry: int) -> tuple[np.ndarray, np.ndarray]:
-        if not table.counts[entry].any():  # for an event without projections larcv has those of the event before
-            return np.empty(0, np.uint64), np.empty(0, np.float32)
-        tensors = self.manager.get_data("sparse2d", producer).as_vector()
-        if [tensor.size() for tensor in tensors] != table.counts[entry].tolist():
+    def _tensors(self, producer: str, table: ImageTable, entry: int) -> RawImages:
+        counts, planes = table.counts[entry], table.planes
+        if not counts.any():  # for an event without projections larcv has those of the event before
+            return RawImages(np.empty(0, np.uint64), np.empty(0, np.float32), counts)
+        stored = self.manager.get_data("sparse2d", producer).as_vector()
+        tensors = [stored[position] for position in planes.order[entry] if position < len(stored)]
+        if len(stored) != planes.count or [tensor.size() for tensor in tensors] != counts.tolist():
             raise DataError(f"{table.where}, entry {entry}: larcv reads other pixels; use data.reader=native")
         ids = np.concatenate([np.asarray(tensor.indexes()) for tensor in tensors])
         values = np.concatenate([np.asarray(tensor.values(), np.float32) for tensor in tensors])
-        table.check(entry, ids, values)
-        return ids, values
+        images = RawImages(ids, values, counts)
+        table.check(entry, images)
+        return images
 
     def _check_groups(self) -> None:
         """Refuse what larcv does not know in /Data: it would read every event as the first one, or stop."""

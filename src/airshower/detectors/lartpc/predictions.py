@@ -1,11 +1,13 @@
 """Predicted classes and scores written as a larcv3 file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from airshower.data.pixels import FoundPixels
+from airshower.detectors.lartpc.larcv_planes import Planes
 from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
 from airshower.detectors.lartpc.wires import CLASSES
 
@@ -17,15 +19,17 @@ class WirePredictionWriter:
     """Writes, for every event, the predicted class of every pixel that is not background, and the class scores there.
 
     Products: `sparse2d_airshower_label` (1 cosmic, 2 neutrino) and, if scores are asked for,
-    `sparse2d_airshower_cosmic` and `sparse2d_airshower_neutrino` (softmax probability) on the same pixels. A
-    downsampled image keeps the extent of the original, with larger pixels.
+    `sparse2d_airshower_cosmic` and `sparse2d_airshower_neutrino` (softmax probability) on the same pixels. Projections
+    have the ids, the order, the extent and the origin that the event's wires have in the file that was read; those of a
+    downsampled image have larger pixels.
+
+    `planes` are those of the wires of each file and `event_ids` int64 [events, 3] those of all files.
     """
 
-    def __init__(self, path: Path, meta: np.ndarray, event_ids: np.ndarray, downsample: int, provenance: dict):
-        self.metas = [
-            ImageMeta(tuple(int(n) >> downsample for n in row["number_of_voxels"]), tuple(row["image_sizes"]),
-                      tuple(row["origin"])) for row in meta
-        ]  # fmt: skip
+    def __init__(self, path: Path, planes: Sequence[Planes], event_ids: np.ndarray, downsample: int, provenance: dict):
+        self.planes, self.downsample = planes, downsample
+        self.ends = np.cumsum([len(file.filled) for file in planes])
+        self.ticks = int(planes[0].shapes[0, 1]) >> downsample
         self.event_ids, self.path, self.provenance = event_ids, path, provenance
 
     def __enter__(self) -> "WirePredictionWriter":
@@ -38,10 +42,9 @@ class WirePredictionWriter:
     def pack(self, found: FoundPixels) -> Packed:
         """Voxels by product and plane."""
         products: Packed = {}
-        ends = np.searchsorted(found.plane, np.arange(len(self.metas) + 1))
-        for meta, begin, end in zip(self.metas, ends[:-1], ends[1:], strict=True):
-            span = slice(begin, end)
-            ids = found.column[span] * meta.number_of_voxels[1] + found.row[span]  # along the time axis first
+        ends = np.searchsorted(found.plane, np.arange(self.planes[0].count + 1))
+        for span in map(slice, ends[:-1], ends[1:]):
+            ids = found.column[span] * self.ticks + found.row[span]  # along the time axis first
             voxels = {LABEL_PRODUCER: found.label[span]}
             if found.scores is not None:
                 voxels |= {
@@ -53,6 +56,15 @@ class WirePredictionWriter:
 
     def append(self, entry: int, packed: Packed) -> None:
         """Add one event."""
-        products = {name: list(zip(self.metas, planes, strict=True)) for name, planes in packed.items()}
-        run, subrun, event = self.event_ids[entry].tolist()
-        self.writer.append((run, subrun, event), products)
+        file = int(np.searchsorted(self.ends, entry, side="right"))
+        planes, event = self.planes[file], entry - (self.ends[file - 1] if file else 0)
+        in_file = np.argsort(planes.order[event])
+        metas = [self._meta(planes.meta[event, plane], int(planes.ids[plane])) for plane in in_file]
+        products = {name: [(meta, voxels[plane]) for meta, plane in zip(metas, in_file, strict=True)]
+                    for name, voxels in packed.items()}  # fmt: skip
+        run, subrun, event_number = self.event_ids[entry].tolist()
+        self.writer.append((run, subrun, event_number), products)
+
+    def _meta(self, record: np.ndarray, projection_id: int) -> ImageMeta:
+        pixels = tuple(int(n) >> self.downsample for n in record["number_of_voxels"])
+        return ImageMeta(pixels, tuple(record["image_sizes"]), tuple(record["origin"]), projection_id)

@@ -15,7 +15,7 @@ from airshower.detectors.lartpc.source import SBND_PIXEL, WireConfig, WireImages
 from airshower.runtime.folders import simulated_file
 from airshower.runtime.log import progress
 
-VERSION = 1  # raise when the simulation's physics changes: files made by an older one are then left alone
+VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
 
 
 class SimulatedLartpc:

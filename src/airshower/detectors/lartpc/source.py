@@ -17,8 +17,10 @@ from airshower.detectors.lartpc.larcv_package import LarcvReader
 from airshower.detectors.lartpc.predictions import WirePredictionWriter
 from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile, WireReader
 from airshower.errors import DataError, UserError
+from airshower.runtime.log import logger
 
 EVENT_CLASSES = ("nu_e CC", "nu_mu CC", "NC", "cosmic")
+INTERACTIONS = (*EVENT_CLASSES, "nu_tau CC", "unknown")  # the last two are none of the classes that events are given
 
 SBND_PIXEL = (0.3125, 0.3)  # cm of drift in a tick of the images, cm between wires
 
@@ -29,6 +31,7 @@ class WireConfig:
 
     data_directory: str = ""
     downsample: int = number(2, low=0, high=10)
+    charge: str = choice("signed", "absolute")
     img_transform: bool = True
     order: str = choice("shuffled", "serial", "random_blocks")
     reader: str = choice("native", "larcv", "queueloader")
@@ -64,7 +67,9 @@ class WireImages:
             config.img_transform,
             EVENT_CLASSES,
             (pixel_size[0], pixel_size[1]),
+            config.charge == "absolute",
         )
+        self.may_cancel = bool(config.downsample) and config.charge == "signed"
         self.digest = "-".join(file.digest[:16] for file in self.files)
 
     def __len__(self) -> int:
@@ -83,10 +88,17 @@ class WireImages:
         label = np.concatenate([event.label for event in events]) if labelled else None
         counts = np.stack([event.counts for event in events])
         images = SparseImages(*columns, label=label, counts=counts, shape=self.spec.shape)
+        if self.may_cancel and (images.value < 0).any():
+            self.may_cancel = False  # said once
+            logger.warning(
+                "data.downsample=%d: charges of both signs, which these files have, cancel where pixels are joined; "
+                "data.charge=absolute averages their sizes",
+                self.config.downsample,
+            )
         return Batch(images, np.asarray(entries, np.int64), self.event_ids[entries], partial(self.truth, entries))
 
     def truth(self, entries: np.ndarray, names: tuple[str, ...] = STUDIED) -> dict[str, np.ndarray]:
-        """Neutrino `energy` (GeV, NaN without one), `interaction` (of `EVENT_CLASSES`) and `vertex`, where known."""
+        """Neutrino `energy` (GeV, NaN without one), `interaction` (of `INTERACTIONS`) and `vertex`, where known."""
         found = {} if set(names).isdisjoint(STUDIED) else dict(self._neutrinos)
         if "vertex" in names and self._vertices is not None:
             found["vertex"] = self._vertices
@@ -104,7 +116,9 @@ class WireImages:
 
     def prediction_writer(self, path: Path, provenance: dict[str, str]) -> WirePredictionWriter:
         """Writes predicted classes as larcv3."""
-        return WirePredictionWriter(path, self.files[0].meta, self.event_ids, self.config.downsample, provenance)
+        return WirePredictionWriter(
+            path, [file.images.planes for file in self.files], self.event_ids, self.config.downsample, provenance
+        )
 
     def _nothing(self) -> Batch:
         empty = np.empty(0, np.int32)
@@ -117,14 +131,25 @@ class WireImages:
     def _check_equal(self) -> None:
         first, downsample = self.files[0], self.config.downsample
         for file in self.files[1:]:
-            if (file.planes, file.shape) != (first.planes, first.shape):
-                raise DataError(f"{file.path}: its images are not of the number and size of those of {first.path}")
+            check_like(file, first)
+            self._check_truth(file, first)
         most = halvings(first.shape)
         if downsample > most:
             raise UserError(
                 f"data.downsample={downsample}: images of {first.shape[0]} x {first.shape[1]} pixels can be halved "
                 f"at most {most} times"
             )
+
+    def _check_truth(self, file: WireFile, first: WireFile) -> None:
+        """Files of one source either all have a product with truth or all lack it."""
+        producer = self.config.particle_producer
+        for kind in ("particle", "cluster2d"):
+            lacking, other = (first, file) if file.file.has(kind, producer) else (file, first)
+            if other.file.has(kind, producer) and not lacking.file.has(kind, producer):
+                raise DataError(
+                    f"{lacking.path}: has no product {kind}_{producer}, but {other.path} has; choose files that are "
+                    'alike, or data.particle_producer="" to read none of it'
+                )
 
 
 class Lartpc:
@@ -155,8 +180,7 @@ class Lartpc:
         everything = Selection(source, entries)
         if self.config.aux_file:
             aux = WireImages(self.config, self.config.aux_file, self.config.pixel_size)
-            if (aux.spec.planes, aux.spec.shape) != (source.spec.planes, source.spec.shape):
-                raise DataError(f"{self.config.aux_file}: its images are not of the size of those of data.file")
+            check_like(aux.files[0], source.files[0])
             return Splits(everything, Selection(aux, np.arange(len(aux))), everything)
         held_out = int(np.ceil(len(source) * self.config.validation_fraction))
         if not held_out:
@@ -169,6 +193,15 @@ class Lartpc:
         shuffled = np.random.default_rng(self.seed).permutation(entries)
         held, rest = np.sort(shuffled[:held_out]), np.sort(shuffled[held_out:])
         return Splits(Selection(source, rest), Selection(source, held), everything)
+
+
+def check_like(file: WireFile, first: WireFile) -> None:
+    """Raise `DataError` where files have other planes, or images of another size, and can't be used together."""
+    if file.plane_ids != first.plane_ids:
+        one, other = (", ".join(map(str, ids)) for ids in (file.plane_ids, first.plane_ids))
+        raise DataError(f"{file.path}: has planes {one}, but {first.path} has {other}")
+    if file.shape != first.shape:
+        raise DataError(f"{file.path}: its images are not of the number and size of those of {first.path}")
 
 
 def _paths(directory: str, file: str) -> list[Path]:
@@ -188,8 +221,14 @@ def _reader(file: WireFile, config: WireConfig) -> WireReader:
 
 
 def _neutrino_truth(neutrino: np.ndarray) -> dict[str, np.ndarray]:
-    flavour, charged = np.abs(neutrino["pdg"]), neutrino["current_type"] == 0
-    known = np.isin(flavour, (12, 14, 16))
-    interaction = np.select([~known, ~charged, flavour == 12], [3, 2, 0], default=1)
-    energy = np.where(known, neutrino["energy_init"], np.nan)
-    return {"energy": energy, "interaction": np.array(EVENT_CLASSES)[interaction]}
+    """Energy and interaction of `ParticleTable.neutrinos`; unknown is that of a neutrino without a stated current."""
+    flavour, current = np.abs(neutrino["pdg"]), neutrino["current_type"]
+    conditions = {
+        "cosmic": flavour == 0,
+        "NC": current == 1,
+        "unknown": current != 0,
+        "nu_e CC": flavour == 12,
+        "nu_mu CC": flavour == 14,
+    }
+    interaction = np.select(list(conditions.values()), list(conditions), default="nu_tau CC")
+    return {"energy": neutrino["energy_init"], "interaction": interaction}

@@ -32,9 +32,9 @@ class VoxelTable:
         if not count:
             return ids, values
         if not self.direct:
-            rows = np.empty(count, VOXEL)
-            self.dataset.read_direct(rows, np.s_[first : first + count])
-            return rows["id"], np.ascontiguousarray(rows["value"])
+            rows = self.dataset.fields(["id", "value"])[first : first + count]
+            with np.errstate(over="ignore"):  # values become infinite, -1 the largest id: both are refused later
+                return rows["id"].astype(np.uint64), rows["value"].astype(np.float32)
         size = self.dataset.chunks[0]
         for start in range(first // size * size, first + count, size):
             low, high = max(first, start), min(first + count, start + size)
@@ -46,6 +46,8 @@ class VoxelTable:
     def _chunk(self, start: int, size: int) -> dict[str, np.ndarray] | np.ndarray:
         skipped, stored = self.dataset.id.read_direct_chunk((start,))
         if skipped:  # this one chunk was stored without one of its filters
+            if skipped >> self.shuffled & 1 and len(stored) != size * VOXEL.itemsize:
+                raise ValueError(f"the chunk at row {start} is not compressed and holds {len(stored)} bytes")
             stop = min(start + size, len(self.dataset))
             rows = np.empty(size, VOXEL)
             self.dataset.read_direct(rows, np.s_[start:stop], np.s_[: stop - start])

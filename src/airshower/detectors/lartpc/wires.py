@@ -8,7 +8,9 @@ from typing import Protocol
 import h5py
 import numpy as np
 
-from airshower.detectors.lartpc.larcv_file import ClusterTable, ImageTable, LarcvFile, RawImages, reading
+from airshower.detectors.lartpc.larcv_file import LarcvFile
+from airshower.detectors.lartpc.larcv_images import ImageTable, RawImages
+from airshower.detectors.lartpc.larcv_tables import reading
 from airshower.errors import DataError
 
 CLASSES = ("background", "cosmic", "neutrino")
@@ -46,10 +48,12 @@ class WireReader(Protocol):
 class WireFile:
     """A larcv3 file of wire images, its index read and checked; itself the native reader, on h5py.
 
+    Planes of all products are joined by projection id and come in ascending order of it. Labels and vertices are put
+    where `image_meta` says relative to the wires; labels that leave a part of the wires' image uncovered are refused.
     Wires and labels share their voxel ids in SBND's files: where they do (compared event by event), ids are decoded
     once. Where they do not, the pixels are the union of both.
 
-    Attributes: `planes`, `shape` (ticks, wires), `meta` the planes' `image_meta`, `event_ids` int64 [events, 3],
+    Attributes: `plane_ids`, projection ids of the planes; `shape` (ticks, wires); `event_ids` int64 [events, 3];
     `digest` of the index.
     """
 
@@ -58,10 +62,10 @@ class WireFile:
         self.path = self.file.path
         self.images = self.file.images(products.image)
         self.labels = self.file.images(products.label) if products.label else None
-        self.planes, self.shape = _plane_geometry(self.images)
-        self.meta = self.images.meta
+        self.plane_ids = tuple(self.images.planes.ids.tolist())
+        self.shape = _common_shape(self.images)
         if self.labels is not None:
-            self._check_sizes(self.labels)
+            self._join_labels()
         ids = self.file.event_ids
         self.event_ids = np.stack([ids["run"], ids["subrun"], ids["event"]], 1).astype(np.int64)
         self.digest = _index_digest(self.path, self.event_ids, self.images, products)
@@ -69,41 +73,74 @@ class WireFile:
     def __len__(self) -> int:
         return len(self.file)
 
+    @property
+    def planes(self) -> int:
+        """Number of planes."""
+        return len(self.plane_ids)
+
     def read(self, entry: int) -> WireEvent:
         """One event; see `WireReader.read`."""
         images = self.images.read(entry)
-        label = None
-        if self.labels is not None:
-            truth = self.labels.read(entry)
-            if not np.array_equal(images.ids, truth.ids) or not np.array_equal(images.counts, truth.counts):
-                images, truth = _union(images, truth)
-            label = as_classes(truth.values, self.labels.where, entry)
+        if self.labels is None:
+            return self.joined(entry, images, None)
+        return self.joined(entry, images, self.labels.read(entry, None if self.moved[entry] else images))
+
+    def joined(self, entry: int, images: RawImages, labels: RawImages | None) -> WireEvent:
+        """The wires of an event, and its labels where they lie on them."""
+        classes = None
+        if labels is not None:
+            if self.moved[entry]:
+                labels = self._moved(entry, labels)
+            if not images.same_pixels(labels):
+                images, labels = _union(images, labels)
+            classes = as_classes(labels.values, self.labels.where, entry)
         row, column = row_and_column(images.ids, self.shape[0])
-        return WireEvent(row, column, images.values, label, images.counts)
+        return WireEvent(row, column, images.values, classes, images.counts)
 
     def neutrinos(self) -> np.ndarray | None:
-        """The first particle of every event, in SBND's files the neutrino; None if the file has no particles."""
+        """The neutrino of every event, see `ParticleTable.neutrinos`; None if the file has no particles."""
         if not self.products.particle or not self.file.has("particle", self.products.particle):
             return None
-        return self.file.particles(self.products.particle).first()
+        return self.file.particles(self.products.particle).neutrinos()
 
     def vertices(self) -> np.ndarray | None:
-        """Row and column of the neutrino's vertex, float32 [events, planes, 2], NaN where there is none: the middle of
-        the pixels that SBND's files mark in cluster2d_sbndneutrino. None if the file has no such product."""
+        """Row and column of the neutrino's vertex, float32 [events, planes, 2], NaN where there is none or it lies
+        outside the wires' image: the middle of the pixels that SBND's files mark in cluster2d_sbndneutrino. None if the
+        file has no such product."""
         if not self.products.particle or not self.file.has("cluster2d", self.products.particle):
             return None
         clusters = self.file.clusters(self.products.particle)
-        if not len(clusters.shapes):
+        if not clusters.planes.count:
             return np.full((len(self), self.planes, 2), np.nan, np.float32)
-        self._check_sizes(clusters)
-        return clusters.first_centres()[:, :, ::-1]
+        shift = clusters.planes.shift(self.images.planes)
+        centres = clusters.first_centres() + shift.astype(np.float32)
+        outside = (centres < 0) | (centres >= self.images.shapes)
+        centres[outside.any(2)] = np.nan
+        return centres[:, :, ::-1]
 
-    def _check_sizes(self, other: ImageTable | ClusterTable) -> None:
-        if not np.array_equal(other.shapes, self.images.shapes):
-            raise DataError(
-                f"{other.where}: its images ({_sizes(other)}) are not of the size of those of {self.products.image} "
-                f"({_sizes(self.images)})"
-            )
+    def _join_labels(self) -> None:
+        """Which events have labels on images other than the wires', and by how many pixels each is shifted."""
+        images, labels = self.images.planes, self.labels.planes
+        for entry in np.flatnonzero(images.filled != labels.filled)[:1]:
+            have, lack = (images, labels) if images.filled[entry] else (labels, images)
+            raise DataError(f"{lack.where}, entry {entry}: has no images, but {have.name} has")
+        self.shift = labels.shift(images)
+        other_size = (self.labels.shapes != self.images.shapes).any()
+        self.moved = self.shift.any((1, 2)) | other_size
+
+    def _moved(self, entry: int, labels: RawImages) -> RawImages:
+        """Labels on the pixels of the wires' images; those outside are left out."""
+        (wires, ticks), ends = self.images.shapes[0], np.cumsum(labels.counts)
+        ids, values, counts = [], [], []
+        for plane, (end, count) in enumerate(zip(ends, labels.counts, strict=True)):
+            span = slice(end - count, end)
+            wire, tick = np.divmod(labels.ids[span].astype(np.int64), self.labels.shapes[plane, 1])
+            wire, tick = wire + self.shift[entry, plane, 0], tick + self.shift[entry, plane, 1]
+            inside = (wire >= 0) & (wire < wires) & (tick >= 0) & (tick < ticks)
+            ids.append((wire * ticks + tick)[inside].astype(np.uint64))
+            values.append(labels.values[span][inside])
+            counts.append(len(ids[-1]))
+        return RawImages(np.concatenate(ids), np.concatenate(values), np.array(counts))
 
 
 def row_and_column(ids: np.ndarray, ticks: int) -> tuple[np.ndarray, np.ndarray]:
@@ -113,12 +150,13 @@ def row_and_column(ids: np.ndarray, ticks: int) -> tuple[np.ndarray, np.ndarray]
     return (ids - column * np.uint32(ticks)).view(np.int32), column.view(np.int32)
 
 
-def _plane_geometry(images: ImageTable) -> tuple[int, tuple[int, int]]:
-    """Number of planes and their (ticks, wires); planes of unequal size can't share one network and are refused."""
+def _common_shape(images: ImageTable) -> tuple[int, int]:
+    """(ticks, wires) of all planes; planes of unequal size can't share one network and are refused."""
     if (images.shapes != images.shapes[0]).any():
-        raise DataError(f"{images.where}: its planes differ in size ({_sizes(images)}); they must be equal")
+        sizes = ", ".join(" x ".join(map(str, shape)) for shape in images.shapes)
+        raise DataError(f"{images.where}: its planes differ in size ({sizes}); they must be equal")
     wires, ticks = (int(n) for n in images.shapes[0])
-    return len(images.shapes), (ticks, wires)
+    return ticks, wires
 
 
 def as_classes(values: np.ndarray, where: str, entry: int) -> np.ndarray:
@@ -166,7 +204,3 @@ def _union(images: RawImages, truth: RawImages) -> tuple[RawImages, RawImages]:
         counts.append(len(both))
     ids, counts = np.concatenate(ids), np.array(counts)
     return RawImages(ids, np.concatenate(values), counts), RawImages(ids, np.concatenate(labels), counts)
-
-
-def _sizes(images: ImageTable | ClusterTable) -> str:
-    return ", ".join(" x ".join(map(str, shape)) for shape in images.shapes)

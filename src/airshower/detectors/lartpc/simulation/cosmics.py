@@ -47,6 +47,17 @@ def sample_energy(rng: np.random.Generator, cosine: np.ndarray) -> np.ndarray:
     return np.exp(np.array(logs))
 
 
+def uniform_on_disc(rng: np.random.Generator, normal: np.ndarray) -> np.ndarray:
+    """Points [n, 3] uniform on the unit discs around the origin that are perpendicular to the unit vectors `normal`."""
+    axis = np.eye(3)[np.abs(normal).argmin(axis=1)]  # the coordinate axis furthest from the normal
+    first = np.cross(normal, axis)
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second = np.cross(normal, first)
+    distance = np.sqrt(rng.random(len(normal)))[:, None]
+    angle = rng.uniform(0.0, 2.0 * np.pi, len(normal))[:, None]
+    return distance * (np.cos(angle) * first + np.sin(angle) * second)
+
+
 def cosmic_muons(rng: np.random.Generator, geometry: Geometry, rate: float) -> Tracks:
     """A Poisson number of muons that cross the active volume, at the points where they enter it.
 
@@ -63,11 +74,9 @@ def cosmic_muons(rng: np.random.Generator, geometry: Geometry, rate: float) -> T
         cosine = sample_zenith(rng, 4 * wanted)
         azimuth, sine = rng.uniform(0.0, 2.0 * np.pi, cosine.size), np.sqrt(1.0 - cosine**2)
         direction = np.stack([sine * np.cos(azimuth), -cosine, sine * np.sin(azimuth)], axis=1)
-        offset = rng.uniform(-radius, radius, (cosine.size, 3))
-        offset -= np.einsum("ij,ij->i", offset, direction)[:, None] * direction
-        start = centre + offset
+        start = centre + radius * uniform_on_disc(rng, direction)
         enter, leave = geometry.chord(start, direction)
-        hits = (enter < leave) & (np.linalg.norm(offset, axis=1) < radius)
+        hits = enter < leave
         starts = np.concatenate([starts, (start + enter[:, None] * direction)[hits]])
         directions = np.concatenate([directions, direction[hits]])
         cosines = np.concatenate([cosines, cosine[hits]])
