@@ -168,11 +168,11 @@ class Segmentation:
             vertices["predicted"] = vertex.position(outputs["vertex"])[index].cpu().numpy()
             if sample.heads["vertex"] is not None:
                 vertices["true"] = sample.heads["vertex"][index].cpu().numpy()
-        if "event" in self.heads:
+        if isinstance(event := self.heads.get("event"), EventClass):
             names, scores = self.spec.event_classes, outputs["event"][index].softmax(0)
             title += f": {names[int(scores.argmax())]} ({float(scores.max()):.2f})"
             if sample.heads["event"] is not None:
-                title += f", true {self.heads['event'].name(int(sample.heads['event'][index]))}"
+                title += f", true {event.name(int(sample.heads['event'][index]))}"
         shown = image.cpu().numpy(), None if label is None else label.cpu().numpy(), predicted.cpu().numpy()
         return event_display(*shown, self.spec.classes, title, vertices)
 

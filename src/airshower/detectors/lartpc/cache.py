@@ -59,7 +59,8 @@ class CachedReader:
             for chunk in range(start // CHUNK, -(-stop // CHUNK)):
                 if not self.checked[chunk]:
                     self._check(chunk)
-            row, column, value, label = (None if data is None else data[start:stop] for data in self.columns)
+            row, column, value = (data[start:stop] for data in self.columns[:3] if data is not None)
+            label = None if self.columns[3] is None else self.columns[3][start:stop]
         return WireEvent(row.astype(np.int32), column.astype(np.int32), value, label, self.counts[entry])
 
     def _check(self, chunk: int) -> None:

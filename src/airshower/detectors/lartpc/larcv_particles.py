@@ -8,6 +8,7 @@ import numpy as np
 from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.detectors.lartpc.larcv_tables import (
     check_columns,
+    names_of,
     open_table,
     outside,
     overlap,
@@ -43,7 +44,7 @@ class ParticleTable:
 
     def read(self, entry: int) -> np.ndarray:
         """The particles of one event."""
-        names = [name for name in larcv3.PARTICLE.names if name in self.records.dtype.names]
+        names = [name for name in names_of(larcv3.PARTICLE) if name in names_of(self.records.dtype)]
         columns = np.dtype([(name, larcv3.PARTICLE[name]) for name in names])
         with reading(f"{self.where}, entry {entry}"):
             stored = rows_of(self.records, columns, slice(self.first[entry], self.first[entry] + self.counts[entry]))
@@ -68,6 +69,6 @@ class ParticleTable:
         event, first = np.unique(event[chosen], return_index=True)
         records = np.zeros(len(self.counts), [("pdg", "i8"), ("current_type", "i8"), ("energy_init", "f8")])
         records["current_type"], records["energy_init"] = -1, np.nan
-        for name in NEEDED.names:
+        for name in names_of(NEEDED):
             records[name][event] = stored[name][chosen[first]]
         return records

@@ -9,6 +9,7 @@ import errno
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import h5py
 import hdf5plugin  # noqa: F401  (lets HDF5 read blosc, zstd and the like)
@@ -17,7 +18,8 @@ from isal import isal_zlib
 
 from airshower.errors import DataError
 
-_RAISED = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, MemoryError, isal_zlib.error)
+_INFLATE_ERROR: Any = isal_zlib.error  # by isal's types no class
+_RAISED = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, MemoryError, _INFLATE_ERROR)
 _KINDS = {"i": "integers", "u": "integers", "b": "integers", "f": "numbers", "S": "text", "O": "text"}
 _BLOCK = 2**18  # rows read at once
 LARGEST_CHUNK = 2**28  # bytes; larcv's have less than a million
@@ -75,7 +77,7 @@ def open_table(group: h5py.Group, name: str, where: str, columns: np.dtype) -> h
     if not isinstance(table, h5py.Dataset) or table.ndim != 1:
         raise DataError(f"{where}: {name} is no table")
     where = f"{where}: its table {name}"
-    missing = [column for column in columns.names if column not in (table.dtype.names or ())]
+    missing = [column for column in names_of(columns) if column not in names_of(table.dtype)]
     if missing:
         raise DataError(f"{where} has no column {', '.join(missing)}")
     if _overlaps(table.dtype):
@@ -87,8 +89,8 @@ def open_table(group: h5py.Group, name: str, where: str, columns: np.dtype) -> h
 
 def check_columns(stored: np.dtype, wanted: np.dtype, where: str) -> None:
     """Raise `DataError` for the first column of both whose kind differs, such as text where numbers are due."""
-    for name in wanted.names:
-        if name not in stored.names:
+    for name in names_of(wanted):
+        if name not in names_of(stored):
             continue
         have, need = stored[name], wanted[name]
         if have.shape != need.shape or _kind(have) not in _FITS.get(_kind(need), (_kind(need),)):
@@ -102,7 +104,7 @@ def rows_of(table: h5py.Dataset, columns: np.dtype, rows: slice = slice(None)) -
     size = table.chunks[0] if table.chunks else 0
     for chunk in range(start // size * size, stop, size) if size else ():
         table.id.read_direct_chunk((chunk,))  # raises OSError where the index of chunks does not lead to it
-    return table.fields(list(columns.names))[rows]
+    return table.fields(list(names_of(columns)))[rows]
 
 
 def rows_at(table: h5py.Dataset, columns: np.dtype, rows: np.ndarray) -> np.ndarray:
@@ -115,6 +117,11 @@ def rows_at(table: h5py.Dataset, columns: np.dtype, rows: np.ndarray) -> np.ndar
         first, last = int(wanted[some[0]]), int(wanted[some[-1]])
         records[some] = rows_of(table, columns, slice(first, last + 1))[wanted[some] - first]
     return records.reshape(rows.shape)
+
+
+def names_of(dtype: np.dtype) -> tuple[str, ...]:
+    """Names of the columns of a table of this type."""
+    return dtype.names or ()
 
 
 def outside(extents: np.ndarray, length: int) -> np.ndarray:
@@ -137,7 +144,7 @@ def _kind(dtype: np.dtype) -> str:
     if dtype.subdtype:
         return f"{dtype.shape} {_kind(dtype.base)}"
     if dtype.fields:
-        return f"records of {', '.join(dtype.names)}"
+        return f"records of {', '.join(names_of(dtype))}"
     if dtype.kind == "O" and not h5py.check_string_dtype(dtype):
         return "other values"
     return _KINDS.get(dtype.kind, "other values")
@@ -145,8 +152,9 @@ def _kind(dtype: np.dtype) -> str:
 
 def _overlaps(dtype: np.dtype) -> bool:
     """Whether columns lie on each other, as h5py has it for floats of unusual form; reading those ends the process."""
-    spans = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in dtype.fields.values())
-    inner = (kind for kind, *_ in dtype.fields.values() if kind.fields)
+    fields = (dtype.fields or {}).values()
+    spans = sorted((offset, offset + kind.itemsize) for kind, offset, *_ in fields)
+    inner = (kind for kind, *_ in fields if kind.fields)
     return any(one[1] > other[0] for one, other in pairwise(spans)) or any(map(_overlaps, inner))
 
 

@@ -65,7 +65,7 @@ class WireFile:
         self.plane_ids = tuple(self.images.planes.ids.tolist())
         self.shape = _common_shape(self.images)
         if self.labels is not None:
-            self._join_labels()
+            self._join_labels(self.labels)
         ids = self.file.event_ids
         self.event_ids = np.stack([ids["run"], ids["subrun"], ids["event"]], 1).astype(np.int64)
         self.digest = _index_digest(self.path, self.event_ids, self.images, products)
@@ -88,7 +88,7 @@ class WireFile:
     def joined(self, entry: int, images: RawImages, labels: RawImages | None) -> WireEvent:
         """The wires of an event, and its labels where they lie on them."""
         classes = None
-        if labels is not None:
+        if labels is not None and self.labels is not None:
             if self.moved[entry]:
                 labels = self._moved(entry, labels)
             if not images.same_pixels(labels):
@@ -118,18 +118,19 @@ class WireFile:
         centres[outside.any(2)] = np.nan
         return centres[:, :, ::-1]
 
-    def _join_labels(self) -> None:
+    def _join_labels(self, table: ImageTable) -> None:
         """Which events have labels on images other than the wires', and by how many pixels each is shifted."""
-        images, labels = self.images.planes, self.labels.planes
+        images, labels = self.images.planes, table.planes
         for entry in np.flatnonzero(images.filled != labels.filled)[:1]:
             have, lack = (images, labels) if images.filled[entry] else (labels, images)
             raise DataError(f"{lack.where}, entry {entry}: has no images, but {have.name} has")
         self.shift = labels.shift(images)
-        other_size = (self.labels.shapes != self.images.shapes).any()
+        other_size = (table.shapes != self.images.shapes).any()
         self.moved = self.shift.any((1, 2)) | other_size
 
     def _moved(self, entry: int, labels: RawImages) -> RawImages:
         """Labels on the pixels of the wires' images; those outside are left out."""
+        assert self.labels is not None
         (wires, ticks), ends = self.images.shapes[0], np.cumsum(labels.counts)
         ids, values, counts = [], [], []
         for plane, (end, count) in enumerate(zip(ends, labels.counts, strict=True)):
