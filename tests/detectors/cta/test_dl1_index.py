@@ -356,6 +356,16 @@ def test_truth_among_parameters_is_that_of_the_event(
         Dl1File(altered(path, two_telescopes(77.0), "other.h5"))
 
 
+def test_truth_among_parameters_that_an_image_lacks(
+    tmp_path: Path, write_dl1: Callable[..., Path], altered: Callable[..., Path]
+) -> None:
+    path = altered(write_dl1(tmp_path / "a.h5", "lstchain"), lost(PARAMETERS + "/type_LST", 2))
+    with pytest.raises(
+        DataError, match=r"telescope 1, event 101 .*: the image has no parameters, which have the truth"
+    ):
+        Dl1File(path)
+
+
 def test_the_same_file_under_two_names_is_refused(
     tmp_path: Path, write_dl1: Callable[..., Path], altered: Callable[..., Path]
 ) -> None:

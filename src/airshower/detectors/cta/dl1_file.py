@@ -208,13 +208,14 @@ class Dl1File:
             return self._truth_of_showers()
         if not {"mc_energy", "mc_type"} <= set(self.parameter_names):
             return None
+        for image in np.flatnonzero(~self.has_parameters)[:1]:
+            raise DataError(f"{self.where(image)}: the image has no parameters, which have the truth")
         truth = {name: np.full(len(self.events), np.nan) for name in TRUTH_COLUMNS}
-        known = np.flatnonzero(self._parameters.row >= 0)
         for name, (_, column) in TRUTH_COLUMNS.items():
             if column in self.parameter_names:
-                values = self._parameters.quantities([column])[column][known]
-                truth[name][self.images.event[known]] = values
-                for image in known[~_same(truth[name][self.images.event[known]], values)][:1]:
+                values = self._parameters.quantities([column])[column]
+                truth[name][self.images.event] = values
+                for image in np.flatnonzero(~_same(truth[name][self.images.event], values))[:1]:
                     raise DataError(f"{self.where(image)}: its {column} is not that of the event's other images")
         return truth
 
