@@ -210,6 +210,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
         rf"{ONE} triggered, says .*trigger, but has no image",
     ),
     "event lost": (lost(TRIGGER), r"event 0 of observation 7 is not in .*trigger"),
+    "showers lost": (without(SHOWER), "has simulated runs but not what was simulated, .*shower"),
     "shower lost": (lost(SHOWER, 5), r"event 0 of observation 7 is not in .*shower"),
     "trigger of a telescope lost": (
         both(with_telescope_triggers, lost(TELESCOPE_TRIGGER)),

@@ -61,6 +61,8 @@ class Dl1File:
             self.parameter_names, self.has_parameters = self._parameters.names, index.parameter_row >= 0
             self.truth = self._truth()
             self.runs = read_runs(self.file)
+            if self.runs and self.truth is None:
+                raise DataError(f"{self.path}: has simulated runs but not what was simulated, {SHOWERS}")
             self.has_clean = all("image_mask" in self.file.dtype(table).names for table in self._tables)
             self._check_pixels()
         self.simulated = self.truth is not None
