@@ -109,9 +109,9 @@ class Geometry(nn.Module):
         (100 m to the north and west) [entries, 2]."""
         ways = axes.along.shape[1]
         with torch.autocast(frame.device.type, enabled=False):
-            own_frame = with_pointing(wide(frame))
-            common = with_pointing(rising(common_pointing(own_frame[:, 2], event, entries)))
-            axes = seen_in(axes, own_frame, common[event])
+            frames = with_pointing(wide(frame))
+            common = with_pointing(rising(common_pointing(frames[:, 2], event, entries)))
+            axes = in_frame(axes, frames, common[event])
         own = torch.cat([features[:, None].expand(-1, ways, -1), axes.features], 2)
         direction = self.direction(own, axes.centre, axes, event, entries)
         # the image is displaced from the direction as the core is from the telescope
@@ -155,7 +155,7 @@ class Vote(nn.Module):
             return torch.stack([d * x - b * y, a * y - b * x], 1) / (a * d - b * b)[:, None]
 
 
-def seen_in(axes: Axes, frame: Tensor, common: Tensor) -> Axes:
+def in_frame(axes: Axes, frame: Tensor, common: Tensor) -> Axes:
     """Axes in the field of view of another pointing: frames [images, 3, 3] towards rising altitude, rising azimuth and
     the pointing. Planes of tangents turn great circles into straight lines, so that an axis stays one."""
     turn = torch.einsum("ijk,ilk->ijl", common, frame)

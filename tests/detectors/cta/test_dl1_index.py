@@ -210,6 +210,7 @@ FAULTS: dict[str, tuple[Change, str]] = {
         rf"{ONE} triggered, says .*trigger, but has no image",
     ),
     "event lost": (lost(TRIGGER), r"event 0 of observation 7 is not in .*trigger"),
+    "showers lost": (without(SHOWER), "has simulated runs but not what was simulated, .*shower"),
     "shower lost": (lost(SHOWER, 5), r"event 0 of observation 7 is not in .*shower"),
     "trigger of a telescope lost": (
         both(with_telescope_triggers, lost(TELESCOPE_TRIGGER)),
@@ -354,6 +355,16 @@ def test_truth_among_parameters_is_that_of_the_event(
     np.testing.assert_array_equal(found.truth["energy"], whole.truth["energy"])
     with pytest.raises(DataError, match=r"telescope \d, event \d+ .*: its mc_energy is not that of the event's other"):
         Dl1File(altered(path, two_telescopes(77.0), "other.h5"))
+
+
+def test_truth_among_parameters_that_an_image_lacks(
+    tmp_path: Path, write_dl1: Callable[..., Path], altered: Callable[..., Path]
+) -> None:
+    path = altered(write_dl1(tmp_path / "a.h5", "lstchain"), lost(PARAMETERS + "/type_LST", 2))
+    with pytest.raises(
+        DataError, match=r"telescope 1, event 101 .*: the image has no parameters, which have the truth"
+    ):
+        Dl1File(path)
 
 
 def test_the_same_file_under_two_names_is_refused(

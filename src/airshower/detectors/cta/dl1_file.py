@@ -61,6 +61,8 @@ class Dl1File(ImageFile):
             self.parameter_names, self.has_parameters = self._parameters.names, index.parameter_row >= 0
             self.truth = self._truth()
             self.runs = read_runs(self.file)
+            if self.runs and self.truth is None:
+                raise DataError(f"{self.path}: has simulated runs but not what was simulated, {SHOWERS}")
             self.has_clean = all("image_mask" in self.file.names(table) for table in self._tables)
             self._check_pixels()
         self.simulated = self.truth is not None
@@ -208,13 +210,14 @@ class Dl1File(ImageFile):
             return self._truth_of_showers()
         if not {"mc_energy", "mc_type"} <= set(self.parameter_names):
             return None
+        for image in np.flatnonzero(~self.has_parameters)[:1]:
+            raise DataError(f"{self.where(image)}: the image has no parameters, which have the truth")
         truth = {name: np.full(len(self.events), np.nan) for name in TRUTH_COLUMNS}
-        known = np.flatnonzero(self._parameters.row >= 0)
         for name, (_, column) in TRUTH_COLUMNS.items():
             if column in self.parameter_names:
-                values = self._parameters.quantities([column])[column][known]
-                truth[name][self.images.event[known]] = values
-                for image in known[~_same(truth[name][self.images.event[known]], values)][:1]:
+                values = self._parameters.quantities([column])[column]
+                truth[name][self.images.event] = values
+                for image in np.flatnonzero(~_same(truth[name][self.images.event], values))[:1]:
                     raise DataError(f"{self.where(image)}: its {column} is not that of the event's other images")
         return truth
 

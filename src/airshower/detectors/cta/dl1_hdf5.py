@@ -66,7 +66,7 @@ class Hdf5:
 
     def __contains__(self, node: str) -> bool:
         with _lock:
-            return self._found(node) is not None
+            return self._lookup(node) is not None
 
     def tables(self, group: str) -> list[str]:
         """Names of the tables in a group that have rows. Raises `DataError` if anything else is in it."""
@@ -194,12 +194,12 @@ class Hdf5:
         return node
 
     def _node(self, name: str) -> Any:
-        node = self._found(name)
+        node = self._lookup(name)
         if node is None:
             raise DataError(f"{self.path}: has no {name}")
         return node
 
-    def _found(self, name: str) -> Any:
+    def _lookup(self, name: str) -> Any:
         """A node, None where there is none. Raises `DataError` for a link to nothing."""
         file, nodes = self._file()
         if name not in nodes:

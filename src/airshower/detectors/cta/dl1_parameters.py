@@ -50,24 +50,24 @@ class ImageParameters:
         """Parameters, f8 [images] each, NaN for an image without. Angles are in degrees, and so is what is measured in
         the camera, but in metres under a name that begins with camera_frame_: a length over the focal length is the
         angle in rad, as in ctapipe."""
-        found = {}
+        columns = {}
         for name in names:
             stored = self.find(name) or name  # one that is not there is refused in its table
             convert = partial(_in_unit, stored, lengths=name.startswith(CAMERA_FRAME))
-            found[name] = self._joined(stored, convert)
-        return found
+            columns[name] = self._joined(stored, convert)
+        return columns
 
     def _joined(self, name: str, convert: Callable[[np.ndarray, str, np.ndarray], np.ndarray]) -> np.ndarray:
         """A column of each image. `convert` takes values, their unit, and the focal lengths of their telescopes."""
-        found, first = np.full(len(self.row), np.nan), 0
+        joined, first = np.full(len(self.row), np.nan), 0
         for path in self.tables:
             values = self.file.numbers(path, name)
             images = np.flatnonzero((self.row >= first) & (self.row < first + len(values)))
             focal_length = self.subarray.focal_length[self.telescope[images]]
             stored = values[self.row[images] - first].astype(np.float64)
-            found[images] = convert(stored, self.file.unit(path, name), focal_length)
+            joined[images] = convert(stored, self.file.unit(path, name), focal_length)
             first += len(values)
-        return found
+        return joined
 
 
 def _in_unit(name: str, values: np.ndarray, unit: str, focal_length: np.ndarray, lengths: bool) -> np.ndarray:

@@ -49,7 +49,7 @@ def _monitored(file: Hdf5, path: str, events: Events, rows: np.ndarray) -> np.nd
         owner = file.keys(path, ["obs_id"])[order, 0]
     else:
         owner = _owners(time, events, f"{file.path}: {path}")
-    found = np.full((len(rows), 2), np.nan)
+    pointing = np.full((len(rows), 2), np.nan)
     for observation in np.unique(events.obs_id[rows]):
         of, at = owner == observation, events.obs_id[rows] == observation
         again = np.flatnonzero((np.diff(time[of]) == 0) & (np.diff(angles[of], axis=0) != 0).any(1))
@@ -57,8 +57,8 @@ def _monitored(file: Hdf5, path: str, events: Events, rows: np.ndarray) -> np.nd
             raise DataError(f"{file.path}: {path}: has two directions at one time in observation {observation}")
         if of.any():
             wanted = events.time[rows[at]]
-            found[at] = np.stack([np.interp(wanted, time[of], np.unwrap(angle)) for angle in angles[of].T], 1)
-    return found
+            pointing[at] = np.stack([np.interp(wanted, time[of], np.unwrap(angle)) for angle in angles[of].T], 1)
+    return pointing
 
 
 def _owners(time: np.ndarray, events: Events, where: str) -> np.ndarray:

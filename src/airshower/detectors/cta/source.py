@@ -317,12 +317,12 @@ def _refuse_copies(files: Sequence[ImageFile]) -> None:
 
 def _without_bad_pixels(file: ImageFile, asked: np.ndarray) -> np.ndarray:
     """Which images have finite pixels only, bool [images], of those that are `asked` for; these are all read."""
-    found, camera = asked.copy(), file.subarray.camera[file.images.telescope]
+    whole, camera = asked.copy(), file.subarray.camera[file.images.telescope]
     for kind in np.unique(camera[asked]):
         images = np.flatnonzero(asked & (camera == kind))
         for part in np.split(images, range(PART, len(images), PART)):
-            found[part] = ~file.bad_pixels(part).any(1)
-    return found
+            whole[part] = ~file.bad_pixels(part).any(1)
+    return whole
 
 
 def _check_aux(source: IactImages, aux: IactImages) -> None:
