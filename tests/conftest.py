@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import filelock
 import pytest
@@ -60,10 +61,22 @@ def made_once(session_folder: Path) -> Callable[[str, Callable[[Path], None]], P
     return find
 
 
+RANKS = "tests/ranks/"
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Workers of pytest-xdist take whole modules, which share fixtures; tests that start several ranks, which fill the
-    machine, come first and one after the other."""
-    for item in items:
-        ranks = item.get_closest_marker("mpi")
-        item.add_marker(pytest.mark.xdist_group("ranks" if ranks else item.nodeid.split("::")[0]))
-    items.sort(key=lambda item: item.get_closest_marker("mpi") is None)
+    """Tests that start several ranks come first: they take the longest."""
+    items.sort(key=lambda item: not item.nodeid.startswith(RANKS))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Workers of pytest-xdist take whole modules, which share fixtures. Tests that start several ranks, which fill the
+    machine, all go to one worker."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return RANKS if nodeid.startswith(RANKS) else nodeid.split("::", maxsplit=1)[0]
+
+    return ByModule(config, log)

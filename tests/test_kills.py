@@ -1,70 +1,23 @@
 """Runs that are killed, ended and started twice: what they leave, and how they go on."""
 
 import csv
-import multiprocessing
 import os
 import random
-import resource
 import shutil
 import signal
 import time
 from collections import Counter
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 import pytest
-import torch
 
-from airshower.engine.checkpoint import CheckpointFolder
 from airshower.writers.scalars import read_table
-from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower, airshower_process
+from tests.checkpoints import assert_same, newest
+from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower
+from tests.processes import start, wait_for
 
 TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=4", "mode.validation_iteration=3", "run.aux_iterations=1")
-
-
-def start(
-    output: Path, *overrides: str, environment: dict[str, str] | None = None, limits: dict[int, int] | None = None
-) -> BaseProcess:
-    """`airshower OVERRIDES` in a process of its own, with more in its environment and limits of `resource`: one of a
-    server that has imported torch, which takes seconds."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["tests.test_kills", "airshower.modes.train", "airshower.tasks.segmentation"])
-    process = server.Process(target=_run, args=(environment or {}, limits or {}, str(output), *overrides))
-    process.start()
-    return process
-
-
-def _run(environment: dict[str, str], limits: dict[int, int], output: str, *overrides: str) -> None:
-    os.environ.update(environment)
-    for kind, limit in limits.items():
-        resource.setrlimit(kind, (limit, limit))
-    airshower_process(output, *overrides)
-
-
-def wait_for(folder: Path, pattern: str, process: BaseProcess) -> Path:
-    """The first file of that name that is there while the process runs."""
-    deadline = time.monotonic() + 120
-    while not (files := sorted(folder.glob(pattern))):
-        assert process.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
-    return files[0]
-
-
-def newest(run: Path) -> dict[str, Any]:
-    return CheckpointFolder(run / "checkpoints").load_latest()
-
-
-def differing(a: Any, b: Any, where: str = "state") -> list[str]:
-    """Where two states are not the same to the bit."""
-    if isinstance(a, dict) and isinstance(b, dict):
-        keys = a.keys() | b.keys()
-        return [line for key in keys for line in differing(a.get(key), b.get(key), f"{where}.{key}")]
-    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
-        return [line for i, pair in enumerate(zip(a, b, strict=True)) for line in differing(*pair, f"{where}[{i}]")]
-    same = torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b
-    return [] if same else [where]
 
 
 def without_times(path: Path) -> list[dict[str, float]]:
@@ -101,10 +54,7 @@ def assert_as_uninterrupted(folder: Path, steps: int) -> None:
     whole = folder / "whole"
     assert airshower(*TRAIN, f"run.iterations={steps}", f"output_dir={whole}").code == 0
     killed = folder / "killed"
-    states = [newest(run) for run in (whole, killed)]
-    for state in states:
-        del state["config"]  # names the folder
-    assert not differing(*states)
+    assert_same(newest(whole), newest(killed))
     for name in ("train", "validation"):
         tables = [without_times(run / "metrics" / f"{name}.csv") for run in (whole, killed)]
         assert tables[0] == tables[1]

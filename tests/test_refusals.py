@@ -11,8 +11,9 @@ import torch
 from airshower.engine.checkpoint import CheckpointFolder
 from airshower.runtime.lock import Lock
 from airshower.writers.scalars import read_table
+from tests.checkpoints import newest
 from tests.command import TINY, TINY_TRAIN, Outcome, airshower
-from tests.test_kills import newest, start
+from tests.processes import start
 
 TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=1", "mode.validation_iteration=0")
 

@@ -1,13 +1,10 @@
 """Whole runs: training, resumption, inference and iotest through the command line."""
 
 import json
-import multiprocessing
 import os
 import shutil
 import signal
-import time
 from collections.abc import Callable
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +14,8 @@ import torch
 from airshower.detectors.lartpc.larcv_file import LarcvFile
 from airshower.writers.scalars import read_table
 from tests.checkpoints import assert_same, newest
-from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower, airshower_process
+from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower
+from tests.processes import start, wait_for
 from tests.samples import simulated_file
 
 TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=2", "mode.validation_iteration=3", "mode.keep_checkpoints=10")
@@ -75,30 +73,13 @@ def test_resumed_run_is_bit_identical_to_the_uninterrupted_one(tmp_path: Path) -
     assert last[0] == last[1]
 
 
-def start(output: Path, *overrides: str) -> BaseProcess:
-    """Training in a process of its own: one of a server that has imported torch, which takes seconds."""
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(
-        ["tests.command", "airshower.modes.train", "airshower.tasks.segmentation", "torch._dynamo"]
-    )
-    process = server.Process(target=airshower_process, args=(str(output), *TRAIN, *overrides))
-    process.start()
-    return process
-
-
-def wait_for(path: Path, process: BaseProcess) -> None:
-    deadline = time.monotonic() + 120
-    while not path.exists():
-        assert process.is_alive()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_a_signal_stops_at_a_step_with_a_checkpoint(tmp_path: Path, number: int) -> None:
     output = tmp_path / "output"
-    process = start(output, f"output_dir={tmp_path}", "run.iterations=100000", "mode.checkpoint_iteration=100000")
-    wait_for(tmp_path / "metrics" / "train.csv", process)
+    process = start(
+        output, *TRAIN, f"output_dir={tmp_path}", "run.iterations=100000", "mode.checkpoint_iteration=100000"
+    )
+    wait_for(tmp_path, "metrics/train.csv", process)
     os.kill(process.pid, number)
     process.join(120)
     assert process.exitcode == 75, output.read_text()
@@ -109,8 +90,8 @@ def test_a_signal_stops_at_a_step_with_a_checkpoint(tmp_path: Path, number: int)
 
 def test_a_killed_run_resumes_as_if_it_had_not_been_killed(tmp_path: Path) -> None:
     constant, killed = "mode.optimizer.schedule.name=constant", f"output_dir={tmp_path / 'killed'}"
-    process = start(tmp_path / "output", killed, "run.iterations=100000", constant)
-    wait_for(tmp_path / "killed" / "checkpoints" / "step_00000004.ckpt", process)
+    process = start(tmp_path / "output", *TRAIN, killed, "run.iterations=100000", constant)
+    wait_for(tmp_path, "killed/checkpoints/step_00000004.ckpt", process)
     process.kill()
     process.join()
     total = newest(tmp_path / "killed")["step"] + 2

@@ -12,8 +12,8 @@ import pytest
 
 from tests.checkpoints import assert_same, newest
 from tests.command import TINY
-from tests.hosts_network import ADDRESSES, NAMES, Hosts, make_hosts
 from tests.launch import EXEC, finish, mpirun, wait_for
+from tests.ranks.hosts_network import ADDRESSES, NAMES, Hosts, make_hosts
 from tests.samples import simulated
 
 pytestmark = [pytest.mark.mpi, pytest.mark.full]

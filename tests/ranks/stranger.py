@@ -1,4 +1,4 @@
-"""What a stranger on the network does to the store of two ranks: `mpirun -n 2 python -m tests.stranger NAME FOLDER`.
+"""What a stranger on the network does to the store of two ranks: `python -m tests.ranks.stranger NAME FOLDER` on each.
 
 A stranger is a process that knows the address and the port, and no secret.
 """
