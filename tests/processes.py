@@ -15,7 +15,7 @@ PRELOADED = ["tests.processes", "airshower.modes.train", "airshower.tasks.segmen
 def start(
     output: Path, *overrides: str, environment: dict[str, str] | None = None, limits: dict[int, int] | None = None
 ) -> BaseProcess:
-    """`airshower OVERRIDES`, which prints into the file `output`, with more in its environment and limits of `resource`.
+    """`airshower OVERRIDES`, printing into the file `output`, with more in its environment and limits of `resource`.
 
     The process is forked from a server that has imported torch, which takes seconds.
     """
