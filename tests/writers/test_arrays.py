@@ -27,7 +27,7 @@ def test_a_file_that_is_not_finished_replaces_none(tmp_path: Path, monkeypatch: 
         (tmp_path / "full").symlink_to("/dev/full")
         with pytest.raises(DataError, match=r"a.npz: can't be written \(No space left on device\)"):
             write_arrays(path, {"entry": np.arange(100_000)})
-    monkeypatch.setattr("airshower.writers.tables.os.replace", interrupted)
+    monkeypatch.setattr("airshower.runtime.folders.os.replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_arrays(path, {"entry": np.arange(7)})
     assert path.read_bytes() == old

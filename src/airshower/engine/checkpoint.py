@@ -160,23 +160,17 @@ def _first_whole(paths: Sequence[Path], keys: Sequence[str] = ()) -> tuple[Path,
 
 
 def _write(path: Path, state: dict[str, Any]) -> None:
-    partial = folders.partial(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with open(partial, "w+b") as handle:
+        with folders.whole(path) as handle:
             torch.save({"format": FORMAT, **state}, handle)
             _seal(handle)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(partial, path)
     except (OSError, RuntimeError) as error:  # torch reports a full disk as a RuntimeError
         cause = shortage(error) or error
         reason = getattr(cause, "strerror", None) or str(cause).splitlines()[0]
         before = CheckpointFolder(path.parent).paths()
         kept = f"{before[0].name} is whole" if before else "there is none before it"
         raise UserError(f"{path}: the checkpoint can't be written ({reason}); {kept}") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _seal(handle: BinaryIO) -> None:

@@ -50,14 +50,14 @@ class CriticisedGenerator(EventGenerator):
     generator: nn.Module
     critic: nn.Module
 
+    @abstractmethod
     def features(self, events: Tensor, /) -> Tensor:
         """What the critic sees of events."""
-        raise NotImplementedError
 
 
 class FlowGenerator(EventGenerator):
     """Gives the velocity of (states between noise and data, times [n], conditions)."""
 
+    @abstractmethod
     def states(self, events: Tensor, /) -> Tensor:
         """What is learned of events [n, `latent`]."""
-        raise NotImplementedError

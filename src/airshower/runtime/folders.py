@@ -7,8 +7,9 @@ import os
 import platform
 import re
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from airshower.errors import UserError
 from airshower.runtime.processes import is_running, namespace, started
@@ -67,17 +68,25 @@ def remove_partials() -> None:
             path.unlink(missing_ok=True)
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Write a text file that is the old or the new one whatever happens, a loss of power included."""
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write to, which becomes `path` at the end of the context: the old or the new one is there whatever
+    happens, a loss of power included."""
     temporary = partial(path)
     try:
-        with open(temporary, "w", encoding="utf-8") as handle:
-            handle.write(text)
+        with open(temporary, "w+b") as handle:
+            yield handle
             handle.flush()
             os.fsync(handle.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a text file, see `whole`."""
+    with whole(path) as handle:
+        handle.write(text.encode())
 
 
 def simulated_file(folder: str, stem: str, made_from: dict[str, Any], suffix: str) -> tuple[Path, str]:

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from airshower.errors import DataError
-from airshower.runtime import folders
-from airshower.runtime.folders import write_whole
+from airshower.runtime.folders import whole, write_whole
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 """Beginnings of a cell that spreadsheets take for a formula."""
@@ -44,20 +42,13 @@ def write_events(path: Path, columns: dict[str, np.ndarray]) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Arrays by name as NPZ, under a temporary name that becomes `path`. Raises `DataError` if that can't be written;
-    an existing file stays as it was."""
-    partial = folders.partial(path)
+    """Arrays by name as NPZ. Raises `DataError` if that can't be written; an existing file stays as it was."""
     named: dict[str, Any] = dict(arrays)
     try:
-        with open(partial, "wb") as handle:
+        with whole(path) as handle:
             np.savez(handle, **named)
-            handle.flush()
-            os.fsync(handle.fileno())
-        os.replace(partial, path)
     except OSError as error:
         raise DataError(f"{path}: can't be written ({error.strerror or error})") from None
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _no_nan(node: Any) -> Any:
