@@ -1,18 +1,13 @@
 """Clusters of voxels in a larcv3 file, of which the first in each plane is read."""
 
-from typing import TYPE_CHECKING
-
 import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.detectors.lartpc.larcv_planes import Planes
-from airshower.detectors.lartpc.larcv_tables import open_table, outside, overlap, reading, rows_at
+from airshower.detectors.lartpc.larcv_tables import extents_of, open_table, outside, overlap, reading, rows_at
 from airshower.detectors.lartpc.voxels import VoxelTable
 from airshower.errors import DataError
-
-if TYPE_CHECKING:
-    from airshower.detectors.lartpc.larcv_file import LarcvFile
 
 _BLOCK = 2**20  # voxels read at once
 
@@ -24,10 +19,10 @@ class ClusterTable:
     axis (wire, time).
     """
 
-    def __init__(self, file: "LarcvFile", name: str, group: h5py.Group, dimension: int):
-        self.where = f"{file.path}: {name}"
+    def __init__(self, where: str, group: h5py.Group, events: int, dimension: int):
+        self.where = where
         with reading(self.where):
-            extents = file.extents(group, self.where)
+            extents = extents_of(group, events, where)
             self.planes = Planes(group, "projection_extents", self.where, extents, dimension)
             clusters = open_table(group, "cluster_extents", self.where, larcv3.ID_EXTENTS)
             self.voxels = VoxelTable(open_table(group, "voxels", self.where, larcv3.VOXEL))

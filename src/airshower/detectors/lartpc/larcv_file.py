@@ -48,26 +48,19 @@ class LarcvFile:
 
     def images(self, producer: str, dimension: int = 2) -> ImageTable:
         """The sparse images of `producer`."""
-        return ImageTable(self, *self._group(f"sparse{dimension}d", producer), dimension)
+        return ImageTable(*self._group(f"sparse{dimension}d", producer), len(self), dimension)
 
     def clusters(self, producer: str, dimension: int = 2) -> ClusterTable:
         """The clusters of `producer`."""
-        return ClusterTable(self, *self._group(f"cluster{dimension}d", producer), dimension)
+        return ClusterTable(*self._group(f"cluster{dimension}d", producer), len(self), dimension)
 
     def particles(self, producer: str) -> ParticleTable:
         """The particles of `producer`."""
-        return ParticleTable(self, *self._group("particle", producer))
+        return ParticleTable(*self._group("particle", producer), len(self))
 
     def has(self, kind: str, producer: str) -> bool:
         """Whether the file holds this product."""
         return (kind, producer) in self.products
-
-    def extents(self, group: h5py.Group, where: str) -> np.ndarray:
-        """The extents of a product's events, of which there must be as many as the file has."""
-        table = open_table(group, "extents", where, larcv3.EXTENTS)
-        if len(table) != len(self):
-            raise DataError(f"{where}: has {len(table)} events, the file has {len(self)}")
-        return rows_of(table, larcv3.EXTENTS)
 
     def close(self) -> None:
         """Close the file; tables taken from it can no longer read."""
@@ -79,4 +72,4 @@ class LarcvFile:
             raise DataError(f"{self.path}: has no product {kind}_{producer}; it has: {there}")
         where = f"{self.path}: {kind}_{producer}"
         with reading(where):
-            return f"{kind}_{producer}", open_group(self.file, larcv3.group_name(kind, producer), where)
+            return where, open_group(self.file, larcv3.group_name(kind, producer), where)

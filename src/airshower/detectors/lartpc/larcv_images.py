@@ -1,19 +1,16 @@
 """Sparse images of a larcv3 file: the index in memory, voxels read by event and checked."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.detectors.lartpc.larcv_planes import Planes
-from airshower.detectors.lartpc.larcv_tables import open_table, outside, overlap, reading
+from airshower.detectors.lartpc.larcv_tables import extents_of, open_table, outside, overlap, reading
 from airshower.detectors.lartpc.voxels import VoxelTable
 from airshower.errors import DataError
-
-if TYPE_CHECKING:
-    from airshower.detectors.lartpc.larcv_file import LarcvFile
 
 
 @dataclass(frozen=True)
@@ -45,10 +42,10 @@ class ImageTable:
     [planes, dimension] pixels per axis (wire, time).
     """
 
-    def __init__(self, file: "LarcvFile", name: str, group: h5py.Group, dimension: int):
-        self.where = f"{file.path}: {name}"
+    def __init__(self, where: str, group: h5py.Group, events: int, dimension: int):
+        self.where = where
         with reading(self.where):
-            extents = file.extents(group, self.where)
+            extents = extents_of(group, events, where)
             self.planes = Planes(group, "voxel_extents", self.where, extents, dimension)
             self.voxels = VoxelTable(open_table(group, "voxels", self.where, larcv3.VOXEL))
         if not self.planes.count:

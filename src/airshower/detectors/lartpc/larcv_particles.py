@@ -1,13 +1,12 @@
 """True particles in a larcv3 file."""
 
-from typing import TYPE_CHECKING
-
 import h5py
 import numpy as np
 
 from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.detectors.lartpc.larcv_tables import (
     check_columns,
+    extents_of,
     names_of,
     open_table,
     outside,
@@ -18,9 +17,6 @@ from airshower.detectors.lartpc.larcv_tables import (
 )
 from airshower.errors import DataError
 
-if TYPE_CHECKING:
-    from airshower.detectors.lartpc.larcv_file import LarcvFile
-
 NEUTRINOS = (12, 14, 16)  # |PDG code|
 NEEDED = np.dtype([(name, larcv3.PARTICLE[name]) for name in ("pdg", "current_type", "energy_init")])
 
@@ -28,10 +24,10 @@ NEEDED = np.dtype([(name, larcv3.PARTICLE[name]) for name in ("pdg", "current_ty
 class ParticleTable:
     """True particles of one producer, read by event as records of type `larcv_format.PARTICLE`."""
 
-    def __init__(self, file: "LarcvFile", name: str, group: h5py.Group):
-        self.where = f"{file.path}: {name}"
+    def __init__(self, where: str, group: h5py.Group, events: int):
+        self.where = where
         with reading(self.where):
-            self.extents = file.extents(group, self.where)
+            self.extents = extents_of(group, events, where)
             self.records = open_table(group, "particles", self.where, NEEDED)
             check_columns(self.records.dtype, larcv3.PARTICLE, f"{self.where}: its table particles")
         wrong = outside(self.extents, len(self.records)) & (self.extents["N"] > 0)

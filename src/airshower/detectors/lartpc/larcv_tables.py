@@ -16,6 +16,7 @@ import hdf5plugin  # noqa: F401  (lets HDF5 read blosc, zstd and the like)
 import numpy as np
 from isal import isal_zlib
 
+from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.errors import DataError
 
 _INFLATE_ERROR: Any = isal_zlib.error  # by isal's types no class
@@ -85,6 +86,14 @@ def open_table(group: h5py.Group, name: str, where: str, columns: np.dtype) -> h
     check_columns(table.dtype, columns, where)
     _check_allocated(table, where)
     return table
+
+
+def extents_of(group: h5py.Group, events: int, where: str) -> np.ndarray:
+    """The extents of a product's events, of which there must be as many as the file has."""
+    table = open_table(group, "extents", where, larcv3.EXTENTS)
+    if len(table) != events:
+        raise DataError(f"{where}: has {len(table)} events, the file has {events}")
+    return rows_of(table, larcv3.EXTENTS)
 
 
 def check_columns(stored: np.dtype, wanted: np.dtype, where: str) -> None:
