@@ -30,6 +30,7 @@ ROOT = Path(__file__).parents[1]
         ("mode=trian", "trian"),
         ("network=resunet", "resunet"),
         ("learning_rate=1", "learning_rate"),
+        ("data=null", "Config group override must be a string or a list"),
         ("+learning_rate=1", "learning_rate: there is no such section"),
         ("data.reader=queueloader", "data.reader=queueloader: with numpy >= 2"),
         ("data.seed=-1", "data.seed=-1: must be at least 0"),

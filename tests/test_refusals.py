@@ -120,6 +120,7 @@ def test_a_checkpoint_of_other_content_is_refused(run: Path, change: dict) -> No
         ("metrics/train.csv", lambda text: text.replace("step", "stop"), "is not a table of numbers (line 1: "),
         ("config.yaml", lambda text: text[: len(text) // 2], "is damaged (its checksum does not fit"),
         ("config.yaml", lambda text: text.replace("depth: 2", "depth: 3"), "is damaged (its checksum does not fit"),
+        ("config.yaml", lambda _: "[" * 20_000, "is damaged ("),
         ("provenance.json", lambda text: text[: len(text) // 2], "is damaged ("),
     ],
 )

@@ -38,6 +38,10 @@ def cli() -> None:
         hydra.main(version_base="1.3", config_path=str(conf_folder()), config_name="config")(_run_and_exit)()
     except (HydraException, OmegaConfBaseException) as error:
         _end(error, _one_line(error), 2)
+    except ValueError as error:  # of an override such as data=null
+        if not _is_of_hydra(error):
+            raise
+        _end(error, _one_line(error), 2)
     except OSError as error:
         _end(error, _system_line(error, error), 1)
 
@@ -175,6 +179,12 @@ def _data_of_kind(kind: str) -> list[str]:
     return [
         name for name, node in nodes.items() if isinstance(node, DictConfig) and build.target(node, "data").kind == kind
     ]
+
+
+def _is_of_hydra(error: Exception) -> bool:
+    """True if hydra raised it, not what it runs."""
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    return frame.f_globals.get("__name__", "").startswith("hydra.")
 
 
 def _one_line(error: Exception) -> str:

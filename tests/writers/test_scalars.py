@@ -78,6 +78,7 @@ def test_a_last_row_that_was_cut_short_is_no_row(tmp_path: Path, kept: int) -> N
         ("step,loss\n1.5,2\n", "line 2: invalid literal for int"),
         ("loss\n1\n", "line 1: there is no column step"),
         ("\n1,2\n", "line 1: there is no column step"),
+        ("\0" * 50, "line 1: there is no column step"),
         ('step,loss\n1,"2\n', "line 1: unexpected end of data"),
         ("step,loss\n1,\udcff\n", "'utf-8' codec can't decode"),
     ],

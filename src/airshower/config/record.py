@@ -74,7 +74,8 @@ def unsealed(path: Path) -> str:
         if text.startswith(SEALED) and checksum != f"{_checksum(content)}\n":
             raise ValueError("its checksum does not fit: it was cut short or changed")
         sections = flat(text).keys()
-    except (ValueError, AssertionError, YAMLError, OmegaConfBaseException) as error:  # AssertionError: a bare number
+    except (ValueError, AssertionError, RecursionError, YAMLError, OmegaConfBaseException) as error:
+        # AssertionError: a bare number
         raise _damaged(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
     for name in ("run.id", "output_dir"):
         if name not in sections:

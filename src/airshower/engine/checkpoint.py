@@ -36,7 +36,7 @@ class CheckpointFolder:
 
     def paths(self) -> list[Path]:
         """By step, newest first."""
-        return sorted(self.folder.glob("step_*.ckpt"), reverse=True)
+        return sorted(filter(Path.is_file, self.folder.glob("step_*.ckpt")), reverse=True)
 
     def save(self, state: dict[str, Any], best: bool) -> Path:
         """Write the state of step `state["step"]`; then drop the oldest."""

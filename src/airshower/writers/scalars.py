@@ -38,7 +38,9 @@ def read_table(path: Path) -> list[dict[str, float]]:
     Raises `DataError` for anything else, naming the line."""
     number, rows = 1, []
     try:
-        *whole, _ = path.read_bytes().decode().split("\n")
+        *whole, rest = path.read_bytes().decode().split("\n")
+        if not whole and not "step,".startswith(rest[:5]):
+            raise ValueError("there is no column step")
         header, *lines = csv.reader(whole, strict=True) if whole else [["step"]]
         if header.count("step") != 1:
             raise ValueError("there is no column step")

@@ -105,6 +105,27 @@ def test_reads_what_else_a_file_may_hold(wires, same_event):
     ]  # fmt: skip
 
 
+def test_event_ids_of_other_types_are_exact(wires, rewrite):
+    """numpy stacks signed and unsigned integers as floats, which have 53 bits."""
+    types = [("run", "<i8"), ("subrun", "<i4"), ("event", "<u8")]
+
+    def stored(numbers):
+        def change(rows):
+            changed = rows.astype(types)
+            changed["event"] = numbers
+            return changed
+
+        rewrite(wires, "Events/event_id", change)
+
+    stored([1, 2**53 + 1, 2**63 - 1, 4])
+    file = WireFile(wires, Products("wire", "label", "nu"))
+    assert file.event_ids[:, 2].tolist() == [1, 2**53 + 1, 2**63 - 1, 4]
+    file.file.close()
+    stored([1, 2, 3, 2**63 + 5])
+    with pytest.raises(DataError, match="entry 3: its event 9223372036854775813 is above 9223372036854775807"):
+        WireFile(wires, Products("wire", "label", "nu"))
+
+
 @pytest.mark.parametrize("entry", [0, 1, 3])
 def test_an_event_without_projections_is_empty(wires, rewrite, same_event, entry):
     expected = read_all(wires)[1]

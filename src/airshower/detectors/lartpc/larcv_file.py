@@ -15,8 +15,10 @@ from airshower.detectors.lartpc import larcv_format as larcv3
 from airshower.detectors.lartpc.larcv_clusters import ClusterTable
 from airshower.detectors.lartpc.larcv_images import ImageTable
 from airshower.detectors.lartpc.larcv_particles import ParticleTable
-from airshower.detectors.lartpc.larcv_tables import open_group, open_hdf5, open_table, reading, rows_of
+from airshower.detectors.lartpc.larcv_tables import names_of, open_group, open_hdf5, open_table, reading, rows_of
 from airshower.errors import DataError
+
+LARGEST_ID = 2**63 - 1
 
 
 class LarcvFile:
@@ -44,7 +46,13 @@ class LarcvFile:
     def event_ids(self) -> np.ndarray:
         """Run, subrun and event of every event, records of type `larcv_format.EVENT_ID`."""
         with reading(str(self.path)):
-            return rows_of(self.events, larcv3.EVENT_ID)
+            rows = rows_of(self.events, larcv3.EVENT_ID)
+        ids = np.empty(len(rows), larcv3.EVENT_ID)
+        for name in names_of(larcv3.EVENT_ID):
+            for entry in np.flatnonzero(rows[name] > LARGEST_ID)[:1]:
+                raise DataError(f"{self.path}, entry {entry}: its {name} {rows[name][entry]} is above {LARGEST_ID}")
+            ids[name] = rows[name]
+        return ids
 
     def images(self, producer: str, dimension: int = 2) -> ImageTable:
         """The sparse images of `producer`."""

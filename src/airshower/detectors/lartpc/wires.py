@@ -67,7 +67,7 @@ class WireFile:
         if self.labels is not None:
             self._join_labels(self.labels)
         ids = self.file.event_ids
-        self.event_ids = np.stack([ids["run"], ids["subrun"], ids["event"]], 1).astype(np.int64)
+        self.event_ids = np.stack([ids["run"], ids["subrun"], ids["event"]], 1)
         self.digest = _index_digest(self.path, self.event_ids, self.images, products)
 
     def __len__(self) -> int:
