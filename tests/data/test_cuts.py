@@ -25,6 +25,38 @@ def test_names_have_any_number_of_dots(text: str, names: tuple[str, ...], kept: 
     assert cut.keeps(COLUMNS).tolist() == kept
 
 
+@pytest.mark.parametrize(
+    ("text", "name", "kept"),
+    [
+        ("HAWCSim.Evt.class > 7", "HAWCSim.Evt.class", [False, True, True]),
+        ("not rec.lambda <= 8. and 1 < 2 * rec.lambda", "rec.lambda", [False, False, True]),
+        ("a.if.b<8 or a.if.b>8", "a.if.b", [True, False, True]),
+        ("rec.None == 7", "rec.None", [True, False, False]),
+        ("not.is.or > 1. and not.is.or < 9", "not.is.or", [True, True, False]),
+        ("(rec.in) == 7", "rec.in", [True, False, False]),
+    ],
+)
+def test_parts_of_names_may_be_keywords_of_python(text: str, name: str, kept: list[bool]) -> None:
+    cuts = parse_cuts(text)
+    assert {cut.names for cut in cuts} == {(name,)}
+    columns = {name: COLUMNS["HAWCSim.Evt.Num"]}
+    assert np.logical_and.reduce([cut.keeps(columns) for cut in cuts]).tolist() == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a.if.b > 1 and 3", "data.cuts=a.if.b > 1 and 3: '3' at character 16: a condition is needed"),
+        ("1 < 2 * rec.class ** 2", "'rec.class ** 2' at character 9: a number is needed"),
+        ("rec.class > 1 and", "data.cuts=rec.class > 1 and: invalid syntax at character 18"),
+    ],
+)
+def test_what_is_wrong_beside_such_a_name_is_told_with_its_place(text: str, said: str) -> None:
+    with pytest.raises(UserError) as error:
+        parse_cuts(text)
+    assert said in str(error.value)
+
+
 def test_a_name_of_three_levels_that_is_missing_is_answered_by_the_nearest() -> None:
     with pytest.raises(UserError, match=r"no column HAWCSim.Evt.Nun \(character 1\); did you mean HAWCSim.Evt.Num\?"):
         check_names(parse_cuts("HAWCSim.Evt.Nun > 3"), set(COLUMNS), list(COLUMNS))

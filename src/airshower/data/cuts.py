@@ -5,7 +5,9 @@ The expressions are parsed into a tree and walked; nothing of them is ever execu
 
 import ast
 import difflib
+import keyword
 import operator
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import reduce
@@ -28,6 +30,7 @@ COMPARISONS = {
 }
 ARITHMETIC = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 FUNCTIONS = {"abs": np.abs, "log10": np.log10}
+DOTTED = re.compile(r"(?<![\w.])[^\W\d]\w*(?:\.[^\W\d]\w*)+")
 
 
 @dataclass(frozen=True)
@@ -54,11 +57,12 @@ def parse_cuts(text: str, key: str = "data.cuts") -> list[Cut]:
     if not text.strip():
         return []
     try:
-        tree = ast.parse(text.strip(), mode="eval").body
+        tree = ast.parse(DOTTED.sub(_without_keywords, text.strip()), mode="eval").body
         parts = tree.values if isinstance(tree, ast.BoolOp) and isinstance(tree.op, ast.And) else [tree]
         return [_Parser(text.strip(), key).cut(part) for part in parts]
     except SyntaxError as error:
-        raise UserError(f"{key}={text.strip()}: {error.msg} at character {error.offset or 1}") from None
+        character = error.offset or len(text.strip()) + 1  # 0 is the end
+        raise UserError(f"{key}={text.strip()}: {error.msg} at character {character}") from None
     except (ValueError, RecursionError, MemoryError):
         raise UserError(f"{key}: is no expression that can be read") from None
 
@@ -112,7 +116,7 @@ class _Parser:
             case ast.Constant(int() | float() as value) if not isinstance(value, bool):
                 return lambda columns: np.float64(value)
             case ast.Name() | ast.Attribute() if _is_name(node):
-                name = ast.unparse(node)  # also of dotted ones, HAWCSim.Evt.Num
+                name = re.sub(r"[^\w.]", "", ast.get_source_segment(self.text, node) or "")  # HAWCSim . Evt.class
                 self.names.append(name)
                 return lambda columns: columns[name]
             case ast.UnaryOp(ast.USub() | ast.UAdd() as sign, operand):
@@ -129,6 +133,12 @@ class _Parser:
     def _refuse(self, node: ast.expr, reason: str) -> NoReturn:
         there = ast.get_source_segment(self.text, node)
         raise UserError(f"{self.key}={self.text}: '{there}' at character {node.col_offset + 1}: {reason}")
+
+
+def _without_keywords(name: re.Match) -> str:
+    """A dotted name, as long as it was, whose parts Python takes for names: HAWCSim.Evt.class as HAWCSim.Evt.clas_."""
+    parts = name[0].split(".")
+    return ".".join(part[:-1] + "_" if keyword.iskeyword(part) else part for part in parts)
 
 
 def _is_name(node: ast.expr) -> bool:

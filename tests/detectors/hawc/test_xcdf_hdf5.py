@@ -12,7 +12,8 @@ import pytest
 
 from airshower.detectors.hawc import xcdf_hdf5
 from airshower.detectors.hawc.xcdf_file import XcdfFile
-from airshower.detectors.hawc.xcdf_format import ACTIVE, Field
+from airshower.detectors.hawc.xcdf_format import ACTIVE, Field, FieldType
+from airshower.detectors.hawc.xcdf_writer import XcdfWriter
 from airshower.errors import DataError
 from tests.detectors.hawc.small_xcdf import FLOAT, SIGNED, UNSIGNED, float_bits, raw_file, same, taken_apart
 
@@ -32,6 +33,7 @@ def there_and_back(path: Path, folder: Path) -> None:
     old, new = XcdfFile(path), XcdfFile(again)
     assert (new.fields, set(new.aliases), new.comments) == (old.fields, set(old.aliases), old.comments)
     assert taken_apart(path.read_bytes())[1:-1] == taken_apart(again.read_bytes())[1:-1]
+    assert new.statistics == old.statistics
 
 
 @pytest.mark.parametrize(("count", "block_events"), [(0, 1000), (1, 1), (12, 5), (2500, 1000)])
@@ -42,6 +44,33 @@ def test_nothing_is_lost(count: int, block_events: int, write_xcdf: Callable[...
 @pytest.mark.parametrize("name", ["xcdf_test_3d.xcd", "hawc_like_proton.xcd"])
 def test_nothing_of_the_cpp_librarys_files_is_lost(name: str, sample: Callable[[str], Path], tmp_path: Path) -> None:
     there_and_back(sample(name), tmp_path)
+
+
+@pytest.mark.parametrize("type_", [UNSIGNED, SIGNED, FLOAT])
+@pytest.mark.parametrize("step", [0.1, 3, 10, 2**40])
+def test_files_of_ours_come_back_whole(step: float, type_: FieldType, tmp_path: Path) -> None:
+    """With the trailer, whose maxima are those before rounding."""
+    step = max(step, 1) if type_ != FLOAT else step
+    values = (np.random.default_rng(0).uniform(1 if type_ == UNSIGNED else -50, 50, 2500) * step).astype(type_.dtype)
+    paths = [tmp_path / name for name in ("a.xcd", "a.h5", "b.xcd")]
+    with XcdfWriter(paths[0], [Field("x", type_, step)]) as writer:
+        writer.append({"x": values})
+    xcdf_hdf5.to_hdf5(*paths[:2])
+    xcdf_hdf5.from_hdf5(*paths[1:])
+    assert paths[0].read_bytes() == paths[2].read_bytes()
+    with h5py.File(paths[1], "r+") as file:  # the trailer has another greatest value then
+        changed = file["fields/x"][:]
+        changed[changed == changed.max()] -= step
+        file["fields/x"][:] = changed
+    xcdf_hdf5.from_hdf5(*paths[1:])
+    assert XcdfFile(paths[2]).total(0).maximum == int(changed.max().view("<u8"))
+    assert XcdfFile(paths[2]).extent(0)[1] == XcdfFile(paths[2]).columns()["x"].max()
+
+
+def test_the_command_shows_ranges_that_hold_all_values(tmp_path: Path) -> None:
+    with XcdfWriter(tmp_path / "a.xcd", [Field("x", SIGNED, 10)]) as writer:
+        writer.append({"x": np.array([-1])})
+    assert "  x  signed    step 10  -10 to 0, 0 bytes\n" in command("info", tmp_path / "a.xcd").stdout
 
 
 FLOATS = [0.0, -0.0, 1e18, -86400e9 + 0.03, 1.3e9 + 0.3e-6, 5e-324, -1.7e308, math.inf, math.nan]
@@ -112,6 +141,7 @@ def test_values_put_in_are_written_as_they_are_or_to_their_resolution(small: Pat
         (lambda file: file["fields/rec.zenith"].attrs.modify("type", "text"), "can't be read as HDF5"),
         (lambda file: file["fields/rec.zenith"].resize((10**11,)), "rec.zenith has 100000000000 values, 16384 are in"),
         (lambda file: file["encoding"].pop("rec.zenith"), "can't be read as HDF5"),
+        (lambda file: file["encoding/rec.zenith"].attrs.create("maximum", 1), "can't be read as HDF5"),
         (lambda file: file["encoding/rec.zenith"].write_direct(np.array([(0, -1)] * 3, ACTIVE)), "is not 0 to 64 bits"),
         (lambda file: file["blocks"].write_direct(np.array([5, 5, 3], "u4")), "blocks have 13 events, columns 12"),
         (lambda file: file["blocks"].write_direct(np.array([5, 2**32 - 1, 3], "u4")), "blocks have 4294967303 events"),

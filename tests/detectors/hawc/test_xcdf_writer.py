@@ -175,6 +175,31 @@ def test_statistics(tmp_path: Path) -> None:
     assert not any(statistics.filled for statistics in XcdfFile(tmp_path / "b.xcd").statistics[0])
 
 
+@pytest.mark.parametrize(
+    ("type_", "step", "written", "least", "greatest"),
+    [
+        (SIGNED, 10, [-1], -10, 0),
+        (SIGNED, 10, [-23, 14], -30, 10),
+        (UNSIGNED, 3, [4, 8], 3, 9),
+        (UNSIGNED, 10, [0, 2**64 - 1], 0, 2**64 - 6),
+        (FLOAT, 0.1, [0.1, 0.3], 0.1, 0.1 + 2 * 0.1),
+        (FLOAT, 2.0**40, [2.0**40, 2.6 * 2**40], 2.0**40, 3 * 2.0**40),
+        (FLOAT, 0.0, [0.12, 0.34], 0.12, 0.34),
+        (FLOAT, 0.5, [0.3, math.inf], 0.3, math.inf),
+    ],
+)
+def test_the_extent_has_the_greatest_value_as_it_is_read(
+    type_: FieldType, step: float, written: list, least: float, greatest: float, tmp_path: Path
+) -> None:
+    """The trailer has it before rounding, as the C++ library's."""
+    values = np.array(written, type_.dtype)
+    read = round_trip(tmp_path / "a.xcd", [Field("x", type_, step)], {"x": values})["x"]
+    file = XcdfFile(tmp_path / "a.xcd")
+    assert file.total(0).maximum == int(values.view("<u8")[-1])
+    assert file.extent(0) == (least, greatest)
+    assert read.max() == greatest
+
+
 def changed(name: str, column: Any) -> Columns:
     """Three events with a column replaced; None leaves it out."""
     columns = {name: c.slice(0, 3) if isinstance(c, Ragged) else c[:3] for name, c in events(12).items()}

@@ -15,7 +15,8 @@ ALIGNED = 1e10  # steps from 0 up to which the least float of a block is made a 
 
 @dataclass(frozen=True)
 class Extent:
-    """Of a field in one block: bits of its greatest and least value, how many bits all of its values take."""
+    """Of a field in one block: bits of its greatest value before rounding, as the C++ library has it, and of its least
+    value, how many bits all of its values take."""
 
     maximum: int
     minimum: int
@@ -55,7 +56,7 @@ def encode(layout: Layout, columns: Columns, events: int, like: BlockHeader | No
         positions = bit_positions(first[row], counts[layout.group[row]], sizes[row : row + 1])
         xcdf_bits.pack(words, positions, numbers[row])
     extents = [
-        Extent(_bits(_extreme(values, "maximum")), int(minimum), int(size)) if len(values) else None
+        Extent(highest(values), int(minimum), int(size)) if len(values) else None
         for values, minimum, size in zip(flat, minima, bits.sum(1), strict=True)
     ]
     return EncodedBlock(BlockHeader(events, minima, sizes), words.tobytes()[: -(-total // 8)], extents)
@@ -72,11 +73,25 @@ def merge(field: Field, blocks: Sequence[Extent | None]) -> Statistics:
     filled = [block for block in blocks if block is not None]
     if not filled:
         return Statistics(0, 0, 0, False)
-    highest, lowest = (
+    greatest, least = (
         _bits(_extreme(np.array([getattr(block, which) for block in filled], "<u8").view(field.type.dtype), which))
         for which in ("maximum", "minimum")
     )
-    return Statistics(highest, lowest, sum(block.size for block in filled) // 8, True)
+    return Statistics(greatest, least, sum(block.size for block in filled) // 8, True)
+
+
+def highest(values: np.ndarray) -> int:
+    """Bits of the greatest value; of the first NaN where there is one."""
+    return _bits(_extreme(values, "maximum"))
+
+
+def rounded(field: Field, statistics: Statistics) -> int:
+    """Bits of the greatest value as it is read, where `statistics` have it before rounding."""
+    if field.resolution <= 0:
+        return statistics.maximum
+    values = np.array([statistics.minimum, statistics.maximum], "<u8").view(field.type.dtype)
+    minimum, size, numbers = _numbers(field, values)
+    return _bits(decode(field, numbers, np.array([minimum], "<u8"), np.array([size]))[1:])
 
 
 def _numbers(field: Field, values: np.ndarray) -> tuple[int, int, np.ndarray]:

@@ -17,7 +17,17 @@ import numpy as np
 
 from airshower.detectors.hawc import xcdf_frames as frames
 from airshower.detectors.hawc.xcdf_block import Columns, Events, Layout, Ragged, find_events, gather
-from airshower.detectors.hawc.xcdf_format import Alias, BlockHeader, Field, Header, Statistics, Trailer
+from airshower.detectors.hawc.xcdf_encoder import Extent, merge, rounded
+from airshower.detectors.hawc.xcdf_format import (
+    Alias,
+    BlockHeader,
+    Field,
+    FieldType,
+    Header,
+    Statistics,
+    Trailer,
+    from_bits,
+)
 from airshower.detectors.hawc.xcdf_frames import Frame, FrameReader, Truncated
 from airshower.errors import DataError
 
@@ -83,6 +93,18 @@ class XcdfFile:
             for block in self.blocks
         ]
         return hashlib.sha256(repr((len(self), self.fields, blocks)).encode()).hexdigest()
+
+    def total(self, row: int) -> Statistics:
+        """Statistics of the field `row` in all segments that have them, its maximum before rounding."""
+        parts = [segment[row] for segment in self.statistics if row < len(segment) and segment[row].filled]
+        return merge(self.fields[row], [Extent(part.maximum, part.minimum, 8 * part.bytes) for part in parts])
+
+    def extent(self, row: int) -> tuple[float, float]:
+        """The least and the greatest value of a field as they are read, by its statistics, which must have them."""
+        field, total = self.fields[row], self.total(row)
+        exact = field.type == FieldType.FLOAT and any(block.header.sizes[row] == 64 for block in self.blocks)
+        greatest = total.maximum if exact else rounded(field, total)
+        return from_bits(total.minimum, field.type), from_bits(greatest, field.type)
 
     def field(self, name: str) -> Field:
         """A field by its name; `DataError` names the nearest ones where there is none."""

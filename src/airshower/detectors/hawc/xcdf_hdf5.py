@@ -5,7 +5,8 @@ signed, float), `resolution` and `parent`; vectors are all events' values in a r
 parents as in XCDF. `comments` and `aliases` (name, expression, type) are datasets of strings.
 
 A value of XCDF is its block's least value and some steps: it can't be written again exactly without that. `blocks` are
-numbers of events, and the group `encoding` has for each field the `minimum` (bits) and `size` in bits of each block.
+numbers of events, and the group `encoding` has for each field the `minimum` (bits) and `size` in bits of each block,
+and as the attribute `maximum` bits of the field's greatest value and of what the trailer has for it, before rounding.
 With them values come back to the bit; floats that were changed in HDF5 are written as they are, integers are rounded to
 their resolution. Without `blocks` values are written as any others, in blocks of `STEP` events.
 """
@@ -17,7 +18,7 @@ import h5py
 import numpy as np
 
 from airshower.detectors.hawc.xcdf_block import Columns, Layout, Ragged
-from airshower.detectors.hawc.xcdf_encoder import lengths
+from airshower.detectors.hawc.xcdf_encoder import highest, lengths
 from airshower.detectors.hawc.xcdf_file import XcdfFile
 from airshower.detectors.hawc.xcdf_format import ACTIVE, Alias, BlockHeader, Field, FieldType
 from airshower.detectors.hawc.xcdf_writer import XcdfWriter
@@ -71,11 +72,19 @@ def _write(file: XcdfFile, hdf5: h5py.File) -> None:
     for row, field in enumerate(file.fields):
         active = np.array([(header.minima[row], header.sizes[row]) for header in headers], ACTIVE)
         encoding.create_dataset(field.name, data=active)
+    greatest: dict[str, list[int]] = {field.name: [] for field in file.fields}
     for start in range(0, len(file), STEP):
         for name, column in file.columns(start=start, stop=start + STEP).items():
             values = column.values if isinstance(column, Ragged) else column
             group[name].resize((len(group[name]) + len(values),))
             group[name][len(group[name]) - len(values) :] = values
+            greatest[name] += [highest(values)] if len(values) else []
+    complete = file.unfinished is None and all(file.statistics)  # the trailers tell of all events
+    for row, field in enumerate(file.fields):
+        total = file.total(row)
+        if complete and total.filled and greatest[field.name]:
+            top = highest(np.array(greatest[field.name], "<u8").view(field.type.dtype))
+            encoding[field.name].attrs["maximum"] = np.array([top, total.maximum], "<u8")
 
 
 def from_hdf5(source: Path, target: Path) -> int:
@@ -103,6 +112,7 @@ def _append(writer: XcdfWriter, hdf5: h5py.File, source: Path) -> int:
     headers = _headers(hdf5, layout) if "blocks" in hdf5 else []
     if headers and sum(header.events for header in headers) != events:
         raise DataError(f"{source}: blocks have {sum(header.events for header in headers)} events, columns {events}")
+    writer.maxima = _maxima(hdf5, layout) if headers else {}
     at = dict.fromkeys(layout.row, 0)
     for header in headers:
         writer.append_block(_next(group, layout, at, header.events), header)
@@ -143,6 +153,16 @@ def _events(group: h5py.Group, layout: Layout, source: Path) -> int:
     if len(events) > 1:
         raise DataError(f"{source}: columns have {' and '.join(map(str, sorted(events)))} events")
     return events.pop()
+
+
+def _maxima(hdf5: h5py.File, layout: Layout) -> dict[str, tuple[int, int]]:
+    """Bits of greatest values and of what they were before rounding, of the fields that have them."""
+    maxima = {}
+    for name in layout.row:
+        if "maximum" in hdf5["encoding"][name].attrs:
+            greatest, before = np.asarray(hdf5["encoding"][name].attrs["maximum"]).astype("<u8").tolist()
+            maxima[name] = (greatest, before)
+    return maxima
 
 
 def _headers(hdf5: h5py.File, layout: Layout) -> list[BlockHeader]:

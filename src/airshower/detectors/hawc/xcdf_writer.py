@@ -19,6 +19,7 @@ from airshower.detectors.hawc.xcdf_format import (
     Field,
     FieldType,
     Header,
+    Statistics,
     Trailer,
     data_order,
 )
@@ -31,7 +32,9 @@ BLOCK_EVENTS, BLOCK_VALUES = 1000, 100_000_000 // 8  # a block is ended at eithe
 class XcdfWriter:
     """Writes one XCDF file, columns of any number of events at a time, under a temporary name that becomes `path`.
 
-    Values are rounded to their field's resolution, integers to the nearest multiple of it that their type has. Use as a
+    Values are rounded to their field's resolution, integers to the nearest multiple of it that their type has. `maxima`
+    has, for fields whose values were rounded before, bits of the greatest value and of what it was: the trailer has
+    that, if the greatest value is still the same. Use as a
     context manager; after an exception nothing is left and an existing file stays as it was. Raises `UserError` if the
     file can't be made, `DataError` for what can't be written.
     """
@@ -55,6 +58,7 @@ class XcdfWriter:
         self.events, self.waiting_events, self.waiting_values = 0, 0, 0
         self.blocks: list[tuple[int, int]] = []
         self.extents: list[list[Extent | None]] = [[] for _ in self.layout.fields]
+        self.maxima: dict[str, tuple[int, int]] = {}
         self.partial = folders.partial(self.path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -179,7 +183,7 @@ class XcdfWriter:
     def _finish(self) -> None:
         if self.waiting_events:
             self._write_blocks(last=True)
-        statistics = tuple(map(merge, self.layout.fields, self.extents))
+        statistics = tuple(self._statistics(*row) for row in zip(self.layout.fields, self.extents, strict=True))
         trailer = Trailer(self.events, np.array(self.blocks, BLOCK_ROW), self.comments, statistics)
         at = self.file.tell()
         self._frame(frames.TRAILER, trailer.pack(), self.deflate)
@@ -188,6 +192,11 @@ class XcdfWriter:
         self.file.flush()
         os.fsync(self.file.fileno())
         os.replace(self.partial, self.path)
+
+    def _statistics(self, field: Field, extents: list[Extent | None]) -> Statistics:
+        total = merge(field, extents)
+        greatest, before = self.maxima.get(field.name, (0, 0))
+        return replace(total, maximum=before) if total.filled and total.maximum == greatest else total
 
 
 def _is_step(field: Field) -> bool:
