@@ -60,3 +60,18 @@ def test_what_is_wrong_beside_such_a_name_is_told_with_its_place(text: str, said
 def test_a_name_of_three_levels_that_is_missing_is_answered_by_the_nearest() -> None:
     with pytest.raises(UserError, match=r"no column HAWCSim.Evt.Nun \(character 1\); did you mean HAWCSim.Evt.Num\?"):
         check_names(parse_cuts("HAWCSim.Evt.Nun > 3"), set(COLUMNS), list(COLUMNS))
+
+
+def test_whole_numbers_are_compared_exactly() -> None:
+    """In f8, the numbers beside 2^60 are 2^60."""
+    columns = {"a": 2**60 + np.arange(4), "b": 2**60 + np.array([1, 1, 1, 3]), "x": np.array([0.5, 1.0, 1.5, 2.0])}
+    for text, kept in (
+        (f"a == {2**60 + 1}", [False, True, False, False]),
+        (f"{2**60} < a <= {2**60 + 2}", [False, True, True, False]),
+        ("a == b", [False, True, False, True]),
+        (f"a < {2**63} and a < {2**64}", [True] * 4),
+        ("a * a > 1e36", [True] * 4),
+        ("x >= 1", [False, True, True, True]),
+        ("x == 3 / 2", [False, False, True, False]),
+    ):
+        assert np.logical_and.reduce([cut.keeps(columns) for cut in parse_cuts(text)]).tolist() == kept, text

@@ -18,7 +18,7 @@ import numpy as np
 from airshower.errors import UserError
 
 Columns = dict[str, np.ndarray]
-Numbers = np.ndarray | np.float64 | float
+Numbers = np.ndarray | np.number
 
 COMPARISONS = {
     ast.Gt: operator.gt,
@@ -42,7 +42,8 @@ class Cut:
     condition: Callable[[Columns], np.ndarray]
 
     def keeps(self, columns: Columns) -> np.ndarray:
-        """Which rows pass, bool [rows]; a name stands for the column f8 [rows]."""
+        """Which rows pass, bool [rows]; a name stands for the column [rows]. A column of whole numbers is compared
+        exactly with a whole number, or with another such column; arithmetic is in f8."""
         with np.errstate(divide="ignore", invalid="ignore"):
             return self.condition(columns)
 
@@ -106,19 +107,28 @@ class _Parser:
             case ast.Compare(left, ops, comparators):
                 if any(type(op) not in COMPARISONS for op in ops):
                     self._refuse(node, "numbers are compared by > >= < <= == !=")
-                numbers = [self.number(value) for value in (left, *comparators)]
+                numbers = [self.compared(value) for value in (left, *comparators)]
                 tests = [COMPARISONS[type(op)] for op in ops]
                 return lambda columns: _chained([number(columns) for number in numbers], tests)
         return self._refuse(node, "a condition is needed here, such as hillas_intensity > 50")
+
+    def compared(self, node: ast.expr) -> Callable[[Columns], Numbers]:
+        """As `number`, but whole numbers stay such."""
+        match node:
+            case ast.Constant(int() as value) if not isinstance(value, bool) and value < 2**63:
+                return lambda columns: np.int64(value)
+            case ast.Name() | ast.Attribute() if _is_name(node):
+                name = self._named(node)
+                return lambda columns: columns[name]
+        return self.number(node)
 
     def number(self, node: ast.expr) -> Callable[[Columns], Numbers]:
         match node:
             case ast.Constant(int() | float() as value) if not isinstance(value, bool):
                 return lambda columns: np.float64(value)
             case ast.Name() | ast.Attribute() if _is_name(node):
-                name = re.sub(r"[^\w.]", "", ast.get_source_segment(self.text, node) or "")  # HAWCSim . Evt.class
-                self.names.append(name)
-                return lambda columns: columns[name]
+                name = self._named(node)
+                return lambda columns: np.asarray(columns[name], np.float64)
             case ast.UnaryOp(ast.USub() | ast.UAdd() as sign, operand):
                 inner, factor = self.number(operand), -1.0 if isinstance(sign, ast.USub) else 1.0
                 return lambda columns: factor * inner(columns)
@@ -129,6 +139,11 @@ class _Parser:
                 inner, function = self.number(argument), FUNCTIONS[name]
                 return lambda columns: function(inner(columns))
         return self._refuse(node, "a number is needed here: of names, numbers, + - * /, abs() and log10()")
+
+    def _named(self, node: ast.expr) -> str:
+        name = re.sub(r"[^\w.]", "", ast.get_source_segment(self.text, node) or "")  # HAWCSim . Evt.class
+        self.names.append(name)
+        return name
 
     def _refuse(self, node: ast.expr, reason: str) -> NoReturn:
         there = ast.get_source_segment(self.text, node)

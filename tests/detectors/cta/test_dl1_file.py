@@ -2,8 +2,10 @@
 
 import threading
 
+import h5py
 import numpy as np
 import pytest
+from numpy.lib.recfunctions import repack_fields
 
 from airshower.detectors.cta import dl1_hdf5
 from airshower.detectors.cta.dl1_file import Dl1File
@@ -275,8 +277,19 @@ def removed(node):
     return lambda file: file.__delitem__(node)
 
 
+def in_place_of(group, value):
+    """A text or an array where a group was."""
+
+    def change(file):
+        del file[group]
+        file[group] = value
+
+    return change
+
+
 VERSION = "CTA PRODUCT DATA MODEL VERSION"
 LAYOUT = "/configuration/instrument/subarray/layout"
+OPTICS, SIMULATED = "/configuration/instrument/telescope/optics", "/configuration/simulation"
 TRIGGER, SHOWER = "/dl1/event/subarray/trigger", "/simulation/event/subarray/shower"
 BAD = {
     "older": (with_version("v3.0.0"), r"is of ctapipe's data model v3\.0\.0, v4 to v7 are read; make it again"),
@@ -293,7 +306,34 @@ BAD = {
     "event twice": (with_column(TRIGGER, "event_id", 1, 0), rf"event 0 of observation 7 is in {TRIGGER} twice"),
     "missing shower": (without(SHOWER, 0), f"event 201 of observation 7 is not in {SHOWER}"),
     "unknown unit": (lambda f: f[SHOWER].attrs.__setitem__("CTAFIELD_2_UNIT", "erg"), "is in erg, which is no unit"),
-    "missing optics": (with_column(LAYOUT, "optics_index", 0, 7), "can't be read, the file is damaged"),
+    "missing optics": (
+        with_column(LAYOUT, "optics_index", 0, 7),
+        "telescope 1 has optics_index 7, .*optics has 2 rows",
+    ),
+    "optics before the first": (
+        with_column(LAYOUT, "optics_index", 1, -1),
+        "telescope 2 has optics_index -1, .*2 rows",
+    ),
+    "camera before the first": (
+        with_column(LAYOUT, "camera_index", 1, -1),
+        "no .*geometry_-1, .* telescope 2's camera",
+    ),
+    "no focal length": (with_column(OPTICS, "effective_focal_length", 0, 0), rf"{OPTICS}: row 0 has .* of 0\.0 m"),
+    "negative focal length": (
+        with_column(OPTICS, "equivalent_focal_length", 1, -16),
+        r"optics: row 1 has .* of -16\.0 m",
+    ),
+    "infinite focal length": (
+        with_column(OPTICS, "effective_focal_length", 1, np.inf),
+        "optics: row 1 has .* of inf m",
+    ),
+    "unknown focal length": (
+        with_column(OPTICS, "equivalent_focal_length", 1, np.nan),
+        "optics: row 1 has .* of nan m",
+    ),
+    "text for a group": (in_place_of(SIMULATED, "none"), f"{SIMULATED} is a table, a group of tables is due"),
+    "array for a group": (in_place_of(SIMULATED, np.zeros(5)), f"{SIMULATED} is a table, a group of tables is due"),
+    "link to nothing": (in_place_of(SIMULATED, h5py.SoftLink("/x")), f"{SIMULATED} is damaged, or a link to what is"),
 }
 
 
@@ -348,3 +388,31 @@ def read_all(path):
     """Every image of a file, one by one."""
     file = Dl1File(path)
     return [file.read([image]) for image in range(len(file.images))]
+
+
+def test_pixels_are_in_the_order_of_their_ids(tmp_path, write_dl1, altered):
+    geometry = "/configuration/instrument/telescope/camera/geometry_0"
+    order = [3, 0, 6, 5, 1, 2, 4]
+    path = write_dl1(tmp_path / "a.h5")
+    camera = Dl1File(altered(path, lambda file: rewrite(file, geometry, lambda rows: rows[order]))).subarray.cameras[0]
+    np.testing.assert_allclose(np.stack([camera.x, camera.y], 1), PIXELS["LST"], atol=1e-12)
+    for row, pix_id in ((2, 1), (6, 7), (0, -1)):
+        with pytest.raises(DataError, match=rf"bad{row}\.h5: {geometry}: pix_id is not 0 to 6, each once"):
+            Dl1File(altered(path, with_column(geometry, "pix_id", row, pix_id), f"bad{row}.h5"))
+
+
+def test_an_effective_focal_length_of_nan_is_the_nominal(tmp_path, write_dl1):
+    assert Dl1File(write_dl1(tmp_path / "a.h5")).subarray.focal_length.tolist() == [29.3, 29.3, 16.0]
+
+
+def test_cameras_without_ids_of_pixels_keep_their_order(tmp_path, write_dl1, altered):
+    geometry = "/configuration/instrument/telescope/camera/geometry_0"
+    names = ["pix_x", "pix_y", "pix_area"]
+
+    def change(file):
+        rewrite(file, geometry, lambda rows: repack_fields(rows[names]))
+        for place in range(3):
+            file[geometry].attrs[f"CTAFIELD_{place}_UNIT"] = ("mm", "mm", "mm**2")[place]
+
+    camera = Dl1File(altered(write_dl1(tmp_path / "a.h5"), change)).subarray.cameras[0]
+    np.testing.assert_allclose(np.stack([camera.x, camera.y], 1), PIXELS["LST"], atol=1e-12)

@@ -73,6 +73,8 @@ def test_there_is_a_row_for_all_that_triggered(predicted: tuple[IactImages, Path
     dl1 = Dl1File(source.files[0].path)
     with h5py.File(path) as file, h5py.File(dl1.path) as first:
         trigger = file["dl1/event/subarray/trigger"][:]
+        profile = "simulation/service/atmosphere_density_profile"
+        np.testing.assert_array_equal(file[profile][:], first[profile][:])  # the same in both
         assert len(trigger) == sum(len(one.events) for one in source.files)
         np.testing.assert_array_equal(trigger[: len(dl1.events)], first["dl1/event/subarray/trigger"][:])
         for tel_id, table in tables(file, source, "energy").items():
@@ -233,9 +235,9 @@ def test_numbers_that_do_not_fit_are_not_copied(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as first, h5py.File(tmp_path / "b.h5", "w") as second:
         first["g/t"], second["g/t"] = np.array([(1,)], [("a", "i4")]), np.array([(2**40,)], [("a", "i8")])
         with h5py.File(tmp_path / "out.h5", "w") as out:
-            append_table(out, first["g/t"])
+            append_table(out, first["g/t"], "/g/t")
             with pytest.raises(DataError, match=r"b\.h5: /g/t: a has numbers that do not fit int32"):
-                append_table(out, second["g/t"])
+                append_table(out, second["g/t"], "/g/t")
 
 
 def test_tables_that_can_not_be_copied_are_named_before_anything_is_predicted(
@@ -296,3 +298,71 @@ def test_runs_of_which_no_event_is_left_were_thrown(
         del file["configuration/simulation"]
 
     assert thrown(altered(gammas, no_runs, "silent.h5"), protons) == [(1, 10)], "nothing is known of the gammas"
+
+
+def test_links_are_copied_as_what_they_mean(
+    write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Soft ones to a table and to a group, and one to a table of another file."""
+    shower, trigger = "simulation/event/subarray/shower", "dl1/event/subarray/trigger"
+    pointing = "configuration/telescope/pointing"
+    first = write_dl1(tmp_path / "a.h5")
+
+    def change(file: h5py.File) -> None:
+        file.move(shower, "elsewhere/shower")
+        file[shower] = h5py.SoftLink("/elsewhere/shower")
+        file.move(pointing, "elsewhere/pointing")
+        file[pointing] = h5py.SoftLink("/elsewhere/pointing")
+        del file[trigger]
+        file[trigger] = h5py.ExternalLink("a.h5", trigger)
+
+    source = IactImages(IactConfig(mode="stereo"), str(altered(first, change)))
+    path = predict(source, tmp_path / "p.dl2.h5", np.arange(len(source)))
+    with h5py.File(path) as file, h5py.File(first) as original:
+        for table in (shower, trigger, f"{pointing}/tel_001", f"{pointing}/tel_005"):
+            np.testing.assert_array_equal(file[table][:], original[table][:])
+        assert "elsewhere" not in file
+
+
+@pytest.mark.parametrize(
+    ("table", "target", "said"),
+    [
+        ("simulation/event/telescope/impact", "/none", "impact is damaged, or a link to what is not there"),
+        ("configuration/again", "/configuration", "again is a link to a group that it is in"),
+    ],
+)
+def test_links_that_mean_nothing_are_refused(
+    write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path, table: str, target: str, said: str
+) -> None:
+    path = altered(write_dl1(tmp_path / "a.h5"), lambda file: file.__setitem__(table, h5py.SoftLink(target)))
+    source = IactImages(IactConfig(mode="stereo"), str(path))
+    with pytest.raises(DataError, match=rf"altered\.h5: /.*{said}"):
+        source.prediction_writer(tmp_path / "p.dl2.h5", {}).__enter__()
+
+
+def test_rows_of_a_run_that_are_there_twice(
+    write_dl1: Callable[..., Path], altered: Callable[..., Path], tmp_path: Path
+) -> None:
+    """Of a distribution of showers there are several in a run; a pointing is of a time, not of a run alone."""
+    blocks = np.array([(7, 1), (8, 1)], [("obs_id", "u8"), ("sb_id", "u8")])
+    shown = np.array([(7, 1), (7, 2)], [("obs_id", "i4"), ("hist_id", "i8")])
+    times = np.array([(7, 0.5), (7, 1.5)], [("obs_id", "i4"), ("time", "f8")])
+    block, histogram = "configuration/observation/observation_block", "simulation/service/shower_distribution"
+
+    def change(file: h5py.File) -> None:
+        file[block], file[histogram], file["dl1/monitoring/subarray/pointing"] = blocks, shown, times
+
+    path = altered(write_dl1(tmp_path / "a.h5"), change, "good.h5")
+    source = IactImages(IactConfig(mode="stereo"), str(path))
+    with h5py.File(predict(source, tmp_path / "p.dl2.h5", np.arange(len(source)))) as file:
+        assert file[histogram]["hist_id"].tolist() == [1, 2]
+    for table, column, key in ((block, "obs_id", "obs_id 7"), (histogram, "hist_id", "obs_id 7, hist_id 1")):
+
+        def again(rows: np.ndarray, column: str = column) -> np.ndarray:
+            rows[column] = rows[column][0]
+            return rows
+
+        bad = altered(path, lambda file, table=table, again=again: rewrite(file, table, again), f"{column}.h5")
+        source = IactImages(IactConfig(mode="stereo"), str(bad))
+        with pytest.raises(DataError, match=rf"{column}\.h5: {key} is in /{table} twice"):
+            source.prediction_writer(tmp_path / "q.dl2.h5", {}).__enter__()

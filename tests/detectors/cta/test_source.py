@@ -1,5 +1,6 @@
 """Telescopes' images as a source: entries, selection, batches, truth, and splits that share no shower."""
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -478,3 +479,40 @@ def test_sample_mixtures_of_gammas_and_protons(sample):
     batch = mixed.read(np.arange(6))
     assert [images.charge.shape for images in batch.images] == [(8, 1855), (15, 1855)]
     assert len(np.unique(mixed.showers)) == 4
+
+
+def test_ids_that_f8_does_not_hold(tmp_path, write_dl1, altered):
+    """Runs 2^60 + 1 and 2^60 + 2 in one file, two events each of its first four."""
+    run = 2**60 + 1
+
+    def change(file):
+        names = []
+        file.visititems(lambda name, node: names.append(name) if isinstance(node, h5py.Dataset) else None)
+        for name in names:
+            if "obs_id" in (file[name].dtype.names or ()):
+                rewrite(file, name, large)
+        rewrite(file, "configuration/simulation/run", lambda rows: np.concatenate([rows, rows]))
+        file["configuration/simulation/run"][1, "obs_id"] = run + 1
+        for tel_id in (1, 2, 5):
+            pointing = f"configuration/telescope/pointing/tel_{tel_id:03d}"
+            rewrite(file, pointing, lambda rows: np.concatenate([rows, rows]))
+            file[pointing][1, "obs_id"] = run + 1
+
+    def large(rows):
+        kinds = [(name, "u8" if name == "obs_id" else rows.dtype[name]) for name in rows.dtype.names]
+        made = rows.astype(kinds)
+        made["obs_id"] = run
+        if "event_id" in rows.dtype.names:
+            made["obs_id"] += rows["event_id"] >= 200
+        return made
+
+    path = altered(write_dl1(tmp_path / "a.h5"), change)
+    assert [one.obs_id for one in source(path, mode="stereo").files[0].runs] == [run, run + 1]
+    assert [one.showers for one in source(path, mode="stereo").thrown()] == [10, 10]
+    for wanted, events in ((run, [0, 1, 100, 101]), (run + 1, [200, 201])):
+        images = source(path, mode="stereo", cuts=f"obs_id == {wanted}")
+        assert images.event_ids[:, :2].tolist() == [[wanted, event] for event in events]
+    with pytest.raises(UserError, match="no image is left"):
+        source(path, mode="stereo", cuts=f"obs_id == {2**60}")
+    images = source(path, telescope_types=["LST"], cuts="event_id == 201 and tel_id == 2")
+    assert images.event_ids.tolist() == [[run + 1, 201, 2]]

@@ -200,25 +200,14 @@ class Hdf5:
         return node
 
     def _lookup(self, name: str) -> Any:
-        """A node, None where there is none. Raises `DataError` for a link to nothing."""
+        """See `lookup`."""
         file, nodes = self._file()
         if name not in nodes:
-            node = file.get(name)
+            node = lookup(file, name)
             if node is None:
-                self._refuse_dangling(file, name)
                 return None
             nodes[name] = node
         return nodes[name]
-
-    def _refuse_dangling(self, file: h5py.File, node: str) -> None:
-        parent = file
-        for name in node.strip("/").split("/"):
-            if not isinstance(parent, h5py.Group) or not parent.id.links.exists(name.encode()):
-                return
-            path = f"{parent.name.rstrip('/')}/{name}"
-            parent = parent.get(name)
-            if parent is None:
-                raise DataError(f"{self.path}: {path} is damaged, or a link to what is not there")
 
     def _file(self) -> tuple[h5py.File, dict[str, Any]]:
         if self.path not in _open:
@@ -227,6 +216,23 @@ class Hdf5:
                 _open.popitem(last=False)[1][0].close()
         _open.move_to_end(self.path)
         return _open[self.path]
+
+
+def lookup(file: h5py.File, path: str) -> Any:
+    """A node, links followed; None where there is none. Raises `DataError` for a link to nothing, and where anything
+    but a group is in place of a group."""
+    if (node := file.get(path)) is not None:
+        return node
+    node, at = file, ""
+    for name in path.strip("/").split("/"):
+        if not isinstance(node, h5py.Group):
+            raise DataError(f"{file.filename}: {at} is a table, a group of tables is due")
+        if not node.id.links.exists(name.encode()):
+            return None
+        node, at = node.get(name), f"{at}/{name}"
+        if node is None:
+            raise DataError(f"{file.filename}: {at} is damaged, or a link to what is not there")
+    return node
 
 
 def check_extent(table: h5py.Dataset, where: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from airshower.detectors.cta.camera import CameraGeometry
 from airshower.detectors.cta.dl1_format import Camera, Optics, Telescope
 from airshower.detectors.cta.dl1_hdf5 import Hdf5
-from airshower.detectors.cta.keys import first_repeated
+from airshower.detectors.cta.keys import KEYS, first_repeated
 from airshower.detectors.cta.subarray import Subarray, distinct_cameras
 from airshower.errors import DataError
 
@@ -47,7 +47,8 @@ class SimulatedRun:
 
 
 def read_subarray(file: Hdf5) -> Subarray:
-    """The telescopes. Raises `DataError` if there are none or a camera is missing."""
+    """The telescopes. Raises `DataError` if there are none, a camera is missing or has no order of pixels, or a focal
+    length is none."""
     layout = file.columns(LAYOUT, list(file.names(LAYOUT)))
     if not len(layout):
         raise DataError(f"{file.path}: {LAYOUT} has no telescopes")
@@ -55,6 +56,9 @@ def read_subarray(file: Hdf5) -> Subarray:
     if (row := first_repeated(ids)) is not None:
         raise DataError(f"{file.path}: telescope {ids[row, 0]} is in {LAYOUT} twice")
     keys = _camera_keys(layout)
+    for key, tel_id in zip(keys, ids[:, 0], strict=True):
+        if GEOMETRY + key not in file:
+            raise DataError(f"{file.path}: has no {GEOMETRY}{key}, the pixels of telescope {tel_id}'s camera")
     geometries = {key: _camera(file, key) for key in dict.fromkeys(keys)}
     types = tuple(map(_text, layout["type"]))
     cameras, camera = distinct_cameras(types, [geometries[key] for key in keys])
@@ -64,7 +68,7 @@ def read_subarray(file: Hdf5) -> Subarray:
         names=tuple(map(_text, layout["name"])),
         descriptions=tuple(map(_text, layout["tel_description"])),
         position=np.stack([file.quantity(LAYOUT, f"pos_{axis}") for axis in "xyz"], 1),
-        focal_length=_focal_lengths(file)[_optics_rows(file, layout)],
+        focal_length=_focal_lengths(file, _optics_rows(file, layout)),
         camera=camera,
         cameras=cameras,
     )
@@ -109,8 +113,11 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
         found = [name for name in names if name in there]
         return file.quantity(path, found[0]).tolist() if found else [unset] * length
 
+    obs_ids = file.keys(path, KEYS[:1])
+    if (row := first_repeated(obs_ids)) is not None:
+        raise DataError(f"{file.path}: run {obs_ids[row, 0]} is in {path} twice")
     columns = (
-        column("obs_id"),
+        obs_ids[:, 0].tolist(),
         column("energy_range_min"),
         column("energy_range_max"),
         column("spectral_index"),
@@ -120,11 +127,8 @@ def read_runs(file: Hdf5) -> list[SimulatedRun]:
         column("shower_reuse", unset=1),
         column("prod_site_alt"),
     )
-    again = np.unique(columns[0], return_counts=True)
-    for obs_id in again[0][again[1] > 1][:1]:
-        raise DataError(f"{file.path}: run {int(obs_id)} is in {path} twice")
     return [
-        SimulatedRun(int(obs_id), (low, high), index, radius, cone, int(showers), int(reuse), altitude)
+        SimulatedRun(obs_id, (low, high), index, radius, cone, int(showers), int(reuse), altitude)
         for obs_id, low, high, index, radius, cone, showers, reuse, altitude in zip(*columns, strict=True)
     ]
 
@@ -152,31 +156,41 @@ def _found(file: Hdf5, table: str, *names: str) -> np.ndarray | None:
 
 def _camera(file: Hdf5, key: str) -> CameraGeometry:
     path = GEOMETRY + key
-    if path not in file:
-        raise DataError(f"{file.path}: has no {path}, the pixels of a camera that its layout names")
-    shape = str(file.attribute(path, "PIX_TYPE"))
+    shape, order = str(file.attribute(path, "PIX_TYPE")), slice(None)
+    if "pix_id" in file.names(path):
+        pixels = file.keys(path, ["pix_id"])[:, 0]
+        order = np.argsort(pixels)
+        if not np.array_equal(pixels[order], np.arange(len(pixels))):
+            raise DataError(f"{file.path}: {path}: pix_id is not 0 to {len(pixels) - 1}, each once")
     return CameraGeometry(
         name=str(file.attribute(path, "CAM_ID") or key),
-        x=file.quantity(path, "pix_x"),
-        y=file.quantity(path, "pix_y"),
-        area=file.quantity(path, "pix_area"),
+        x=file.quantity(path, "pix_x")[order],
+        y=file.quantity(path, "pix_y")[order],
+        area=file.quantity(path, "pix_area")[order],
         shape="square" if shape.startswith(("square", "rect")) else "hexagon",  # round pixels lie like hexagons
         pixel_rotation=float(file.attribute(path, "PIX_ROT") or 0.0),
         camera_rotation=float(file.attribute(path, "CAM_ROT") or 0.0),
     )
 
 
-def _focal_lengths(file: Hdf5) -> np.ndarray:
-    """m, of each row of the optics table."""
-    nominal = file.quantity(OPTICS, "equivalent_focal_length")
-    if "effective_focal_length" not in file.names(OPTICS):
-        return nominal
-    effective = file.quantity(OPTICS, "effective_focal_length")
-    return np.where(np.isfinite(effective), effective, nominal)
+def _focal_lengths(file: Hdf5, rows: np.ndarray) -> np.ndarray:
+    """m, of some rows of the optics table: the effective one, where it is NaN the nominal."""
+    length = file.quantity(OPTICS, "equivalent_focal_length")[rows]
+    if "effective_focal_length" in file.names(OPTICS):
+        effective = file.quantity(OPTICS, "effective_focal_length")[rows]
+        length = np.where(np.isnan(effective), length, effective)
+    for wrong in np.flatnonzero(~(np.isfinite(length) & (length > 0)))[:1]:
+        raise DataError(f"{file.path}: {OPTICS}: row {rows[wrong]} has a focal length of {length[wrong]} m")
+    return length
 
 
 def _optics_rows(file: Hdf5, layout: np.ndarray) -> np.ndarray:
+    """Of each telescope, the row of the optics table."""
     if "optics_index" in (layout.dtype.names or ()):
+        count = file.length(OPTICS)
+        for tel_id, row in file.keys(LAYOUT, ["tel_id", "optics_index"]):
+            if not 0 <= row < count:
+                raise DataError(f"{file.path}: telescope {tel_id} has optics_index {row}, {OPTICS} has {count} rows")
         return layout["optics_index"]
     names = file.columns(OPTICS, ["description"])["description"].tolist()
     return np.array([names.index(description) for description in layout["tel_description"].tolist()])

@@ -6,7 +6,7 @@ nothing was predicted it holds NaN and is not valid.
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from airshower.detectors.cta import dl1_columns as dl1
 from airshower.detectors.cta.dl1_file import Dl1File
-from airshower.detectors.cta.dl1_hdf5 import check_extent, reading
+from airshower.detectors.cta.dl1_hdf5 import check_extent, lookup, reading
 from airshower.detectors.cta.image_file import ImageFile
 from airshower.detectors.cta.keys import KEYS, first_repeated, named
 from airshower.detectors.cta.pytables import append_table, make_group
@@ -27,12 +27,14 @@ ImagesOf = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 PREDICTED = {"classification": ("prediction",), "energy": ("energy",), "geometry": ("alt", "az", "core_x", "core_y")}
 """What a group of DL2 tables is made of; valid where all that is predicted of it is there."""
 ANGLES = ("alt", "az")
-INSTRUMENT = ("configuration/instrument/", "simulation/service/atmosphere")  # the same in all files
+INSTRUMENT = ("/configuration/instrument/", "/simulation/service/atmosphere_density_profile")  # the same in all files
 COPIED = (
-    "configuration/", "simulation/service/shower_distribution", "simulation/event/subarray/shower",
-    "simulation/event/telescope/impact/", "dl1/event/subarray/trigger", "dl1/event/telescope/trigger",
-    "dl0/monitoring/telescope/pointing/", "dl1/monitoring/telescope/pointing/", "dl1/monitoring/subarray/pointing",
+    "/configuration", "/simulation/service/atmosphere_density_profile", "/simulation/service/shower_distribution",
+    "/simulation/event/subarray/shower", "/simulation/event/telescope/impact", "/dl1/event/subarray/trigger",
+    "/dl1/event/telescope/trigger", "/dl0/monitoring/telescope/pointing", "/dl1/monitoring/telescope/pointing",
+    "/dl1/monitoring/subarray/pointing",
 )  # fmt: skip
+HISTOGRAM = "hist_id"  # of a distribution of showers, a key beside that of the run
 
 
 class ShowerPredictionWriter(contextlib.ExitStack):
@@ -155,9 +157,9 @@ class _Dl2File(TablesFile):
         self._describe({**dl1.PRODUCT, **about, **data}, obs_ids)
 
     def _copy(self, source: h5py.File, first: bool) -> None:
-        for table in _copied(source):
-            if first or not table.name.strip("/").startswith(INSTRUMENT):
-                append_table(self.file, table)
+        for path, table in _copied(source):
+            if first or not path.startswith(INSTRUMENT):
+                append_table(self.file, table, path)
 
     def _predictions(self, part: _Predicted) -> None:
         there = [kind for kind, names in PREDICTED.items() if any(set(names) & set(p.columns) for p in self.parts)]
@@ -175,23 +177,34 @@ class _Dl2File(TablesFile):
         make_group(self.file, "/dl2/event")
 
 
-def _copied(source: h5py.File) -> list[h5py.Dataset]:
-    """The tables of a DL1 file that ctapipe needs beside predictions. Raises `DataError` for one that is longer than
-    what is stored of it, or of which two rows are of one event and telescope, which ctapipe would join twice."""
-    tables: list[h5py.Dataset] = []
-
-    def visit(name: str, node: h5py.HLObject) -> None:
-        if name.startswith((*INSTRUMENT, *COPIED)) and isinstance(node, h5py.Dataset) and node.dtype.names:
-            check_extent(node, f"{source.filename}: {node.name}")
-            names = [key for key in KEYS if key in node.dtype.names]
-            if "event_id" in names:
-                keys = np.stack([node.fields(key)[:].astype(np.int64) for key in names], 1)
-                if (row := first_repeated(keys)) is not None:
-                    raise DataError(f"{source.filename}: {named(keys[row])} is in {node.name} twice")
-            tables.append(node)
-
-    source.visititems(visit)
+def _copied(source: h5py.File) -> list[tuple[str, h5py.Dataset]]:
+    """The tables of a DL1 file that ctapipe needs beside predictions, by their paths, links followed. Raises
+    `DataError` for one that is longer than what is stored of it, or of which two rows have one key, which ctapipe would
+    join twice."""
+    tables = [table for path in COPIED for table in _tables(source, path, ())]
+    for path, table in tables:
+        check_extent(table, f"{source.filename}: {path}")
+        names = [key for key in (*KEYS, HISTOGRAM) if key in table.dtype.names]
+        if "event_id" in names or ("obs_id" in names and "time" not in table.dtype.names):
+            columns = table.fields(names)[:]
+            keys = np.stack([columns[key].astype(np.int64) for key in names], 1)
+            if (row := first_repeated(keys)) is not None:
+                key = keys[row].tolist()
+                what = ", ".join(f"{name} {number}" for name, number in zip(names, key, strict=True))
+                raise DataError(f"{source.filename}: {named(key) if 'event_id' in names else what} is in {path} twice")
     return tables
+
+
+def _tables(source: h5py.File, path: str, above: tuple[h5py.Group, ...]) -> Iterator[tuple[str, h5py.Dataset]]:
+    """The tables at and under a path. `above` are the groups around it."""
+    node = lookup(source, path)
+    if node in above:
+        raise DataError(f"{source.filename}: {path} is a link to a group that it is in")
+    if isinstance(node, h5py.Group):
+        for name in sorted(node):
+            yield from _tables(source, f"{path}/{name}", (*above, node))
+    elif isinstance(node, h5py.Dataset) and node.dtype.names:
+        yield path, node
 
 
 def _text(value: Any) -> str:

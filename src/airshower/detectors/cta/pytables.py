@@ -65,15 +65,15 @@ class Table:
             self._count.write(np.array(self.rows))
 
 
-def append_table(file: h5py.File, table: h5py.Dataset) -> None:
-    """Add the rows of another file's table, byte for byte, to the one at the same path, which is made with all its
-    attributes if it isn't there. Where types differ, columns are matched by their names; raises `DataError` for whole
-    numbers that do not fit."""
-    if table.name not in file:
-        _copy_attributes(table, _empty(file, table.name, table.id.get_type()))
+def append_table(file: h5py.File, table: h5py.Dataset, path: str) -> None:
+    """Add the rows of another file's table, byte for byte, to the one at `path`, which is made with all its attributes
+    if it isn't there. Where types differ, columns are matched by their names; raises `DataError` for whole numbers that
+    do not fit."""
+    if path not in file:
+        _copy_attributes(table, _empty(file, path, table.id.get_type()))
     if len(table):
-        _check_fit(table, file[table.name].dtype)
-        target = file[table.name]
+        target = file[path]
+        _check_fit(table, target.dtype)
         kind, first = target.id.get_type(), len(target)
         rows = np.zeros(len(table), f"V{kind.get_size()}")
         table.id.read(h5py.h5s.ALL, h5py.h5s.ALL, rows, kind)

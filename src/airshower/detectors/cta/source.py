@@ -16,6 +16,7 @@ from airshower.data.source import Selection, Splits, ThrownShowers
 from airshower.data.splits import matching_files, split_by_shower
 from airshower.detectors.cta.dl2_writer import ShowerPredictionWriter
 from airshower.detectors.cta.image_file import PART, TRUTH, ImageFile
+from airshower.detectors.cta.keys import KEYS
 from airshower.detectors.cta.open_file import open_file
 from airshower.detectors.cta.primaries import OBSERVED, class_ids, classified
 from airshower.detectors.cta.selection import CutFlow, Selector
@@ -26,7 +27,6 @@ from airshower.runtime.log import logger
 FIRST_SHOWER_TYPE = 16  # types of events below are calibration
 # what tells showers apart: simulations use each several times, with other cores, also in other runs and files
 SHOWER = ("primary", "energy", "alt", "az", "h_first_interaction", "x_max")
-KEYS = ("obs_id", "event_id", "tel_id")
 
 
 @dataclass
@@ -185,18 +185,22 @@ class IactImages:
         return np.flatnonzero(selector.kept)
 
     def _columns(self, file: ImageFile, names: list[str], images: np.ndarray) -> dict[str, np.ndarray]:
-        """What cuts are made on, f8 [images] each. Raises `DataError` if one of `images` lacks it."""
-        parameters = sorted({name for name in names if file.find_parameter(name)})
+        """What cuts are made on: ids int64, others f8 [images] each. Raises `DataError` if one of `images` lacks it."""
+        parameters = sorted({name for name in names if name not in KEYS and file.find_parameter(name)})
         for image in images[~file.has_parameters[images]][:1] if parameters else ():
             raise DataError(f"{file.where(image)}: the image has no parameters to cut on")
         columns = file.parameters(parameters)
+        if set(names) & set(KEYS):  # not of the parameters, which are f8
+            keys = np.column_stack([file.events.keys[file.images.event], file.subarray.ids[file.images.telescope]])
+            columns |= dict(zip(KEYS, keys.T, strict=True))
         return columns | {f"true_{name}": column[file.images.event] for name, column in self._truth_of(file).items()}
 
     def _check_cuts(self, cuts: list[Cut]) -> None:
         for file in self.files:
             truth = [f"true_{name}" for name in self._truth_of(file)]
             names = [*sorted(set(file.parameter_names) - set(KEYS)), *truth]
-            known = {name for cut in cuts for name in cut.names if name in truth or file.find_parameter(name)}
+            columns = {*KEYS, *truth}
+            known = {name for cut in cuts for name in cut.names if name in columns or file.find_parameter(name)}
             check_names(cuts, known, names)
 
     def _index(self, kept: list[np.ndarray], telescope: list[np.ndarray]) -> None:
