@@ -24,7 +24,8 @@ def main() -> None:
         raise SystemExit(__doc__)
     first, *others, made = map(Path, sys.argv[1:])
     with h5py.File(first) as file:
-        of_tanks, of_showers = "hit_pmt" in file, "dl1" in file
+        of_tanks = "hit_pmt" in file
+        of_showers = "dl1" in file
     if bool(others) == of_tanks:
         raise SystemExit(__doc__)
     if of_tanks:

@@ -25,7 +25,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "src"))
 from airshower.errors import UserError
 
 if TYPE_CHECKING:
-    from airshower.data.source import Splits
+    from airshower.data.splits import Splits
+    from airshower.tasks.reconstruction.targets import Target
 
 
 def main() -> None:
@@ -56,10 +57,10 @@ def run(arguments: argparse.Namespace) -> dict[str, float]:
     from baselines.hillas import Cleaning
     from baselines.report import write
 
-    node, seed, splits = open_data(arguments.overrides)
+    node, seed, splits, targets = open_data(arguments.overrides)
     cleaning = Cleaning(arguments.picture, arguments.boundary, arguments.least)
     forest = Forest(arguments.trees, seed=seed)
-    events = reconstruct(splits, cleaning, forest, arguments.folds)
+    events = reconstruct(splits, targets, cleaning, forest, arguments.folds)
     config = {
         "run": {"id": arguments.name},
         "data": node,
@@ -67,28 +68,27 @@ def run(arguments: argparse.Namespace) -> dict[str, float]:
         "network": {"_target_": "baselines.forests", **vars(cleaning), **vars(forest), "folds": arguments.folds},
         "output_dir": str(arguments.output / arguments.name),
     }
-    return write(arguments.output / arguments.name, config, events, splits.train.source.spec.classes)
+    return write(arguments.output / arguments.name, config, events, targets)
 
 
-def open_data(overrides: list[str]) -> tuple[dict, int, "Splits"]:
-    """The resolved section `data`, the seed, and the splits that the application would make of them."""
-    import hydra
-    from hydra.errors import HydraException
-    from omegaconf.errors import OmegaConfBaseException
-
+def open_data(overrides: list[str]) -> tuple[dict, int, "Splits", dict[str, "Target"]]:
+    """The resolved section `data`, the seed, the splits that the application would make of them, and the targets that a
+    network would be trained for."""
+    from airshower.assembly.compose import compose, user_errors
     from airshower.config.build import component, plain
-    from airshower.main import conf_folder
+    from airshower.data.containers import CameraImages
+    from airshower.tasks.reconstruction.config import asked_targets
 
-    try:
-        with hydra.initialize_config_dir(str(conf_folder()), version_base="1.3"):
-            cfg = hydra.compose("config", ["network=cta_stereo_hex", *overrides])
-        kind, config = component(cfg.data, "data")
-        data, seed = plain(cfg.data), int(cfg.framework.seed)
-    except (HydraException, OmegaConfBaseException) as error:
-        raise UserError(" ".join(str(error).split())) from None
-    if kind.kind != "telescope_images":
-        raise UserError(f"data: gives {kind.kind}, but Hillas parameters are of telescope_images")
-    return data, seed, kind(config, seed).open()
+    with user_errors():
+        cfg = compose(["network=cta_stereo_hex", *overrides])
+    kind, config = component(cfg.data, "data")
+    _, task = component(cfg.task, "task")
+    data = plain(cfg.data)
+    seed = int(cfg.framework.seed)
+    if kind.containers.get("images") is not CameraImages:
+        raise UserError("data: gives no images of telescopes' cameras, which Hillas parameters are of")
+    targets = asked_targets(task, kind.columns(config))
+    return data, seed, kind(config, seed).open(), {name: of for name, of in targets.items() if of.config.weight}
 
 
 if __name__ == "__main__":

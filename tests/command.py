@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import signal
 import sys
 from dataclasses import dataclass
 from unittest import mock
@@ -9,11 +10,13 @@ from unittest import mock
 from airshower.main import cli
 
 TINY = (
+    "network=uresnet",
     "data.simulation.image_size=[128,96]",
     "data.simulation.cosmic_rate=4",
     "data.downsample=0",
     "data.events=6",
     "data.validation_events=3",
+    "data.test_events=3",
     "network.depth=2",
     "network.n_initial_filters=4",
     "network.bottleneck_deepest=8",
@@ -33,6 +36,7 @@ TINY_INFERENCE = ("mode=inference", *TINY, "mode.displays=0")
 TINY_SHOWERS = (
     "data.events=12",
     "data.validation_events=6",
+    "data.test_events=6",
     "data.simulation.lsts=2",
     "data.simulation.msts=2",
     "data.simulation.energy_min=0.5",
@@ -48,6 +52,7 @@ TINY_SHOWERS = (
 TINY_TANKS = (
     "data.events=40",
     "data.validation_events=60",
+    "data.test_events=60",
     "data.parameters=[rec.nHit,rec.zenithAngle,rec.azimuthAngle]",
     "data.conditions=[SimEvent.energyTrue]",
     *TINY[-5:],
@@ -83,6 +88,7 @@ def airshower(*overrides: str) -> Outcome:
 
 def airshower_process(output: str, *overrides: str) -> None:
     """The main function of a process that runs `airshower OVERRIDES` and prints into the file `output`."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # ignored where the tests were started by nohup
     with open(output, "w") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):
         sys.argv = ["airshower", *overrides]
         cli()

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from airshower.errors import UserError
+from tests.memory import peak_memory
 
 LENGTHS = (0, 1, 255, 65_535, 10**8, 2**31, 2**32 - 1, 2**40, 2**63, 2**64 - 1)
 
@@ -72,7 +73,7 @@ def main(where: str, whole: Path, count: int, seed: int, memory: int) -> None:
     module, _, name = where.partition(":")
     read, rng, outcome = getattr(import_module(module), name), np.random.default_rng(seed), {}
     expected, data = _values(read, whole), whole.read_bytes()
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak_memory()
     virtual = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (virtual + memory,) * 2)
     for number in range(count):
@@ -88,7 +89,7 @@ def main(where: str, whole: Path, count: int, seed: int, memory: int) -> None:
         if result == "silent":
             whole.with_name(f"mutation{number}{whole.suffix}").write_bytes(whole.read_bytes())
     whole.write_bytes(data)
-    most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    most = peak_memory()
     assert (most - before) * 1024 < memory, f"{most - before} kB"
     print(json.dumps(outcome))
 

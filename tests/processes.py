@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.command import airshower_process
 
-PRELOADED = ["tests.processes", "airshower.modes.train", "airshower.tasks.segmentation", "torch._dynamo"]
+PRELOADED = ["tests.processes", "airshower.modes.train", "airshower.tasks.segmentation.task", "torch._dynamo"]
 
 
 def start(

@@ -36,10 +36,10 @@ ROOT = Path(__file__).parents[1]
         ("data.seed=-1", "data.seed=-1: must be at least 0"),
         ("run.precision=mixed", "run.precision=mixed: float16 needs an accelerator"),
         ("run.compute_mode=gpuu", "run.compute_mode=gpuu: must be one of auto, cpu, gpu, xpu, mps"),
-        ("network._target_=airshower.networks.uresnet.UNet", "can't be imported"),
+        ("network._target_=airshower.networks.uresnet.network.UNet", "can't be imported"),
         ("data.downsample=6", "data.downsample=6: images of 96 x 128 pixels can be halved at most 5 times"),
         ("network.depth=6", "network.depth=6: images of 96 x 128 pixels"),
-        ("task._target_=tests.test_command_line.AnotherTask", "task: reads ring_images, but this data gives"),
+        ("task._target_=tests.test_command_line.AnotherTask", "task: this network is trained with task=segmentation"),
         ("mode.weights_location=nowhere", "mode.weights_location=nowhere: no checkpoint is there"),
     ],
 )
@@ -53,13 +53,11 @@ def test_a_mistake_is_one_line_and_exit_code_2(tmp_path: Path, override: str, sa
 
 
 class AnotherTask:
-    """A task for data that this version does not have."""
+    """A task that no network of this version is trained for."""
 
-    reads = "ring_images"
+    from airshower.tasks.segmentation.task import Segmentation
 
-    from airshower.tasks.segmentation import Segmentation
-
-    Config = Segmentation.Config
+    name, Config, check_columns = "rings", Segmentation.Config, Segmentation.check_columns
 
 
 def test_an_output_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
@@ -69,7 +67,7 @@ def test_an_output_folder_that_can_not_be_made_is_named(tmp_path: Path) -> None:
     assert f"{tmp_path / 'file' / 'run'}: can't be written" in outcome.err
 
 
-@pytest.mark.parametrize("mode", ["train", "iotest", "inference"])
+@pytest.mark.parametrize("mode", ["train", "iotest", "inspect", "inference"])
 def test_a_missing_file_is_named_in_every_mode(tmp_path: Path, mode: str) -> None:
     outcome = airshower(f"mode={mode}", "data=lartpc", "data.file=/nowhere/events.h5", f"output_dir={tmp_path}")
     assert outcome.code == 2
@@ -106,7 +104,18 @@ def test_help_teaches_without_torch() -> None:
         "assert 'torch' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
-    for word in ("train", "iotest", "inference", "uresnet", "a21", "scc21", "polaris", "lartpc_simulated"):
+    for word in (
+        "train",
+        "iotest",
+        "inspect",
+        "simulate",
+        "inference",
+        "uresnet",
+        "a21",
+        "scc21",
+        "polaris",
+        "lartpc_simulated",
+    ):
         assert word in done.stdout
     assert done.stdout.count("python bin/exec.py mode=") >= 6
 
@@ -117,7 +126,7 @@ def test_exec_and_the_installed_command_say_the_same() -> None:
         subprocess.run([*c, "--cfg", "job"], capture_output=True, text=True, check=True).stdout for c in commands
     ]
     assert printed[0] == printed[1]
-    assert "n_initial_filters: 16" in printed[0]
+    assert "n_initial_filters: 8" in printed[0]
 
 
 def test_a_users_own_yaml_is_found_and_checked(tmp_path: Path) -> None:
@@ -126,7 +135,7 @@ def test_a_users_own_yaml_is_found_and_checked(tmp_path: Path) -> None:
     mine.write_text(
         "# @package _global_\ndefaults:\n  - uresnet\n  - _self_\nnetwork:\n  depth: 1\n  n_initial_filters: 2\n"
     )
-    tiny = [item for item in TINY if not item.startswith(("network.depth", "network.n_init"))]
+    tiny = [item for item in TINY if not item.startswith(("network=", "network.depth", "network.n_init"))]
     command = ("--config-dir", str(tmp_path), "network=mine", *tiny, f"output_dir={tmp_path / 'out'}")
     assert airshower(*command, "mode=train", "mode.no_summary_images=true").code == 0
     assert "depth: 1" in (tmp_path / "out" / "config.yaml").read_text()

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.detectors.hawc.xcdf.file import XcdfFile
 from airshower.writers.scalars import read_table
 from tests.checkpoints import assert_same, newest
 from tests.command import TINY_TANKS, Outcome, airshower
@@ -74,12 +74,16 @@ def test_iotest_shows_parameters_in_their_units(tmp_path: Path) -> None:
         ("data.parameters=[rec.nope]", "data.parameters: there is no rec.nope"),
         ("framework.distributed_mode=fsdp", "framework.distributed_mode=fsdp"),
         ("task.generate.conditions=some", "task.generate.conditions=some"),
-        ("task=segmentation", "task: reads wire_images, but this data gives tank_hits"),
+        ("task=segmentation", "task: this network is trained with task=likelihood"),
         ("task=adversarial", "task: this network is trained with task=likelihood"),
+        ("network=hawc_map_flow network.channels=[time]", "data.channels=['time']: can be [], [charge] or"),
+        ("network=hawc_pixelcnn_small data.channels=[]", "data.channels=[]: but network.channels=[charge]"),
     ],
 )
 def test_what_does_not_fit_is_one_line(tmp_path: Path, mistake: str, says: str) -> None:
-    outcome = airshower("mode=train", "network=hawc_param_flow", *TINY_TANKS, f"output_dir={tmp_path}", mistake)
+    outcome = airshower(
+        "mode=train", "network=hawc_param_flow", *TINY_TANKS, f"output_dir={tmp_path}", *mistake.split()
+    )
     assert outcome.code == 2
     assert says in outcome.err
     assert len(outcome.err.strip().splitlines()) == 1

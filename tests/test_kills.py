@@ -129,12 +129,12 @@ def test_a_run_that_is_being_trained_is_refused_in_one_line(tmp_path: Path) -> N
 
 def simulate(tmp_path: Path) -> tuple[BaseProcess, Path]:
     """A process in the middle of a simulation, and the file that it writes."""
-    many = [item for item in TINY if not item.startswith("data.events")]
+    many = [item for item in TINY if not item.startswith("data.test")]
     process = start(
-        tmp_path / "output", "mode=iotest", *many, "data.events=100000", f"output_dir={tmp_path / 'run'}",
+        tmp_path / "output", "mode=iotest", *many, "data.test_events=100000", f"output_dir={tmp_path / 'run'}",
         environment={"AIRSHOWER_CACHE": str(tmp_path / "cache")},
     )  # fmt: skip
-    return process, wait_for(tmp_path / "cache", "lartpc_simulated/.*.partial", process)
+    return process, wait_for(tmp_path / "cache", "lartpc_simulated/.*.h5.*.partial", process)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1])
@@ -153,10 +153,8 @@ def test_a_signal_in_inference_cleans_up_and_says_so(tmp_path: Path) -> None:
     run = tmp_path / "run"
     assert airshower(*TINY_TRAIN, "mode.validation_iteration=0", f"output_dir={run}").code == 0
     before = {path: path.stat().st_mtime_ns for path in run.rglob("*") if path.is_file()}
-    many = [item for item in TINY_INFERENCE if not item.startswith("data.valid")]
-    process = start(
-        tmp_path / "output", *many, "data.validation_events=60", "run.minibatch_size=1", f"output_dir={run}"
-    )
+    many = [item for item in TINY_INFERENCE if not item.startswith("data.test")]
+    process = start(tmp_path / "output", *many, "data.test_events=60", "run.minibatch_size=1", f"output_dir={run}")
     wait_for(run, "predictions/.predictions.h5.*.partial", process)
     os.kill(process.pid, signal.SIGTERM)
     process.join(60)

@@ -18,7 +18,8 @@ def test_a_wheel_has_all_it_needs(tmp_path: Path) -> None:
     wheel = next(tmp_path.glob("airshower-*.whl"))
     site = tmp_path / "site"
     subprocess.run([*pip, "install", "--no-deps", "--target", str(site), str(wheel)], check=True, capture_output=True)
-    code = "import sys; sys.argv[1:] = ['--cfg', 'job', 'network=a21']; from airshower.main import cli, conf_folder\n"
+    code = "import sys; sys.argv[1:] = ['--cfg', 'job', 'network=a21']; from airshower.main import cli\n"
+    code += "from airshower.assembly.compose import conf_folder\n"
     code += "print(conf_folder()); cli()"
     environment = {**os.environ, "PYTHONPATH": str(site)}
     done = subprocess.run(

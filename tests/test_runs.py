@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.detectors.lartpc.larcv_file import LarcvFile
+from airshower.data.simulated import TEST_SEED
+from airshower.detectors.lartpc.larcv.file import LarcvFile
 from airshower.writers.scalars import read_table
 from tests.checkpoints import assert_same, newest
 from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower
@@ -32,9 +33,9 @@ def finished(made_once: Callable[[str, Callable[[Path], None]], Path]) -> Path:
 
 
 @pytest.fixture(scope="module")
-def validation_file(finished: Path) -> Path:
-    """The simulated events that the run is validated on."""
-    return simulated_file("validation", 3, 3)
+def test_file() -> Path:
+    """The simulated events that inference runs over."""
+    return simulated_file("test", 3, TEST_SEED + 1)
 
 
 @pytest.fixture
@@ -59,8 +60,20 @@ def test_train_leaves_what_the_readme_says(tmp_path: Path) -> None:
     assert str(tmp_path / "figures") in outcome.out
 
 
-def test_resumed_run_is_bit_identical_to_the_uninterrupted_one(tmp_path: Path) -> None:
-    command = (*TRAIN, "mode.optimizer.gradient_accumulation=2", "mode.optimizer.schedule.name=constant")
+AUGMENTED = tuple(f"data.augmentation.{words}" for words in (
+    "mirror_drift=true", "mirror_beam=true", "charge=0.1", "noise=0.5", "dropped_wires=0.1", "windowed=0.5",
+    "window=[40,60]",
+))  # fmt: skip
+RECIPE = (*AUGMENTED, "data.share=0.6", "data.share_of=[nu_e CC]", "task.lovasz=0.5", "mode.optimizer.average=0.8")
+
+
+@pytest.mark.parametrize(
+    "order", [("shuffled",), ("random_blocks", "data.block=2", "data.buffer=8"), ("shuffled", *RECIPE)]
+)
+def test_resumed_run_is_bit_identical_to_the_uninterrupted_one(tmp_path: Path, order: tuple[str, ...]) -> None:
+    """Also from the middle of a window of two steps; and with what a recipe may have."""
+    command = (*TRAIN, f"data.order={order[0]}", *order[1:])
+    command += ("mode.optimizer.gradient_accumulation=2", "mode.optimizer.schedule.name=constant")
     command += ("mode.checkpoint_iteration=3",)  # of a run that ends there, the best step is chosen among the same
     assert airshower(*command, f"output_dir={tmp_path / 'whole'}", "run.iterations=7").code == 0
     assert airshower(*command, f"output_dir={tmp_path / 'parts'}", "run.iterations=3").code == 0
@@ -117,9 +130,32 @@ def test_a_validation_that_a_stop_left_out_is_made_up_for(tmp_path: Path) -> Non
     assert not (run / "metrics" / "validation.csv").exists()
     assert airshower(*common, f"output_dir={run}", "mode.validation_iteration=2").code == 0
     assert [row["step"] for row in read_table(run / "metrics" / "validation.csv")] == [2]
-    assert newest(run)["validated"] == 2
+    assert newest(run)["evaluated"] == {"validation": 2, "training_set": -1}
     assert newest(run)["best"] > 0
     assert (run / "checkpoints" / "best.ckpt").exists()
+
+
+def test_the_whole_training_set_is_evaluated_after_epochs(tmp_path: Path) -> None:
+    """Three steps are an epoch of six events. A run that stops in between goes on with the same rows, and what is
+    trained is that of a run without."""
+    command = (*TRAIN, "mode.optimizer.schedule.name=constant", "mode.validation_iteration=0")
+    every_second = "mode.training_set_epochs=2"
+    plain, whole, parts = (tmp_path / name for name in ("plain", "whole", "parts"))
+    assert airshower(*command, f"output_dir={plain}", "run.iterations=8").code == 0
+    outcome = airshower(*command, f"output_dir={whole}", "run.iterations=8", every_second)
+    assert outcome.code == 0, outcome.err
+    assert "training set (6 events)" in outcome.out
+    for iterations in (5, 8):
+        assert airshower(*command, f"output_dir={parts}", f"run.iterations={iterations}", every_second).code == 0
+    rows = {run: read_table(run / "metrics" / "training_set.csv") for run in (whole, parts)}
+    assert [row["step"] for row in rows[whole]] == [6, 8]
+    assert [row["step"] for row in rows[parts]] == [5, 6, 8]
+    assert rows[parts][1:] == rows[whole]
+    assert {"loss", "Average/mIoU"} <= rows[whole][0].keys()
+    assert list((whole / "tensorboard" / "training_set").iterdir())
+    assert not (plain / "metrics" / "training_set.csv").exists()
+    trained, evaluated = newest(plain)["model"], newest(whole)["model"]
+    assert all(torch.equal(trained[name], evaluated[name]) for name in trained)
 
 
 def test_another_config_is_refused_or_overwrites_when_told(run: Path) -> None:
@@ -169,11 +205,11 @@ def test_inference_covers_every_event_once_whatever_the_batch_size(
     assert metrics["confusion"] == confusion_of_single_events
 
 
-def test_inference_of_labels_from_file_equals_what_the_network_said(run: Path, validation_file: Path) -> None:
+def test_inference_of_labels_from_file_equals_what_the_network_said(run: Path, test_file: Path) -> None:
     """The confusion matrix recomputed from the written file and the truth is that of metrics.json."""
     assert airshower(*TINY_INFERENCE, f"output_dir={run}").code == 0
     predicted = LarcvFile(run / "predictions" / "predictions.h5").images("airshower_label")
-    truth = LarcvFile(validation_file).images("sbnd_cosmicseg")
+    truth = LarcvFile(test_file).images("sbnd_cosmicseg")
     confusion = np.zeros((3, 3, 3), int)
     for entry in range(3):
         dense = []
@@ -186,9 +222,9 @@ def test_inference_of_labels_from_file_equals_what_the_network_said(run: Path, v
     assert confusion.tolist() == json.loads((run / "predictions" / "metrics.json").read_text())["confusion"]
 
 
-def test_inference_needs_no_labels(run: Path, validation_file: Path) -> None:
-    tiny = [item for item in TINY if not item.startswith(("data.sim", "data.events", "data.valid"))]
-    data = ("data=lartpc", f"data.file={validation_file}", "data.label_producer=''", "data.particle_producer=''")
+def test_inference_needs_no_labels(run: Path, test_file: Path) -> None:
+    tiny = [item for item in TINY if not item.startswith(("data.sim", "data.events", "data.valid", "data.test"))]
+    data = ("data=lartpc", f"data.file={test_file}", "data.label_producer=''", "data.particle_producer=''")
     outcome = airshower("mode=inference", *tiny, *data, f"output_dir={run}", "mode.displays=1")
     assert outcome.code == 0, outcome.err
     assert len(LarcvFile(run / "predictions" / "predictions.h5")) == 3
@@ -219,7 +255,7 @@ def test_iotest_reports_what_the_data_hold(tmp_path: Path) -> None:
     outcome = airshower("mode=iotest", *TINY, f"output_dir={tmp_path}", "run.iterations=5")
     assert outcome.code == 0, outcome.err
     report = json.loads((tmp_path / "iotest" / "report.json").read_text())
-    assert report["images"] == 10
+    assert report["images"] == 8, "2 and 1 of three events to test on"
     assert report["products"]["image"]["shape"] == [2, 3, 96, 128]
     assert report["products"]["voxel value"]["min"] >= 5.0
     assert report["products"]["label"]["max"] == 2
@@ -228,10 +264,15 @@ def test_iotest_reports_what_the_data_hold(tmp_path: Path) -> None:
 
 def test_real_events_train_and_predict(tmp_path: Path, sbnd_file: Path) -> None:
     small = [item for item in TINY if not item.startswith("data.")]
-    data = ("data=lartpc", f"data.file={sbnd_file}", f"data.aux_file={sbnd_file}", "data.downsample=3")
+    data = ("data=lartpc", f"data.file={sbnd_file}", "data.validation_fraction=0.3", "data.downsample=3")
     train = (*small, "run.iterations=1", "mode.no_summary_images=true")
     assert airshower("mode=train", *train, *data, f"output_dir={tmp_path}").code == 0
-    outcome = airshower("mode=inference", *small, *data, f"output_dir={tmp_path}", "mode.displays=1")
+    predict = ("mode=inference", *small, *data, f"output_dir={tmp_path}", "mode.displays=1", "run.overwrite=true")
+    held_out = airshower(*predict)
+    assert held_out.code == 0, held_out.err
+    assert "(data.validation_fraction=0 for all of the files)" in held_out.out
+    assert json.loads((tmp_path / "predictions" / "metrics.json").read_text())["events"] == 2
+    outcome = airshower(*predict, "data.validation_fraction=0")
     assert outcome.code == 0, outcome.err
     metrics = json.loads((tmp_path / "predictions" / "metrics.json").read_text())
     assert metrics["events"] == 5

@@ -63,19 +63,35 @@ def test_iotest_of_telescopes(tmp_path: Path) -> None:
     assert report["products"]["energy"]["min"] >= 0.5
 
 
-def test_training_and_validation_showers_differ() -> None:
-    config = SimulatedCta.Config(events=4, validation_events=4, mode="stereo")
+def test_showers_to_train_validate_and_test_on_differ() -> None:
+    config = SimulatedCta.Config(events=4, validation_events=4, test_events=4, mode="stereo")
     config.simulation.energy_min = 1.0
     splits = SimulatedCta(config, seed=0).open()
-    train, validation = splits.train.source, splits.validation.source
-    assert len(train) == len(validation) == 4
-    assert not len(np.intersect1d(train.showers, validation.showers))
-    assert splits.whole.source is validation
+    sources = [part.source for part in (splits.train, splits.validation, splits.test)]
+    assert [len(source) for source in sources] == [4, 4, 4]
+    assert len(np.unique(np.concatenate([source.showers for source in sources]))) == 12
 
 
 def test_wires_and_telescopes_do_not_fit(tmp_path: Path) -> None:
     outcome = airshower("network=cta_mono_resnet", "data=lartpc_simulated", f"output_dir={tmp_path}")
     assert outcome.code == 2
-    assert "reads telescope_images, but this data gives wire_images" in outcome.err
+    assert "takes images (camera images), but this data gives images (sparse images)" in outcome.err
     assert "cta_simulated" in outcome.err
     assert not any(tmp_path.iterdir())
+
+
+def test_a_target_of_the_command_line_is_learned_and_predicted(tmp_path: Path) -> None:
+    """The height of the first interaction in km, beside the energy alone."""
+    first = "+task.targets.first={column: h_first_interaction, unit: km, middle: 20, scale: 10}"
+    targets = (first, *(f"task.{name}.weight=0" for name in ("type", "direction", "core")), "task.only_gammas=false")
+    command("train", "cta_stereo_hex", tmp_path, *targets, "mode.no_summary_images=true")
+    assert {"first/error", "energy/error"} <= read_table(tmp_path / "metrics" / "train.csv")[0].keys()
+    command("inference", "cta_stereo_hex", tmp_path, *targets, "mode.displays=0")
+    with open(tmp_path / "predictions" / "events.csv") as handle:
+        rows = list(csv.DictReader(handle))
+    assert rows
+    assert all(5 < float(row["true_first"]) < 120 for row in rows)
+    assert all(abs(float(row["first"]) - 20) < 100 for row in rows)
+    assert "alt" not in rows[0]
+    record = json.loads((tmp_path / "predictions" / "metrics.json").read_text())
+    assert {"first_resolution", "first_bias", "energy_resolution"} <= record["metrics"].keys()

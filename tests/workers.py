@@ -16,20 +16,21 @@ import numpy as np
 import torch
 
 from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
+from airshower.data.order import OrderConfig
 from airshower.data.plan import Dealer, EntryPlan
-from airshower.detectors.lartpc.source import WireImages
-from airshower.engine.optimizer import build_optimizer
+from airshower.detectors.lartpc.source import LartpcEvents
 from airshower.engine.parallel import ParallelModule, whole
 from airshower.engine.step import Step, TrainedPhase
 from airshower.main import cli
-from airshower.networks.uresnet import UResNet, UResNetSparse
+from airshower.networks.uresnet.network import UResNet, UResNetSparse
 from airshower.runtime import mpi
 from airshower.runtime.device import Precision
 from airshower.runtime.launcher import launched
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
-from airshower.tasks.segmentation import Segmentation
+from airshower.tasks.segmentation.task import Segmentation
 from tests.command import airshower
+from tests.data.small_index import SmallIndex
 from tests.engine import generation_steps as generation
 from tests.engine import shower_steps as showers
 from tests.engine.wire_steps import SPEC, DoubleTask, batch
@@ -66,17 +67,17 @@ def leave(*overrides: str) -> None:
 
 def recorded_run(log: str, *overrides: str) -> dict[str, Any]:
     """`run` with a record of the entries read by each rank."""
-    with mock.patch.object(WireImages, "read", recording(Path(log))):
+    with mock.patch.object(LartpcEvents, "read", recording(Path(log))):
         return run(*overrides)
 
 
 def recording(folder: Path) -> Callable:
     """Reading that notes the entries of training in the file of this rank."""
     folder.mkdir(parents=True, exist_ok=True)
-    read = WireImages.read
+    read = LartpcEvents.read
 
-    def reading(self: WireImages, entries: np.ndarray) -> object:
-        if threading.current_thread().name == "feeder" and "train" in self.files[0].path.name:
+    def reading(self: LartpcEvents, entries: np.ndarray) -> object:
+        if threading.current_thread().name.startswith("feeder") and "train" in self.files[0].path.name:
             with open(folder / f"entries_{launched().rank}", "a") as handle:
                 handle.write(json.dumps(np.asarray(entries).tolist()) + "\n")
         return read(self, entries)
@@ -116,13 +117,30 @@ def collectives() -> None:
     here.close()
 
 
-def epochs(count: int, minibatch: int, accumulation: int) -> list[list]:
+def indexed(cache: str, files: str) -> dict[str, list]:
+    """The files that this rank reads for an index that ranks make together, and how many numbers each has."""
+    here = connect()
+    index = SmallIndex()
+    paths = sorted(Path(files.replace("RANK", str(here.rank))).iterdir())
+    with mock.patch.dict(os.environ, {"AIRSHOWER_CACHE": cache}):
+        index.prepare(paths, here)
+        lengths = [len(indexed.entry["numbers"]) for indexed in index.open(paths)]
+    here.close()
+    return {"read": [name for name, *_ in index.log], "lengths": lengths}
+
+
+def epochs(count: int, minibatch: int, accumulation: int, order: str = "shuffled") -> list[list]:
     """The pieces of each step that this rank is dealt, in each of two epochs."""
     here = connect()
-    plan = EntryPlan(np.arange(count), minibatch * accumulation, seed=5)
+    step = minibatch * accumulation
+    plan = EntryPlan(np.arange(count), step, OrderConfig(order, 2, 3 * step), seed=5)
     dealer = Dealer(plan, minibatch, here)
-    steps = range(plan.steps_per_epoch)
-    dealt = [[[piece.tolist() for piece in dealer.next().pieces] for _ in steps] for _ in range(2)]
+    dealt = []
+    for _ in range(2):
+        steps = []
+        while len(steps) < plan.steps_per_epoch:
+            steps += [[piece.tolist() for piece in step.pieces] for step in dealer.hand()]
+        dealt.append(steps)
     here.close()
     return dealt
 
@@ -160,10 +178,9 @@ def step_gradients(
         normalization=normalization,
     )  # fmt: skip
     network = kind(config, SPEC, {"pixels": 3}, FrameworkConfig()).double()
-    task = DoubleTask(Segmentation.Config(scheme), SPEC, kind.sees(SPEC))
-    parallel = ParallelModule(network, here, mode)
+    task = DoubleTask(Segmentation.Config(scheme), SPEC, kind.view(SPEC))
     options = OptimizerConfig(name="sgd", learning_rate=0.1)
-    phases = [TrainedPhase(phase, build_optimizer(options, network), parallel) for phase in task.phases(network)]
+    phases = [TrainedPhase.of(phase, network, options, here, mode) for phase in task.phases(network)]
     step = Step(task, phases, Precision(RunConfig(), CPU), here, 0.0, Timers(CPU, enabled=False))
     step(batches, 0.1, measure=False)
     return torch.cat([whole(p.grad).flatten() for p in network.parameters()])

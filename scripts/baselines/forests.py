@@ -80,7 +80,8 @@ def _of_entries(
     found = np.full((len(ellipses), outputs), np.nan)
     for kind in np.unique(ellipses.kind):
         own = ellipses.kind == kind
-        known, wanted = own & learned[ellipses.entry], own & ~train[ellipses.entry]
+        known = own & learned[ellipses.entry]
+        wanted = own & ~train[ellipses.entry]
         if known.any() and wanted.any():
             there = np.isfinite(seen[known]).any(0)  # of files without times, say, some features have no value at all
             found[wanted] = predict(seen[known][:, there], target[ellipses.entry[known]], seen[wanted][:, there])

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from airshower.data.showers import IactSpec, TelescopeImages
-from airshower.data.source import Selection
-from airshower.data.telescopes import telescope_kinds, unit_vector
+from airshower.data.containers import TelescopeImages
+from airshower.data.spec import CameraImagesSpec
+from airshower.data.splits import Selection
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
-from airshower.tasks.shower_targets import direction_at
+from airshower.geometry.sky import direction_at, unit_vector
+from airshower.networks.telescopes.inputs import telescope_kinds
 
 BATCH = 256  # entries that are read at once
 
@@ -59,20 +60,22 @@ class Axes:
 
 def find_ellipses(selections: list[Selection], cleaning: Cleaning) -> Ellipses:
     """Of all images of the chosen entries of sources with the same telescopes; entries are counted on over them."""
-    spec, parts, first = selections[0].source.spec, [], 0
+    array = selections[0].source.spec["images"]
+    parts = []
+    first = 0
     pieces = [
         (selection.source, selection.entries[at : at + BATCH])
         for selection in selections
         for at in range(0, len(selection.entries), BATCH)
     ]
     for source, entries in pieces:
-        batch = source.read(entries)
-        for number, kind in enumerate(telescope_kinds(spec)):
-            images = batch.images[kind.camera]
+        cameras = source.read(entries)["images"].cameras
+        for number, kind in enumerate(telescope_kinds(array)):
+            images = cameras[kind.camera]
             rows = np.flatnonzero(np.isin(images.telescope, kind.telescopes))
             if len(rows):
-                sky = SkyPixels(spec.cameras[kind.camera], kind.focal_length)
-                parts.append(_of_kind(spec, sky, images, rows, first, number, cleaning))
+                sky = SkyPixels(array.cameras[kind.camera], kind.focal_length)
+                parts.append(_of_kind(array, sky, images, rows, first, number, cleaning))
         first += len(entries)
     names = list(parts[0].parameters)
     parameters = {name: np.concatenate([part.parameters[name] for part in parts]) for name in names}
@@ -83,20 +86,28 @@ def find_ellipses(selections: list[Selection], cleaning: Cleaning) -> Ellipses:
 
 
 def _of_kind(
-    spec: IactSpec, sky: SkyPixels, images: TelescopeImages, rows: np.ndarray, first: int, kind: int, cleaning: Cleaning
+    array: CameraImagesSpec,
+    sky: SkyPixels,
+    images: TelescopeImages,
+    rows: np.ndarray,
+    first: int,
+    kind: int,
+    cleaning: Cleaning,
 ) -> Ellipses:
     charge = images.charge[rows]
     mask = clean(sky, charge, cleaning.picture, cleaning.boundary)
     found = image_parameters(sky, charge, images.time[rows], mask)
     used = (found["hillas_intensity"] >= cleaning.least) & (found["hillas_width"] > 0)
-    rows, found = rows[used], {name: value[used].astype(np.float64) for name, value in found.items()}
-    psi, pointing = np.radians(found["hillas_psi"]), torch.from_numpy(images.pointing[rows]).double()
+    rows = rows[used]
+    found = {name: value[used].astype(np.float64) for name, value in found.items()}
+    psi = np.radians(found["hillas_psi"])
+    pointing = torch.from_numpy(images.pointing[rows]).double()
     # great circles are straight lines in the plane of tangents, in which pixels are
     place = np.stack([found["hillas_fov_lat"], found["hillas_fov_lon"]], 1)
     centre, along = (_vector(direction_at(torch.from_numpy(at), pointing)) for at in (place, place + _step(psi)))
     normal = np.cross(centre, along)
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    position = spec.position[images.telescope[rows]]
+    position = array.position[images.telescope[rows]]
     entry = first + images.event[rows]
     return Ellipses(entry, np.full(len(rows), kind), position, _vector(pointing), centre, normal, found)
 
@@ -109,14 +120,16 @@ def find_axes(ellipses: Ellipses, entries: int) -> Axes:
     Phys. 12 (1999) 135, algorithm 1). A plane goes through its telescope, so the core c minimises the sum over images
     of weight x (normal . (c - position))^2 on the ground, z = 0.
     """
-    direction, core = np.full((entries, 3), np.nan), np.full((entries, 2), np.nan)
+    direction = np.full((entries, 3), np.nan)
+    core = np.full((entries, 2), np.nan)
     order = np.argsort(ellipses.entry, kind="stable")
     used, starts = np.unique(ellipses.entry[order], return_index=True)
     weights = ellipses.weight
     for entry, rows in zip(used, np.split(order, starts[1:]), strict=True):
         if len(rows) < 2:
             continue
-        normal, weight = ellipses.normal[rows], weights[rows]
+        normal = ellipses.normal[rows]
+        weight = weights[rows]
         one, other = np.triu_indices(len(rows), 1)
         lines = np.cross(normal[one], normal[other]) * (weight[one] * weight[other])[:, None]
         lines *= np.where(lines @ ellipses.ahead[rows].mean(0) < 0, -1.0, 1.0)[:, None]

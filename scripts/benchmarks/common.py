@@ -52,7 +52,9 @@ def measure(function: Callable, what: dict, python: str = sys.executable) -> dic
 def timed(fetch: Callable[[], int], seconds: float) -> dict[str, float]:
     """Calls `fetch`, which says how many things it made, for so long; things per CPU second and per second."""
     fetch()
-    made, wall, cpu = 0, time.perf_counter(), time.process_time()
+    made = 0
+    wall = time.perf_counter()
+    cpu = time.process_time()
     while not made or time.perf_counter() - wall < seconds:
         made += fetch()
     return {"cpu": made / (time.process_time() - cpu), "wall": made / (time.perf_counter() - wall)}
@@ -104,13 +106,9 @@ def network_options(name: str, most: int) -> tuple[type, dict]:
 def build_step(network: "nn.Module", task: "Task", precision: "Precision") -> "Step":
     """A training step with Adam, on one rank."""
     from airshower.config.schema import OptimizerConfig
-    from airshower.engine.optimizer import build_optimizer
-    from airshower.engine.parallel import ParallelModule
     from airshower.engine.step import Step, TrainedPhase
     from airshower.runtime.ranks import Ranks
     from airshower.runtime.timers import Timers
 
-    parallel = ParallelModule(network, Ranks(), "ddp")
-    optimizer = build_optimizer(OptimizerConfig(), network)
-    phases = [TrainedPhase(phase, optimizer, parallel) for phase in task.phases(network)]
+    phases = [TrainedPhase.of(phase, network, OptimizerConfig(), Ranks()) for phase in task.phases(network)]
     return Step(task, phases, precision, Ranks(), 0.0, Timers(precision.device, enabled=False))

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from benchmarks.common import add_machine
 
-SIMULATED = {"events": 200, "validation_events": 1, "simulation": {}}
-QUICK = {"events": 8, "validation_events": 1, "simulation": {"lsts": 2, "msts": 2, "energy_min": 0.5}}
+SIMULATED = {"events": 200, "simulation": {}}
+QUICK = {"events": 8, "simulation": {"lsts": 2, "msts": 2, "energy_min": 0.5}}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,13 +40,13 @@ def run(arguments: argparse.Namespace) -> None:
             import_module(f"benchmarks.cta_{part}").run(arguments)
 
 
-def simulate_file(events: int, validation_events: int, simulation: dict) -> dict:
+def simulate_file(events: int, simulation: dict) -> dict:
     """The `path` of the simulated events, made if they are not in the cache."""
     from airshower.detectors.cta.simulated import SimulatedCta
-    from airshower.detectors.cta.simulation import SimulationConfig
+    from airshower.detectors.cta.simulation import CtaSimulation
 
-    thrown = SimulationConfig(**simulation)
+    thrown = CtaSimulation(**simulation)
     # stereo: in mono all telescopes must have one camera
-    config = SimulatedCta.Config(events=events, validation_events=validation_events, simulation=thrown, mode="stereo")
+    config = SimulatedCta.Config(events=events, simulation=thrown, mode="stereo")
     source = SimulatedCta(config, seed=0).open().train.source
     return {"path": str(source.files[0].path)}

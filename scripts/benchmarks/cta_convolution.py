@@ -12,7 +12,7 @@ from benchmarks.sparse_steps import used_memory
 if TYPE_CHECKING:
     import torch
 
-    from airshower.detectors.cta.camera import Lattice
+    from airshower.geometry.camera import Lattice
 
 IMAGES, FEW, CHANNELS = 64, 2, 32
 LAYERS = ("hexagonal", "hexagonal channels_last", "square bilinear", "square bilinear channels_last", "IndexedConv")
@@ -90,7 +90,8 @@ def compare(kind: str, peer: str) -> dict:
     (layer, ours, values), (other, theirs, vectors) = (
         make_layer(kind, name, peer, torch.device("cpu"), FEW) for name in (LAYERS[0], LAYERS[-1])
     )
-    grid, convolution = lstcam(), kind == "convolution"
+    grid = lstcam()
+    convolution = kind == "convolution"
     pixels = torch.from_numpy(grid.mask)
     order = torch.from_numpy(grid.pixel)[pixels]  # of the pixels by rows, which IndexedConv's are in
     with torch.no_grad():
@@ -98,7 +99,8 @@ def compare(kind: str, peer: str) -> dict:
         if convolution:
             other.weight.copy_(layer.weight[..., layer.near.bool()])
             other.bias.copy_(layer.bias)
-    made, indexed = ours(values), theirs(vectors)
+    made = ours(values)
+    indexed = theirs(vectors)
     # IndexedConv has a pixel at half the resolution only where there is one in the middle of the neighbours
     made = made[..., pixels] if convolution else made[..., pixels[::2, ::2]]
     weight = torch.rand_like(made)
@@ -122,15 +124,18 @@ def make_layer(
     import torch
     from torch import nn
 
-    from airshower.detectors.cta.mapping import camera_mapping
-    from airshower.networks.hexagonal import CameraMap, HexConv2d, HexPool
+    from airshower.geometry.mapping import camera_mapping
+    from airshower.networks.telescopes.hexagonal import CameraMap, HexConv2d, HexPool
 
     torch.manual_seed(0)
-    grid, convolution = lstcam(), kind == "convolution"
+    grid = lstcam()
+    convolution = kind == "convolution"
     if layer == "IndexedConv":
-        made, shape = indexed(kind, peer, grid), (len(grid),)
+        made = indexed(kind, peer, grid)
+        shape = (len(grid),)
     elif "hexagonal" in layer:
-        made, shape = (HexConv2d(CHANNELS, CHANNELS) if convolution else HexPool()), grid.shape
+        made = HexConv2d(CHANNELS, CHANNELS) if convolution else HexPool()
+        shape = grid.shape
     else:
         made = nn.Conv2d(CHANNELS, CHANNELS, 3, padding=1) if convolution else nn.MaxPool2d(3, 2, 1)
         shape = camera_mapping("bilinear", grid).shape
@@ -139,7 +144,8 @@ def make_layer(
     values = values * mask if "hexagonal" in layer else values
     if "channels_last" in layer:
         layout: dict[str, Any] = {"memory_format": torch.channels_last}
-        made, values = made.to(**layout), values.to(**layout)
+        made = made.to(**layout)
+        values = values.to(**layout)
     made = made.to(place)
     function = (lambda x: made(CameraMap(x, mask[None, None])).values) if "hexagonal" in layer else made
     return made, function, values.requires_grad_()
@@ -161,6 +167,6 @@ def indexed(kind: str, peer: str, grid: "Lattice") -> "torch.nn.Module":
 
 def lstcam() -> "Lattice":
     """The camera's lattice."""
-    from airshower.detectors.cta.camera import builtin_camera, lattice
+    from airshower.geometry.camera import builtin_camera, lattice
 
     return lattice(builtin_camera("LSTCam"))

@@ -56,7 +56,7 @@ def choose_telescopes(file: str) -> dict:
     """The kind of telescope of which a file has the most images: ids, what the file calls it, and how many images."""
     import numpy as np
 
-    from airshower.detectors.cta.dl1_file import Dl1File
+    from airshower.detectors.cta.dl1.file import Dl1File
 
     found = Dl1File(file)
     kind = np.array(found.subarray.descriptions)[found.images.telescope]
@@ -78,22 +78,23 @@ def our_reader(file: str, telescopes: list[int], order: str, readers: int, mappi
     import torch
 
     import airshower
-    from airshower.detectors.cta.camera import lattice
-    from airshower.detectors.cta.mapping import camera_mapping
-    from airshower.detectors.cta.source import IactConfig, IactImages
-    from airshower.networks.hexagonal import ToImage
+    from airshower.detectors.cta.source import CtaConfig, CtaEvents
+    from airshower.geometry.camera import lattice
+    from airshower.geometry.mapping import camera_mapping
+    from airshower.networks.telescopes.hexagonal import ToImage
 
     torch.set_num_threads(1)
-    source = IactImages(IactConfig(mode="mono", telescopes=telescopes), file)
-    to_image = ToImage(camera_mapping(mapping or "axial", lattice(source.spec.cameras[0])))
-    batches, pool = entries(len(source), order), ThreadPoolExecutor(readers)
+    source = CtaEvents(CtaConfig(mode="mono", telescopes=telescopes), file)
+    to_image = ToImage(camera_mapping(mapping or "axial", lattice(source.spec["images"].cameras[0])))
+    batches = entries(len(source), order)
+    pool = ThreadPoolExecutor(readers)
 
     def fetch() -> int:
         """Batches by all threads."""
         wanted = [next(batches) for _ in range(readers)]
         for batch in pool.map(source.read, wanted):
             if mapping:
-                images = batch.images[0]
+                images = batch["images"].cameras[0]
                 to_image(torch.stack([torch.from_numpy(images.charge), torch.from_numpy(images.time)], 1))
         return sum(map(len, wanted))
 
@@ -109,7 +110,9 @@ def table_loader(file: str, telescopes: list[int], order: str) -> tuple[Callable
     loader = TableLoader(file)
     wanted = {"dl1_images": True, "dl1_parameters": False, "true_images": False, "true_parameters": False}
     load = partial(loader.read_telescope_events, telescopes=telescopes, instrument=False, pointing=True, **wanted)
-    generator, first, step = np.random.default_rng(0), 0, SIZE // 4 if order == "serial" else 1
+    generator = np.random.default_rng(0)
+    first = 0
+    step = SIZE // 4 if order == "serial" else 1
 
     def fetch() -> int:
         """A chunk as one array of charges and one of times."""

@@ -21,10 +21,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 def simulate(simulation: dict, seconds: float) -> dict:
     """Events per CPU second and per second; means of images and of showers thrown."""
-    from airshower.detectors.cta.simulation import SimulationConfig, simulate_events
+    from airshower.detectors.cta.simulation import CtaSimulation, simulate_events
 
-    events = simulate_events(SimulationConfig(**simulation), 0, sys.maxsize)
-    images, thrown = [], []
+    events = simulate_events(CtaSimulation(**simulation), 0, sys.maxsize)
+    images = []
+    thrown = []
 
     def event() -> int:
         """One that triggers."""

@@ -16,7 +16,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Seconds of a step, entries and images per second and memory of each network, and the ratio to the fastest."""
     measure(simulate_file, arguments.simulated)  # in another process, of which the memory is not the network's
     names = arguments.networks or sorted(path.stem for path in (ROOT / "conf" / "network").glob("cta_*.yaml"))
-    size, device = arguments.minibatch, arguments.device
+    size = arguments.minibatch
+    device = arguments.device
     print(f"minibatch {size} (images or events), {arguments.steps} steps, {arguments.threads} threads, {device}")
     results = {}
     for name in names:
@@ -66,7 +67,7 @@ def train(network: str, size: int, steps: int, threads: int, device: str, simula
     rate, wait_share = rows[len(rows) // 2]
     kind, config = component(data, "data")
     chosen = kind(config, seed=0).open().train
-    multiplicity = float(chosen.source.truth(chosen.entries, ("multiplicity",))["multiplicity"].mean())
+    multiplicity = len(chosen.source.images_of(chosen.entries)[0]) / len(chosen.entries)
     memory = peak_memory(choose_device(device, Ranks()) if device != "cpu" else torch.device("cpu"))
     return {
         "seconds": size / rate, "entries": rate, "images": multiplicity * rate,

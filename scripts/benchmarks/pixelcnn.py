@@ -34,7 +34,8 @@ def run(arguments: argparse.Namespace) -> None:
     )
     for batch in arguments.batches:
         result = measure(cost, {**common, "batch": batch})
-        cached, naive = result["cached"], result["naive"]
+        cached = result["cached"]
+        naive = result["naive"]
         print(
             f"batch {batch}: cached {cached['wall']:.2f} s (CPU {cached['cpu']:.2f} s, "
             f"{cached['wall'] / batch:.3f} s/image, {result['bytes'] / 2**20:.2f} MiB/image), naive "
@@ -52,29 +53,29 @@ def cost(
     import torch
 
     from airshower.config.schema import FrameworkConfig
-    from airshower.data.tanks import TankSpec
-    from airshower.detectors.hawc.array import hawc_array
+    from airshower.data.spec import ImagesSpec, Spec
     from airshower.detectors.hawc.quantities import image_channels
-    from airshower.networks.pixelcnn import PixelCnn
-    from airshower.networks.pixelcnn_config import PixelCnnConfig
-    from airshower.networks.pixelcnn_sampler import Sampler, sample_naively
+    from airshower.geometry.tank_array import hawc_array
+    from airshower.networks.pixelcnn.config import PixelCnnConfig
+    from airshower.networks.pixelcnn.network import PixelCnn
+    from airshower.networks.pixelcnn.sampler import Sampler, sample_naively
     from airshower.runtime.device import choose_device, synchronize
     from airshower.runtime.ranks import Ranks
 
     torch.set_num_threads(threads)
-    place, array = choose_device(device, Ranks()), hawc_array()
-    spec = TankSpec(
-        image_channels(["charge", "time"][:channels], 1e4, -100.0, 200.0), "plane", (), (), array.position, array.cell,
-        array.pmt, ("gamma",),
-    )  # fmt: skip
+    place = choose_device(device, Ranks())
+    array = hawc_array()
+    values = image_channels(["charge", "time"][:channels], 1e4, -100.0, 200.0)
+    images = ImagesSpec(values, array.position, array.cell, array.pmt)
     config = PixelCnnConfig(filters=filters, resnets=resnets, conditional=False)
-    network = PixelCnn(config, spec, {}, FrameworkConfig()).eval().to(place)
-    network.fit(torch.rand(4, channels, *spec.shape, device=place))
+    network = PixelCnn(config, Spec({"images": images}), {}, FrameworkConfig()).eval().to(place)
+    network.fit(torch.rand(4, channels, *images.shape, device=place))
     noise = torch.rand(batch, network.latent, device=place)
 
     def timed(generate: Callable[[], object]) -> dict[str, float]:
         synchronize(place)
-        wall, cpu = time.perf_counter(), time.process_time()
+        wall = time.perf_counter()
+        cpu = time.process_time()
         generate()
         synchronize(place)
         return {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu}

@@ -58,7 +58,8 @@ def read(file: str, reader: str, downsample: int, size: int, peer: str = "") -> 
     batches = min(events // size, max(24, 120 // size))
     for batch in range(4):
         fetch(batch)
-    wall, cpu = time.perf_counter(), time.process_time()
+    wall = time.perf_counter()
+    cpu = time.process_time()
     for batch in range(batches):
         fetch(batch)
     done = batches * size
@@ -71,18 +72,19 @@ def our_reader(file: str, reader: str, downsample: int, size: int) -> tuple[Call
     import torch
 
     from airshower.data.dense import Densifier
-    from airshower.detectors.lartpc.source import WireConfig, WireImages
+    from airshower.detectors.lartpc.source import LartpcConfig, LartpcEvents
 
     torch.set_num_threads(1)
     name = reader if reader == "larcv" else "native"
     # without the logarithm, which the peer's reader does not take either
-    config = WireConfig(reader=name, cache=reader == "cache", downsample=downsample, img_transform=False)
-    source, cpu = WireImages(config, file), torch.device("cpu")
-    densify = Densifier(source.spec)
+    config = LartpcConfig(reader=name, cache=reader == "cache", downsample=downsample, img_transform=False)
+    source = LartpcEvents(config, file)
+    cpu = torch.device("cpu")
+    densify = Densifier(source.spec["images"])
 
     def fetch(batch: int) -> None:
         """Read a batch and make it dense."""
-        densify(source.read(np.arange(batch * size, (batch + 1) * size) % len(source)).to(cpu).images)
+        densify(source.read(np.arange(batch * size, (batch + 1) * size) % len(source)).to(cpu)["images"])
 
     return fetch, len(source)
 

@@ -93,7 +93,7 @@ def coordinate(entries: int, repeat: int) -> dict | None:
     dealer = Dealer(EntryPlan(np.arange(entries), here.size), here.size, here)
     counters = {"confusion": torch.zeros(3, 3, 3), "sum": torch.zeros(3, 5), "count": torch.zeros(3, 5)}
     acts = {
-        "plan": dealer.next,
+        "plan": dealer.hand,
         "stop": lambda: here.any(False),
         "metrics": lambda: here.sum_all(counters),
         "normaliser": lambda: here.sum(torch.zeros(3, 3, dtype=torch.float64)),

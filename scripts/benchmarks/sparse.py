@@ -80,8 +80,8 @@ def train(
     """Seconds, peak bytes and peak bytes above those before there was a network; or `why` there are none."""
     import torch
 
-    from airshower.data.sites import SitePooler
-    from airshower.networks.sparse_backends import sparse_backend
+    from airshower.networks.uresnet.network import UResNetSparse
+    from airshower.networks.uresnet.sparse_backends import sparse_backend
     from airshower.runtime.device import choose_device, peak_memory
     from airshower.runtime.ranks import Ranks
 
@@ -90,7 +90,7 @@ def train(
     limit = limit_memory(limit, place)
     spec, batches = read_events(file, downsample)
     batches = [batch.to(place) for batch in batches]
-    sites = [len(SitePooler(spec)(batch.images).values) for batch in batches]
+    sites = [len(UResNetSparse.view(spec)(batch).values) for batch in batches]
     steps = 2 * len(batches)
     if not kind["backend"]:  # slow, and the same whatever the event
         steps = 1 if downsample == 0 and place.type == "cpu" else 3
@@ -104,5 +104,6 @@ def train(
         memory = peak_memory(place)
         return {**timed, "memory": memory, "above": memory - before}
 
-    pixels = spec.planes * spec.pooled[0] * spec.pooled[1]
+    images = spec["images"]
+    pixels = images.planes * images.pooled[0] * images.pooled[1]
     return {"sites": sites, "pixels": pixels, **attempt(step, limit)}

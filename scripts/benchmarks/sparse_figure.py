@@ -10,7 +10,7 @@ from benchmarks.sparse_steps import attempt, limit_memory, read_events, time_ste
 if TYPE_CHECKING:
     import numpy as np
 
-    from airshower.data.batch import SparseImages
+    from airshower.data.containers import SparseImages
 
 NETWORK = "a21"  # small: a dense step at full size takes seconds, not minutes
 CROP = (320, 512)
@@ -63,7 +63,8 @@ def curve(file: str, panel: str, kind: dict, downsample: int, threads: int, devi
     """The points of one line: `sites`, `area`, `seconds` and `threads`, or `why` there are none."""
     import torch
 
-    from airshower.data.sites import SitePooler
+    from airshower.data.spec import Spec
+    from airshower.networks.uresnet.network import UResNetSparse
     from airshower.runtime.device import choose_device
     from airshower.runtime.ranks import Ranks
 
@@ -73,12 +74,12 @@ def curve(file: str, panel: str, kind: dict, downsample: int, threads: int, devi
     spec, events = read_events(file, downsample)
     series = more_sites if panel == "sites" else larger_images
     points = []
-    for images in series(events[0].images, events[1].images):
-        here = dataclasses.replace(spec, shape=images.shape)
-        batch = dataclasses.replace(events[0], images=images).to(place)
-        step = (kind, NETWORK, CROP_HALVINGS - downsample, here, [batch], 3)
-        area = spec.planes * here.pooled[0] * here.pooled[1]
-        sites = len(SitePooler(here)(batch.images).values)
+    for images in series(events[0]["images"], events[1]["images"]):
+        of_images = dataclasses.replace(spec["images"], shape=images.shape)
+        batch = dataclasses.replace(events[0], inputs={"images": images}).to(place)
+        step = (kind, NETWORK, CROP_HALVINGS - downsample, Spec({"images": of_images}), [batch], 3)
+        area = of_images.planes * of_images.pooled[0] * of_images.pooled[1]
+        sites = len(UResNetSparse.view(Spec({"images": of_images}))(batch).values)
         points.append({"sites": sites, "area": area, **attempt(lambda step=step: time_steps(*step), limit)})
     return points
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     import torch
 
     from airshower.data.batch import Batch
-    from airshower.data.source import ImageSpec
+    from airshower.data.spec import Spec
 
 EVENTS = 5  # of the file, one a step
 OUT_OF_MEMORY = ("memory", "alloc", "could not create a primitive")  # what torch, C++ and oneDNN say
@@ -61,18 +61,18 @@ def attempt(function: Callable[[], dict], limit: float) -> dict:
         return {"why": f"does not fit in {limit:.1f} GiB"}
 
 
-def read_events(file: str, downsample: int) -> tuple["ImageSpec", list["Batch"]]:
+def read_events(file: str, downsample: int) -> tuple["Spec", list["Batch"]]:
     """The first events of a file, one a batch."""
     import numpy as np
 
-    from airshower.detectors.lartpc.source import WireConfig, WireImages
+    from airshower.detectors.lartpc.source import LartpcConfig, LartpcEvents
 
-    source = WireImages(WireConfig(downsample=downsample), file)
+    source = LartpcEvents(LartpcConfig(downsample=downsample), file)
     return source.spec, [source.read(np.array([entry])) for entry in range(min(EVENTS, len(source)))]
 
 
 def time_steps(
-    kind: dict[str, str], network: str, most: int, spec: "ImageSpec", batches: list["Batch"], steps: int
+    kind: dict[str, str], network: str, most: int, spec: "Spec", batches: list["Batch"], steps: int
 ) -> dict[str, float]:
     """Seconds of a step, and the threads that computed it, of a network with a depth of `most` at most.
 
@@ -82,11 +82,11 @@ def time_steps(
     import torch
 
     from airshower.config.schema import FrameworkConfig, RunConfig
-    from airshower.networks import uresnet
+    from airshower.networks.uresnet import network as uresnet
     from airshower.runtime.device import Precision, place, synchronize
-    from airshower.tasks.segmentation import Segmentation
+    from airshower.tasks.segmentation.task import Segmentation
 
-    device = batches[0].images.value.device
+    device = batches[0].device
     net_class, options = network_options(network, most)
     backend = kind["backend"]
     if backend:
@@ -94,7 +94,7 @@ def time_steps(
         options["bottleneck"] = kind["bottleneck"]
     framework = FrameworkConfig(sparse_backend=backend or "auto")
     torch.manual_seed(0)
-    task = Segmentation(Segmentation.Config(), spec, net_class.sees(spec))
+    task = Segmentation(Segmentation.Config(), spec, net_class.view(spec))
     net = place(net_class(net_class.Config(**options), spec, task.outputs, framework), device, framework)
     step = build_step(net, task, Precision(RunConfig(), device))
     times: list[list[float]] = [[] for _ in batches]

@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from benchmarks.common import HALVINGS, add_machine, build_step, measure, network_options
 
@@ -120,20 +120,19 @@ def our_functions(
 
     from airshower.config.schema import FrameworkConfig, RunConfig
     from airshower.data.batch import Batch
-    from airshower.data.source import ImageSpec
+    from airshower.data.spec import SparseImagesSpec, Spec
     from airshower.runtime import device
-    from airshower.tasks.segmentation import Segmentation
+    from airshower.tasks.segmentation.task import Segmentation
 
     place = example.input.device
     kind, options = network_options(network, HALVINGS - downsample)
-    spec = ImageSpec(3, SIZE, downsample, ("background", "cosmic", "neutrino"))
+    spec = Spec({"images": SparseImagesSpec(3, SIZE, downsample, ("background", "cosmic", "neutrino"))})
     framework = FrameworkConfig(channels_last=variant != "contiguous", compile=variant == "compile")
     task = Segmentation(Segmentation.Config(), spec, lambda _: example)
     net = device.place(kind(kind.Config(**options), spec, task.outputs, framework), place, framework)
     arithmetic = device.Precision(RunConfig(precision=precision), place)
     step = build_step(net, task, arithmetic)
-    images: Any = None
-    batch = Batch(images, np.zeros(1, np.int64), np.zeros((1, 3), np.int64))  # its images are the example
+    batch = Batch({}, np.zeros(1, np.int64), np.zeros((1, 3), np.int64))  # its images are the example
 
     def forward() -> None:
         """Logits, nothing kept for gradients."""
@@ -155,7 +154,8 @@ def peer_functions(
     names = {"uresnet": "UResNet", "a21": "A21", "polaris": "Polaris", "scc21": "SCC21", "uresnet3d": "UResNet3D"}
     config = getattr(configs, names[network])()
     config.depth = min(config.depth, HALVINGS - downsample)
-    image, label = example.input, example.label
+    image = example.input
+    label = example.label
     flat = config.conv_mode == configs.ConvMode.conv_2D
     net = uresnet2D.UResNet(config) if flat else uresnet3D.UResNet3D(config, image.shape[2:])
     optimizer = torch.optim.Adam(net.parameters(), 1e-3)

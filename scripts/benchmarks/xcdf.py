@@ -40,9 +40,10 @@ def measured(file: str, columns: list[str], size: int, way: str) -> dict:
     """Median CPU seconds of one way over the file, and of a plain pass over its bytes."""
     import statistics
 
-    from airshower.detectors.hawc.xcdf_file import XcdfFile
+    from airshower.detectors.hawc.xcdf.file import XcdfFile
 
-    step, path = ways(file, columns, size)[way], Path(file)
+    step = ways(file, columns, size)[way]
+    path = Path(file)
     step()
     pairs = [(cpu(step), cpu(lambda: plain_pass(path))) for _ in range(TIMES)]
     spent, plain = (statistics.median(times) for times in zip(*pairs, strict=True))
@@ -53,8 +54,8 @@ def ways(file: str, columns: list[str], size: int) -> dict[str, Callable[[], obj
     """What is measured: whole passes over a file just opened, or batches of `size` events of one in memory."""
     import numpy as np
 
-    from airshower.detectors.hawc.xcdf_file import XcdfFile
-    from airshower.detectors.hawc.xcdf_writer import XcdfWriter
+    from airshower.detectors.hawc.xcdf.file import XcdfFile
+    from airshower.detectors.hawc.xcdf.writer import XcdfWriter
 
     opened = XcdfFile(file)
     order = np.random.default_rng(0).permutation(len(opened))

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from airshower.detectors.cta.dl1_file import Dl1File
-from airshower.detectors.cta.dl1_format import PRIMARY_IDS
+from airshower.detectors.cta.dl1.file import Dl1File
+from airshower.detectors.cta.dl1.format import PRIMARY_IDS
+from airshower.geometry.sky import north_west_up
 
 COLOURS = {"gamma": "#4477aa", "proton": "#cc3311"}
 TYPE_COLOURS = {"LST": "#228833", "MST": "#aa3377", "SST": "#ccbb44"}
@@ -53,7 +54,9 @@ class Images:
 def read(path: Path) -> Images:
     """The images of `LEAST` p.e. or more."""
     file = Dl1File(path)
-    stored, event, pointing = file.parameters(STORED), file.images.event, file.pointing
+    stored = file.parameters(STORED)
+    event = file.images.event
+    pointing = file.pointing
     assert file.truth is not None
     truth = {name: values[event] for name, values in file.truth.items()}
     psi = np.radians(stored["hillas_psi"])
@@ -65,7 +68,7 @@ def read(path: Path) -> Images:
         np.abs(stored["hillas_skewness"]), stored["leakage_intensity_width_2"], np.abs(stored["timing_slope"]),
         stored["morphology_n_islands"], file.triggered().sum(1)[event].astype(float),
     )  # fmt: skip
-    axis = [np.cos(truth["alt"]) * np.cos(truth["az"]), -np.cos(truth["alt"]) * np.sin(truth["az"])]
+    axis = north_west_up(truth["alt"], truth["az"])
     core = file.subarray.position[file.images.telescope, :2] - np.stack([truth["core_x"], truth["core_y"]], 1)
     along = core[:, 0] * axis[0] + core[:, 1] * axis[1]
     impact = np.sqrt(np.maximum((core**2).sum(1) - along**2, 0.0))
@@ -79,7 +82,8 @@ def read(path: Path) -> Images:
 
 def figure(simulated: Path, real: list[Path]) -> plt.Figure:
     """Distributions of what was simulated (filled and lines) and each official image (ticks, with their median)."""
-    ours, official = read(simulated), [read(path) for path in real]
+    ours = read(simulated)
+    official = [read(path) for path in real]
     made, axes = plt.subplots(3, 4, figsize=(16, 10), layout="constrained")
     about = []
     there = np.concatenate([one.primary for one in official])
@@ -114,7 +118,8 @@ def _panel(
     axis: plt.Axes, name: str, bins: np.ndarray, mine: np.ndarray, theirs: np.ndarray, primary: str, place: int
 ) -> None:
     """Simulated as a histogram; official ones as ticks below, one row a primary; triangles are medians."""
-    colour, below = COLOURS[primary], -0.06 * (place + 1)
+    colour = COLOURS[primary]
+    below = -0.06 * (place + 1)
     share = np.histogram(np.clip(mine, bins[0], bins[-1]), bins)[0]
     share = share / share.max()
     axis.stairs(
@@ -136,7 +141,8 @@ def _against_impact(axis: plt.Axes, mine: Images, theirs: list[Images], primary:
     edges = np.array([0, 40, 80, 110, 140, 180, 230, 300, 400])
     for kind, colour in ((kind, TYPE_COLOURS[kind]) for kind in np.unique(mine.type)):
         some = mine[mine.type == kind]
-        size, inside = some.values["intensity (p.e.)"] / some.energy, np.searchsorted(edges, some.impact) - 1
+        size = some.values["intensity (p.e.)"] / some.energy
+        inside = np.searchsorted(edges, some.impact) - 1
         bins = [i for i in range(len(edges) - 1) if (inside == i).sum() > 4]
         low, middle, high = np.array([np.quantile(size[inside == i], (0.16, 0.5, 0.84)) for i in bins]).T
         centre = (edges[:-1] + edges[1:])[bins] / 2

@@ -8,11 +8,11 @@ import h5py
 import numpy as np
 from matplotlib import pyplot as plt
 
-from airshower.data.shower_front import LIGHT_SPEED
-from airshower.detectors.hawc.array import PMTS, TankArray, hawc_array
 from airshower.detectors.hawc.images import one_hit_each
 from airshower.detectors.hawc.simulation.showers import Primaries, axis_distance, develop, relative
 from airshower.detectors.hawc.simulation.tanks import observe, read_out
+from airshower.geometry.shower_front import LIGHT_SPEED
+from airshower.geometry.tank_array import PMTS, TankArray, hawc_array
 
 COLOURS = {"Geant4": "#333333", "simulated": "#4477aa"}
 EDGES = np.array([0, 5, 10, 15, 20, 30, 40, 60, 80, 100, 130])  # m from the axis
@@ -90,7 +90,8 @@ def _hits(primaries: Primaries, array: TankArray, charge: np.ndarray, time: np.n
 
 def _lateral(row: np.ndarray, name: str, geant4: Hits, own: Hits) -> None:
     """Against the distance from the axis: how many PMTs have a hit, of how much charge, and when."""
-    middle, found = (EDGES[:-1] + EDGES[1:]) / 2, {"Geant4": _profiles(geant4), "simulated": _profiles(own)}
+    middle = (EDGES[:-1] + EDGES[1:]) / 2
+    found = {"Geant4": _profiles(geant4), "simulated": _profiles(own)}
     titles = "share of PMTs with a hit", "charge of a hit (p.e.)", f"time behind the plane (ns), above {TIMED:.0f} p.e."
     for place, (axis, title) in enumerate(zip(row, titles, strict=True)):
         for label, profiles in found.items():
@@ -108,7 +109,8 @@ def _lateral(row: np.ndarray, name: str, geant4: Hits, own: Hits) -> None:
 def _profiles(hits: Hits) -> list[np.ndarray]:
     """Quantiles [3, rings] of 16, 50 and 84 % of the share of hits (that share, three times), charge and time."""
     inside = [(hits.distance >= low) & (hits.distance < high) for low, high in pairwise(EDGES)]
-    hit, timed = hits.charge > LEAST, (hits.charge > TIMED) & (np.abs(hits.late) < NEAR)
+    hit = hits.charge > LEAST
+    timed = (hits.charge > TIMED) & (np.abs(hits.late) < NEAR)
     share = [3 * [hit[ring].mean()] for ring in inside]
     charge, late = (
         [np.quantile(values[ring & chosen], (0.16, 0.5, 0.84)) for ring in inside]
@@ -135,12 +137,11 @@ def _events(row: np.ndarray, name: str, geant4: Hits, own: Hits) -> None:
 def _verdict(axis: plt.Axes, what: str, differ: np.ndarray, unit: str) -> None:
     """A title with the least and greatest ratio of ours to Geant4's, or difference in ns, and its colour."""
     if unit:
-        said, worst = (
-            f"simulated less Geant4: {differ.min():+.1f} to {differ.max():+.1f} {unit}",
-            2 ** np.abs(differ / SLACK),
-        )
+        said = f"simulated less Geant4: {differ.min():+.1f} to {differ.max():+.1f} {unit}"
+        worst = 2 ** np.abs(differ / SLACK)
     else:
-        said, worst = f"simulated / Geant4: {differ.min():.2f} to {differ.max():.2f}", np.maximum(differ, 1 / differ)
+        said = f"simulated / Geant4: {differ.min():.2f} to {differ.max():.2f}"
+        worst = np.maximum(differ, 1 / differ)
     colour = next(colour for most, colour in VERDICTS if worst.max() <= most)
     axis.set_title(said, color=colour, fontsize=11, fontweight="bold")
     print(f"{what}: {said}: {np.round(differ, 2).tolist()}")

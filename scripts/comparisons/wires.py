@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib import pyplot as plt
 
-from airshower.detectors.lartpc.wires import CLASSES, Products, WireFile
+from airshower.detectors.lartpc.larcv.wires import CLASSES, Products, WireFile
 
 COLOURS = ("#888888", "#4477aa", "#cc3311")
 
@@ -15,8 +15,10 @@ class Content:
 
     def __init__(self, path: Path):
         file = WireFile(path, Products("sbndwire", "sbnd_cosmicseg", "sbndneutrino"))
-        self.name, pixels = path.stem, file.shape[0] * file.shape[1]
-        shares, self.values = [], {name: [] for name in CLASSES}
+        self.name = path.stem
+        pixels = file.shape[0] * file.shape[1]
+        shares = []
+        values = {name: [] for name in CLASSES}
         for entry in range(len(file)):
             event = file.read(entry)
             assert event.label is not None
@@ -24,19 +26,26 @@ class Content:
             counts = np.bincount(plane * 3 + event.label, minlength=3 * file.planes)
             shares.append(counts.reshape(file.planes, 3) / pixels)
             for index, name in enumerate(CLASSES):
-                self.values[name].append(event.value[event.label == index])
+                values[name].append(event.value[event.label == index])
         self.shares = np.array(shares)
-        self.values = {name: np.concatenate(values) for name, values in self.values.items()}
+        self.values = {name: np.concatenate(parts) for name, parts in values.items()}
 
 
 def figure(simulated: Path, real: list[Path]) -> plt.Figure:
-    """Shares by plane (bars: mean, lines: spread over events) and value distributions by class, and shares in print."""
+    """Shares by plane (bars: mean, lines: spread over events) and value distributions by class; in print shares, and
+    what depends on the edges of tracks: faint labelled and bright unlabelled pixels."""
     files = [Content(path) for path in (simulated, *real[:1])]
     for content in files:
         share = 100 * content.shares.mean((0, 1))
         quantiles = np.quantile(np.concatenate(list(content.values.values())), (0.5, 0.99))
         print(f"{content.name}: occupied {share.sum():.3f} %, median {quantiles[0]:.1f}, 99 % {quantiles[1]:.0f}")
         print("  " + ", ".join(f"{name} {value:.3f} %" for name, value in zip(CLASSES, share, strict=True)))
+        background, *labelled = (content.values[name] for name in CLASSES)
+        faint = (
+            f"{name} {100 * (values < 8).mean():.1f} %" for name, values in zip(CLASSES[1:], labelled, strict=True)
+        )
+        bright = 100 * (background > 30).sum() / sum(map(len, labelled))
+        print(f"  below 8 counts: {', '.join(faint)}; background above 30 for 100 labelled pixels: {bright:.2f}")
     made, (left, right) = plt.subplots(1, 2, figsize=(13, 4.6), layout="constrained")
     planes = files[0].shares.shape[1]
     for number, content in enumerate(files):

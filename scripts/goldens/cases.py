@@ -56,11 +56,13 @@ TANKS = (
     "data.parameters=[rec.nHit,rec.logNPE,rec.zenithAngle,rec.azimuthAngle]",
     "data.conditions=[SimEvent.energyTrue]",
 )
+FEW_TANKS = ("data.events=60", "data.validation_events=20", "data.test_events=20", "data.seed=1")
 SIZES = {
     "lartpc_simulated": (
         *WIRES,
         "data.events=10",
         "data.validation_events=4",
+        "data.test_events=4",
         "data.seed=1",
         "data.downsample=0",
         "data.simulation.image_size=[128,96]",
@@ -70,17 +72,15 @@ SIZES = {
         *SHOWERS,
         "data.events=20",
         "data.validation_events=8",
+        "data.test_events=8",
         "data.seed=1",
         "data.simulation.lsts=2",
         "data.simulation.msts=2",
         "data.simulation.energy_min=0.5",
     ),
-    "hawc_simulated": (
-        *TANKS,
-        "data.events=60",
-        "data.validation_events=20",
-        "data.seed=1",
-    ),
+    "hawc_simulated": (*TANKS, *FEW_TANKS),
+    "hawc_images_simulated": (*TANKS, *FEW_TANKS),
+    "hawc_mixed_simulated": (*TANKS, *FEW_TANKS),
 }
 """By what a network's yaml takes its data from."""
 NETWORKS = {
@@ -89,13 +89,13 @@ NETWORKS = {
     "hawc_param_*": ("data.channels=[]",),
     "hawc_param_*gan": ("network.noise=8", "network.generator=[16,8]", "network.critic=[16,8]"),
     "hawc_param_flow": ("network.bins=8", "network.width=16"),
-    "hawc_map_*": ("data.channels=[charge]",),
+    "hawc_map_*": ("network.channels=[charge]",),
     "hawc_map_flow": ("network.width=8", "network.steps=2"),
     "hawc_map_wgan": ("network.noise=8", "network.generator=8", "network.critic=4"),
     "hawc_pixelcnn_*": ("network.filters=4", "network.resnets=1", "network.mixtures=2"),
-    "hawc_pixelcnn_1ch": ("data.channels=[charge]",),
-    "hawc_pixelcnn_2ch": ("data.channels=[charge,time]",),
-    "hawc_pixelcnn_small": ("data.channels=[charge]",),
+    "hawc_pixelcnn_1ch": ("network.channels=[charge]",),
+    "hawc_pixelcnn_2ch": ("network.channels=[charge,time]",),
+    "hawc_pixelcnn_small": ("network.channels=[charge]",),
 }
 """By name; all patterns that fit count."""
 LARTPC = ("data=lartpc", "data.file={samples}/lartpc/cosmic_tagging_light.h5", "data.validation_fraction=0.4")
@@ -131,7 +131,8 @@ FILES = {
     "hawc_pixelcnn_1ch": ("network=hawc_pixelcnn_1ch", *HAWC, *TANKS, *of_network("hawc_pixelcnn_1ch")),
 }
 """Data from the sample files, {samples} their folder."""
-FIRST = {"lartpc_uresnet": ("mode.start_index=1",), "lartpc_uresnet_sparse": ("mode.start_index=1",)}
+ALL_BUT_ONE = ("mode.start_index=1", "data.validation_fraction=0")
+FIRST = {"lartpc_uresnet": ALL_BUT_ONE, "lartpc_uresnet_sparse": ALL_BUT_ONE}
 """Where predictions begin, that two batches are left."""
 WAYS = ("uresnet", "uresnet_sparse", "cta_stereo_hex", "hawc_param_wgan")
 """The networks that are also trained with accumulation, with two ranks and with a stop."""

@@ -24,7 +24,8 @@ def differences(before: dict[str, Any], now: dict[str, Any]) -> list[Row]:
     """All differences between the cases of two records, in their order."""
     rows: list[Row] = []
     for name in dict.fromkeys([*before["cases"], *now["cases"]]):
-        old, new = before["cases"].get(name), now["cases"].get(name)
+        old = before["cases"].get(name)
+        new = now["cases"].get(name)
         if old is None or new is None:
             rows.append(Row(name, "case", "", "only in the record" if new is None else "only now"))
         elif "parts" in old and "parts" in new:
@@ -41,7 +42,8 @@ def state(case: dict[str, Any]) -> str:
 
 def other_machine(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """What is not the same of machine and versions, as `key: before -> now`."""
-    old, new = before["machine"], now["machine"]
+    old = before["machine"]
+    new = now["machine"]
     return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in old | new if old.get(key) != new.get(key)]
 
 

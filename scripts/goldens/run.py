@@ -16,7 +16,9 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
-SPLITS = ("train", "validation", "whole")
+import numpy as np
+
+SPLITS = ("train", "validation", "test")
 
 
 def run(source: Path, notes: Path, *overrides: str) -> str:
@@ -83,9 +85,17 @@ def noting(folder: Path) -> Iterator[None]:
 
 
 def _described(selection: Any) -> dict[str, Any]:
-    """Entries of a split, and their truth, by which events are known."""
-    truth = selection.source.truth(selection.entries)
-    return {"entries": selection.entries.tolist(), **{name: values.tolist() for name, values in truth.items()}}
+    """Entries of a split, and energy and class of their truth, by which events are known."""
+    source = selection.source
+    truth = source.truth(selection.entries)
+    described = {"entries": selection.entries.tolist()}
+    if "energy" in truth:
+        described["energy"] = truth["energy"].tolist()
+    for column in getattr(source.spec, "truth", ()):
+        if column.kind == "class" and column.name in truth:
+            names = np.array([*column.classes, "other"])
+            described["interaction"] = names[truth[column.name]].tolist()
+    return described
 
 
 def _reading(read: Any, reads: dict[threading.Thread, list[list[int]]]) -> Any:

@@ -72,7 +72,8 @@ def _lines(before: list[str], now: list[str]) -> str:
     pairs = enumerate(zip(before, now, strict=False))
     first = next((index for index, (a, b) in pairs if a != b), min(len(before), len(now)))
     where = f"first [{first}] {_short(before[first : first + 1])} -> {_short(now[first : first + 1])}"
-    gone, come = Counter(before) - Counter(now), Counter(now) - Counter(before)
+    gone = Counter(before) - Counter(now)
+    come = Counter(now) - Counter(before)
     if not gone and not come:
         return f"another order, {where}"
     return f"{gone.total()} of {len(before)} are gone, {come.total()} are new, {where}"

@@ -5,10 +5,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from airshower.data.batch import Batch, SparseImages
+from airshower.data.containers import SparseImages
 from airshower.data.dense import DensePixels, Densifier
 from airshower.data.sites import SitePixels, SitePooler
-from airshower.data.source import ImageSpec
+from airshower.data.spec import SparseImagesSpec
 
 PLANES, SHAPE = 3, (16, 24)
 
@@ -23,16 +23,12 @@ def images(events: int, seed: int = 0, labelled: bool = True) -> SparseImages:
     index = np.concatenate([*pixels, []]).astype(np.int32)
     label = rng.integers(0, 3, len(index)).astype(np.uint8) if labelled else None
     value = rng.normal(20, 30, len(index)).astype(np.float32)
-    batch = Batch(
-        SparseImages(index // SHAPE[1], index % SHAPE[1], value, label, counts, SHAPE),
-        np.arange(events),
-        np.zeros((events, 3)),
-    )
-    return batch.to(torch.device("cpu")).images
+    given = SparseImages(index // SHAPE[1], index % SHAPE[1], value, label, counts, SHAPE)
+    return given.to(torch.device("cpu"))
 
 
 def both(downsample: int, events: int = 2, log: bool = False, **more: object) -> tuple[DensePixels, SitePixels]:
-    spec, given = ImageSpec(PLANES, SHAPE, downsample, ("a", "b", "c"), log), images(events, **more)
+    spec, given = SparseImagesSpec(PLANES, SHAPE, downsample, ("a", "b", "c"), log), images(events, **more)
     return Densifier(spec)(given), SitePooler(spec)(given)
 
 

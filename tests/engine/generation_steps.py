@@ -4,48 +4,46 @@ import numpy as np
 import torch
 
 from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
-from airshower.data.tanks import TankBatch
-from airshower.engine.average import WeightAverage
-from airshower.engine.optimizer import build_optimizer
-from airshower.engine.parallel import ParallelModule
+from airshower.data.batch import Batch
+from airshower.data.containers import Table
 from airshower.engine.step import Step, TrainedPhase
-from airshower.networks.parameter_flow import ParameterFlow
-from airshower.networks.parameter_gan import ParameterGan
-from airshower.networks.quantities import ParameterView
+from airshower.networks.tanks.parameter_flow import ParameterFlow
+from airshower.networks.tanks.parameter_gan import ParameterGan
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
-from airshower.tasks.adversarial import Adversarial
-from airshower.tasks.generation import Generation, Sample
-from airshower.tasks.likelihood import Likelihood
-from tests.networks.tank_quantities import ANGLE, CHARGE, COUNT, ENERGY, scaled, spec
+from airshower.tasks.generation.adversarial import Adversarial
+from airshower.tasks.generation.generation import Generation, GenerationSample
+from airshower.tasks.generation.likelihood import Likelihood
+from tests.networks.tanks.small_quantities import ANGLE, CHARGE, COUNT, ENERGY, scaled, spec
 
 CPU = torch.device("cpu")
 ENTRIES = [3, 1, 4, 5, 9]
 QUANTITIES = (CHARGE, COUNT, ANGLE)
 SPEC = spec(QUANTITIES)
-EVENTS = {kind: scaled(10, *quantities) for kind, quantities in (("own", QUANTITIES), ("given", (ENERGY, ANGLE)))}
+EVENTS = {"parameters": scaled(10, *QUANTITIES), "conditions": scaled(10, ENERGY, ANGLE)}
 
 
-def batch(entries: list[int]) -> TankBatch:
+def batch(entries: list[int]) -> Batch:
     rows = np.array(entries, int)
-    images, ids = np.zeros((len(rows), 0, 4, 4), np.float32), np.zeros((len(rows), 3), int)
-    return TankBatch(images, EVENTS["own"][rows], EVENTS["given"][rows], np.zeros(len(rows), int), rows, ids).to(CPU)
+    inputs = {name: Table(values[rows]) for name, values in EVENTS.items()}
+    return Batch(inputs, rows, np.zeros((len(rows), 3), int)).to(CPU)
 
 
 class Doubled:
     """A task in float64, whose random numbers belong to entries."""
 
-    def prepare(self, events: TankBatch) -> Sample:
-        return Sample(self.view, events.parameters.double(), events.conditions.double(), events.entries)
+    def prepare(self, events: Batch) -> GenerationSample:
+        recorded, conditions = (events[name].values.double() for name in ("parameters", "conditions"))
+        return GenerationSample(self.view, recorded, conditions, events.entries)
 
-    def spread(self, sample: Sample) -> torch.Tensor:
+    def dequantised(self, sample: GenerationSample) -> torch.Tensor:
         return sample.recorded + 0.01 * self._drawn(sample.entries, 1, sample.recorded.shape[1])
 
-    def noise(self, network: torch.nn.Module, sample: Sample) -> torch.Tensor:
+    def noise(self, network: torch.nn.Module, sample: GenerationSample) -> torch.Tensor:
         return self._drawn(sample.entries, 2, network.latent)
 
-    def shares(self, sample: Sample) -> torch.Tensor:
+    def shares(self, sample: GenerationSample) -> torch.Tensor:
         return self._drawn(sample.entries, 3, 1)[:, 0].sigmoid()
 
     def _drawn(self, entries: np.ndarray, stream: int, count: int) -> torch.Tensor:
@@ -68,19 +66,11 @@ def make(ranks: Ranks, kind: type[Generation], name: str = "sgd", **options: obj
         network = ParameterGan(config, SPEC, {}, FrameworkConfig())
     else:
         network = ParameterFlow(ParameterFlow.Config(bins=4, width=8), SPEC, {}, FrameworkConfig())
-    network.fit(EVENTS["own"])
+    network.fit(EVENTS["parameters"])
     network = network.double() if issubclass(kind, Doubled) else network
-    task = kind(kind.Config(**options), SPEC, ParameterView(SPEC))
+    task = kind(kind.Config(**options), SPEC, "parameters")
     optimizer = OptimizerConfig(name=name)
-    phases = [
-        TrainedPhase(
-            phase,
-            build_optimizer(optimizer, phase.module, phase.betas),
-            ParallelModule(phase.module, ranks, "ddp"),
-            WeightAverage(network, phase.module, phase.average) if phase.average else None,
-        )
-        for phase in task.phases(network)
-    ]
+    phases = [TrainedPhase.of(phase, network, optimizer, ranks) for phase in task.phases(network)]
     timers = Timers(CPU, enabled=False)
     return network, Step(task, phases, Precision(RunConfig(), CPU), ranks, 0.0, timers)
 

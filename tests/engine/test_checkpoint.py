@@ -168,5 +168,14 @@ def test_weights_of_another_content_are_named(tmp_path: Path, change: dict) -> N
 def test_weights_of_another_network_are_refused_with_what_differs(tmp_path: Path) -> None:
     module = torch.nn.Linear(2, 2)
     other = {"model": torch.nn.Linear(3, 2).state_dict(), "config": "network:\n  depth: 3\n  bias: true\ntask: {}\n"}
-    with pytest.raises(UserError, match=r"another network.*weight.*depth: 3, bias: true"):
+    with pytest.raises(UserError, match=r"another network.*weight.*network\.depth=3, network\.bias=True"):
         checkpoint.load_weights(module, other, tmp_path)
+
+
+def test_weights_of_another_network_are_told_by_its_keys_and_outputs(tmp_path: Path) -> None:
+    """Not by the yaml of its network and task, which had a line for each of some thirty keys."""
+    config = "network:\n  _target_: a.B\n  channels:\n  - charge\ntask:\n  targets:\n    core:\n      unit: m\n"
+    other = {"model": {"w": torch.zeros(3)}, "config": config, "outputs": ["type", "energy"]}
+    says = r"1 missing.*; it was trained with network\.channels=\['charge'\], the outputs type, energy$"
+    with pytest.raises(UserError, match=says):
+        checkpoint.load_weights(torch.nn.Linear(2, 1, bias=False), other, tmp_path)

@@ -9,9 +9,9 @@ import torch
 
 from airshower.engine.checkpoint import load_weights
 from airshower.runtime.ranks import Ranks
-from airshower.tasks.adversarial import Adversarial, CriticTurn
-from airshower.tasks.generation import Generation
-from airshower.tasks.likelihood import Likelihood
+from airshower.tasks.generation.adversarial import Adversarial, CriticTurn
+from airshower.tasks.generation.generation import Generation
+from airshower.tasks.generation.likelihood import Likelihood
 from tests.engine.generation_steps import ENTRIES, KINDS, DoubledLikelihood, batch, gradients, make
 
 
@@ -67,16 +67,16 @@ def test_losses_are_those_of_the_papers() -> None:
         found = [phase.loss(phase.module, sample, totals)[0] for phase in step.task.phases(network)]
         values = [float((terms.total / terms.weight).sum().detach()) for terms in found]
         if kind is DoubledLikelihood:
-            likelihood = network(step.task.spread(sample), sample.conditions)
+            likelihood = network(step.task.dequantised(sample), sample.conditions)
             assert values == pytest.approx([-float(likelihood.mean().detach())])
             continue
         fake = network.generator(step.task.noise(network, sample), sample.conditions).detach()
-        real, given = network.features(step.task.spread(sample)), sample.conditions
-        a, b = network.critic(real, given).detach(), network.critic(fake, given).detach()
+        reference, given = network.features(step.task.dequantised(sample)), sample.conditions
+        a, b = network.critic(reference, given).detach(), network.critic(fake, given).detach()
         if options.get("loss") == "binary":
             expected = [-(a.sigmoid().log() + (1 - b.sigmoid()).log()).mean(), -b.sigmoid().log().mean()]
         else:
-            between = real + step.task.shares(sample)[:, None] * (fake - real)
+            between = reference + step.task.shares(sample)[:, None] * (fake - reference)
             slopes = torch.autograd.functional.jacobian(partial(critic_of, network.critic, given), between)
             penalty = (slopes.diagonal(dim1=0, dim2=1).norm(dim=0) - 1).square().mean()
             expected = [b.mean() - a.mean() + 10 * penalty, -b.mean()]

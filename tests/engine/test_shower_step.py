@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.data.telescopes import ArrayInput, CameraImages
+from airshower.geometry.sky import angular_separation
+from airshower.networks.telescopes.inputs import ArrayInput
+from airshower.networks.telescopes.network import TelescopeNetwork
 from airshower.runtime.ranks import Ranks
-from airshower.tasks.reconstruction import Reconstruction
-from airshower.tasks.shower_metrics import angular_separation
-from airshower.tasks.shower_targets import RegressionConfig
+from airshower.tasks.reconstruction.task import Reconstruction
 from tests.engine.shower_steps import DEVICE, ENTRIES, batch, flat, gradients, make, stepping
 from tests.samples import simulated_showers
+from tests.targets import reconstruction
 
 
 @pytest.mark.parametrize("cut", [(4, 1), (1, 1, 1, 1, 1), (0, 5)])
@@ -41,7 +42,7 @@ def test_learning_rates_grow_tenfold_at_most() -> None:
 def test_gradient_of_the_learned_balance() -> None:
     """That of s is 1 - c exp(-s) L, and Adam moves it against that by its own learning rate."""
     torch.manual_seed(0)
-    step = make("group", Ranks(), balance="uncertainty", energy=RegressionConfig(0.5), balance_learning_rate=0.2)
+    step = make("group", Ranks(), balance="uncertainty", targets={"energy": {"weight": 0.5}}, balance_learning_rate=0.2)
     counters = step([batch(ENTRIES[:2]), batch(ENTRIES[2:])], 0.1, measure=True)
     loss = counters["loss_total"] / counters["loss_weight"]
     balance = step.phases[0].phase.balance
@@ -63,7 +64,7 @@ class LinearNetwork(torch.nn.Module):
         self.heads = torch.nn.ModuleList(torch.nn.Linear(64, size) for size in sizes)
 
     def forward(self, array: ArrayInput) -> dict[str, torch.Tensor]:
-        """As `IactNetwork`."""
+        """As `TelescopeNetwork`."""
         x = torch.zeros(array.entries, 64)
         for kind, encoder in zip(array.kinds, self.encoders, strict=True):
             x = x.index_add(0, kind.event, encoder(kind.pixels.flatten(1)).tanh())
@@ -75,9 +76,8 @@ def test_what_simulated_events_are_is_learned() -> None:
     source = simulated_showers().source
     entries = np.arange(len(source))
     events, truth = source.read(entries).to(DEVICE), source.truth(entries)
-    task = Reconstruction(
-        Reconstruction.Config(only_gammas=False, balance="uncertainty"), source.spec, CameraImages(source.spec)
-    )
+    config = reconstruction(only_gammas=False, balance="uncertainty")
+    task = Reconstruction(config, source.spec, TelescopeNetwork.view(source.spec))
     sample = task.prepare(events)
     torch.manual_seed(0)
     network = LinearNetwork(sample.input, task.outputs)
@@ -86,8 +86,9 @@ def test_what_simulated_events_are_is_learned() -> None:
         step([events], 0.003 if turn < 100 else 0.001, measure=False)
     with torch.no_grad():
         found = sample.physical(task.targets, task._outputs(network, sample))
-    assert (found["type"] == truth["interaction"]).all()
+    (alt, az), (x, y) = truth["direction"].T, truth["core"].T
+    assert (found["type"] == np.array(["gamma", "proton"])[truth["primary"]]).all()
     assert np.abs(np.log10(found["energy"] / truth["energy"])).max() < 0.1
-    angle = np.degrees(angular_separation(found["alt"], found["az"], truth["alt"], truth["az"]))
-    assert angle.max() < 0.2 < np.degrees(angular_separation(truth["alt"], truth["az"], np.radians(70), np.pi)).min()
-    assert np.hypot(found["core_x"] - truth["core_x"], found["core_y"] - truth["core_y"]).max() < 40
+    angle = np.degrees(angular_separation(found["alt"], found["az"], alt, az))
+    assert angle.max() < 0.2 < np.degrees(angular_separation(alt, az, np.radians(70), np.pi)).min()
+    assert np.hypot(found["core_x"] - x, found["core_y"] - y).max() < 40

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.data.batch import Batch, SparseImages
+from airshower.data.batch import Batch
+from airshower.data.containers import SparseImages
 from airshower.errors import TrainingError
-from airshower.tasks.segmentation import Segmentation
+from airshower.tasks.segmentation.task import Segmentation
 from tests.engine.wire_steps import batch, make
 
 
@@ -58,12 +59,12 @@ def test_overfitting_one_batch_lowers_the_loss_tenfold() -> None:
 def test_empty_events_train_without_nan(scheme: str) -> None:
     network, step = make(scheme, "batch", Segmentation)
     empty = batch([1])
-    images = empty.images
+    images = empty["images"]
     nothing = SparseImages(
         images.row[:0], images.column[:0], images.value[:0], images.label[:0], np.zeros((1, 3), int), images.shape
     )
     before = copy.deepcopy(network.state_dict())
-    counters = step([Batch(nothing, empty.entries, empty.event_ids)], 0.1, measure=True)
+    counters = step([Batch({"images": nothing}, empty.entries, empty.event_ids)], 0.1, measure=True)
     assert np.isfinite(step.task.metrics(counters)["loss"])
     assert all(value.isfinite().all() for value in network.state_dict().values())
     assert any((value != before[name]).any() for name, value in network.state_dict().items())

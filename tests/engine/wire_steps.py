@@ -6,20 +6,18 @@ import numpy as np
 import torch
 
 from airshower.config.schema import FrameworkConfig, OptimizerConfig, RunConfig
-from airshower.data.batch import Batch, SparseImages
-from airshower.data.dense import Densifier
+from airshower.data.batch import Batch
+from airshower.data.containers import SparseImages
 from airshower.data.sites import Sites
-from airshower.data.source import ImageSpec
-from airshower.engine.optimizer import build_optimizer
-from airshower.engine.parallel import ParallelModule
+from airshower.data.spec import SparseImagesSpec, Spec
 from airshower.engine.step import Step, TrainedPhase
-from airshower.networks.uresnet import UResNet, UResNetConfig
+from airshower.networks.uresnet.network import UResNet, UResNetConfig
 from airshower.runtime.device import Precision
 from airshower.runtime.ranks import Ranks
 from airshower.runtime.timers import Timers
-from airshower.tasks.segmentation import Sample, Segmentation
+from airshower.tasks.segmentation.task import Segmentation, SegmentationSample
 
-SPEC = ImageSpec(3, (16, 8), 0, ("background", "cosmic", "neutrino"))
+SPEC = Spec({"images": SparseImagesSpec(3, (16, 8), 0, ("background", "cosmic", "neutrino"))})
 DEVICE = torch.device("cpu")
 
 
@@ -38,13 +36,14 @@ def batch(entries: list[int], value: float | None = None) -> Batch:
         charge[:] = value
     counts = np.array([np.bincount(p // 128, minlength=3) for *_, p in parts], int).reshape(-1, 3)
     arrays = (row.astype(np.int32), column.astype(np.int32), charge.astype(np.float32), label.astype(np.uint8))
-    return Batch(SparseImages(*arrays, counts, (16, 8)), np.array(entries), np.zeros((len(entries), 3), int)).to(DEVICE)
+    images = SparseImages(*arrays, counts, (16, 8))
+    return Batch({"images": images}, np.array(entries), np.zeros((len(entries), 3), int)).to(DEVICE)
 
 
 class DoubleTask(Segmentation):
     """The task in float64."""
 
-    def _outputs(self, module: torch.nn.Module, sample: Sample) -> dict[str, torch.Tensor]:
+    def _outputs(self, module: torch.nn.Module, sample: SegmentationSample) -> dict[str, torch.Tensor]:
         given = sample.pixels.input
         return module(replace(given, value=given.value.double()) if isinstance(given, Sites) else given.double())
 
@@ -57,9 +56,8 @@ def make(scheme: str, normalization: str, kind: type = DoubleTask, **optimizer: 
     )  # fmt: skip
     network = UResNet(config, SPEC, {"pixels": 3}, FrameworkConfig())
     network = network.double() if kind is DoubleTask else network
-    task = kind(Segmentation.Config(scheme), SPEC, Densifier(SPEC))
+    task = kind(Segmentation.Config(scheme), SPEC, UResNet.view(SPEC))
     options = OptimizerConfig(**{"name": "sgd", "learning_rate": 0.1, **optimizer})
-    parallel = ParallelModule(network, Ranks(), "ddp")
-    phases = [TrainedPhase(phase, build_optimizer(options, network), parallel) for phase in task.phases(network)]
+    phases = [TrainedPhase.of(phase, network, options, Ranks()) for phase in task.phases(network)]
     timers = Timers(DEVICE, enabled=False)
     return network, Step(task, phases, Precision(RunConfig(), DEVICE), Ranks(), options.clip_norm, timers)

@@ -74,14 +74,23 @@ def mislead(host: str, port: int, trap: Path, seconds: float) -> None:
 
 
 def empty(host: str, port: int, trap: Path, seconds: float) -> None:
-    """Delete whatever torch's processes have written."""
+    """Empty whatever torch's processes have written."""
+    _change(host, port, seconds, lambda store, key: store.set(key, b""))
+
+
+def delete(host: str, port: int, trap: Path, seconds: float) -> None:
+    """Delete it."""
+    _change(host, port, seconds, lambda store, key: store.delete_key(key))
+
+
+def _change(host: str, port: int, seconds: float, change: Callable[[TCPStore, str], object]) -> None:
     store = TCPStore(host, port, None, False, timedelta(seconds=5), wait_for_workers=False)
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         store.set("stranger", "is here")
         for key in store.list_keys():
             if key.startswith("torch/"):
-                store.delete_key(key)
+                change(store, key)
         time.sleep(0.001)
 
 

@@ -29,7 +29,7 @@ def test_a_failure_is_told_although_a_stranger_writes_over_its_report(tmp_path: 
     assert not (tmp_path / "ran").exists()
 
 
-@pytest.mark.parametrize("how", ["empty", pytest.param("mislead", marks=pytest.mark.full)])
+@pytest.mark.parametrize("how", ["empty", "delete", pytest.param("mislead", marks=pytest.mark.full)])
 def test_ranks_that_a_stranger_keeps_apart_end(tmp_path: Path, how: str) -> None:
     """`run.timeout` is 5 s; importing torch takes most of the time."""
     begun = time.monotonic()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from airshower.config import record
+from airshower.config import record, renamed
 from airshower.errors import DataError, UserError
 from airshower.runtime import folders
 from airshower.runtime.ranks import Ranks
@@ -15,7 +15,7 @@ CONFIG = "mode:\n  name: train\nrun:\n  id: first\n  iterations: 5\noutput_dir: 
 
 
 def claim(folder: Path, config: str = CONFIG, overwrite: bool = False) -> None:
-    with claimed(Ranks(), folder, config, overwrite):
+    with claimed(Ranks(), folder, record.Resolved.of(config, {}), overwrite):
         assert (folder / "run.lock").exists()
     assert not (folder / "run.lock").exists()
 
@@ -42,6 +42,16 @@ def test_another_config_is_refused_and_nothing_is_changed(run: Path) -> None:
         claim(run, CONFIG.replace("depth: 3", "depth: 4"))
     assert (run / "config.yaml").read_bytes() == before
     assert not (run / "run.lock").exists()
+
+
+def test_a_run_of_an_older_version_says_how_to_go_on_from_it(tmp_path: Path) -> None:
+    """One line instead of all keys that are new since."""
+    path = "airshower.networks.uresnet.UResNet"
+    old = CONFIG.replace("network:\n", f"network:\n  _target_: {path}\n")
+    claim(tmp_path, old)
+    with pytest.raises(UserError, match=r"of an older version, .*mode\.weights_location=FOLDER") as refused:
+        claim(tmp_path, old.replace(path, renamed.TARGETS[path]))
+    assert "->" not in str(refused.value)
 
 
 def test_a_config_that_was_cut_short_is_named_wherever_it_was_cut(run: Path) -> None:

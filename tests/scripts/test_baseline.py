@@ -13,7 +13,7 @@ import pytest
 from omegaconf import OmegaConf
 
 ROOT = Path(__file__).parents[2]
-SIMULATED = ("data=cta_simulated", "data.events=24", "data.validation_events=6", "data.simulation.msts=0")
+SIMULATED = ("data=cta_simulated", "data.events=24", "data.test_events=6", "data.simulation.msts=0")
 SIMULATED += ("data.simulation.energy_min=0.5", "data.simulation.gamma_radius=150", "data.simulation.proton_radius=150")
 
 
@@ -75,16 +75,17 @@ def test_axes_of_perfect_images_meet_where_the_shower_is(load) -> None:
 def test_official_gammas(load, sample_file: Callable[[str], Path]) -> None:
     """ctapipe's parameters of the same images gave 0.149 deg (68.27 %) and 0.097 deg (median) for 16 events."""
     path = sample_file("cta/gamma_prod4_sst1m.dl1.h5")
-    from airshower.data.source import Selection
-    from airshower.detectors.cta.source import IactConfig, IactImages
+    from airshower.data.splits import Selection
+    from airshower.detectors.cta.source import CtaConfig, CtaEvents
 
     hillas = load("baselines.hillas")
-    source = IactImages(IactConfig(mode="stereo"), str(path))
+    source = CtaEvents(CtaConfig(mode="stereo"), str(path))
     entries = np.arange(len(source))
     axes = hillas.find_axes(hillas.find_ellipses([Selection(source, entries)], hillas.Cleaning()), len(source))
     truth = source.truth(entries)
-    flat = np.cos(truth["alt"])
-    true = np.stack([flat * np.cos(truth["az"]), -flat * np.sin(truth["az"]), np.sin(truth["alt"])], 1)
+    alt, az = truth["direction"].T
+    flat = np.cos(alt)
+    true = np.stack([flat * np.cos(az), -flat * np.sin(az), np.sin(alt)], 1)
     there = np.isfinite(axes.direction[:, 0])
     angle = np.degrees(np.arccos((true * axes.direction).sum(1)[there]))
     assert there.sum() == 16
@@ -112,7 +113,7 @@ def test_a_baseline_leaves_what_inference_leaves(baseline, folds: int) -> None:
 
 
 def test_showers_are_not_shared_by_folds(load) -> None:
-    from airshower.data.source import Selection, Splits
+    from airshower.data.splits import Selection, Splits
 
     class Source:
         showers = np.repeat(np.array([b"a", b"b", b"c", b"d", b"e"]), 4)
@@ -149,7 +150,7 @@ def test_forests_predict_entries_they_did_not_see_and_weigh_images(load) -> None
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (("data=lartpc_simulated", "task=segmentation"), "telescope_images"),
+        (("data=lartpc_simulated", "task=segmentation"), "no images of telescopes' cameras"),
         (("data=cta", "data.file=nowhere.h5"), "nowhere.h5"),
         (("--folds", "2", "data.evnets=3"), "evnets"),
     ],

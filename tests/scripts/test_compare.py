@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airshower.tasks import shower_metrics
-from airshower.writers.comparison import __main__ as program
-from airshower.writers.comparison.curves import COLOURS, MOST_POINTS, learning_figure, roc_curve
-from airshower.writers.comparison.runs import Scores, read_runs
-from airshower.writers.comparison.table import HIGHER, LOWER, ZERO, Column, Comparison, better
+from airshower.comparison import __main__ as program
+from airshower.comparison.curves import COLOURS, MOST_POINTS, learning_figure
+from airshower.comparison.runs import read_runs
+from airshower.comparison.table import HIGHER, LOWER, ZERO, Column, Comparison, better
 from tests.command import TINY_INFERENCE, TINY_SHOWERS, TINY_TRAIN, Outcome, airshower
 
 ROOT = Path(__file__).parents[2]
@@ -30,9 +29,9 @@ CURVE = {
 }  # fmt: skip
 OTHER = CURVE | {"against": "multiplicity", "against_label": "telescopes", "against_unit": "", "log": False}
 CONFIG = """run: {{id: '{id}', iterations: 3}}
-network: {{_target_: airshower.networks.iact.IactNetwork, width: {width}}}
+network: {{_target_: airshower.networks.telescopes.network.TelescopeNetwork, width: {width}}}
 task: {{_target_: airshower.tasks.{task}, weight: {weight}}}
-data: {{_target_: airshower.detectors.cta.source.Iact, file: [a.h5, b.h5]}}
+data: {{_target_: airshower.detectors.cta.source.Cta, file: [a.h5, b.h5]}}
 output_dir: output/torch/cta_mono_resnet/{id}
 """
 
@@ -296,16 +295,6 @@ def test_the_terminal_shows_the_table(
     assert outcome.out.endswith(f"open {tmp_path / 'made' / 'index.html'}\n")
 
 
-@pytest.mark.parametrize("rounded", [1, 8], ids=["ties", "no ties"])
-def test_roc_curves_are_those_of_inference(rounded: int) -> None:
-    random = np.random.default_rng(1)
-    own, others = (random.normal(mean, 1, 100).round(rounded) for mean in (1, 0))
-    x, y = roc_curve(Scores("gamma", own, others))
-    assert len(x) <= MOST_POINTS
-    for found, expected in zip((x, y), shower_metrics.roc_curve(own, others), strict=True):
-        np.testing.assert_allclose(found, expected, atol=1e-12)
-
-
 def test_long_learning_curves_are_means_of_stretches(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "run")
     rows = [f"{step},{step % 2 or 3}" for step in range(1, 10 * MOST_POINTS + 1)]
@@ -333,7 +322,7 @@ def test_real_runs_are_compared(tmp_path: Path) -> None:
     runs = read_runs([tmp_path / "showers", tmp_path / "argon"])
     assert [run.step for run in runs] == [run.inference.step for run in runs] == [2, 2]
     assert all(run.parameters > 0 and [row["step"] for row in run.validation] == [0, 1, 2] for run in runs)
-    assert [run.network for run in runs] == ["IactNetwork", "UResNet"]
+    assert [run.network for run in runs] == ["TelescopeNetwork", "UResNet"]
     assert runs[0].inference.scores.signal == "gamma"
     program.write(Comparison(runs), tmp_path / "made")
     assert Page((tmp_path / "made" / "index.html").read_text()).tags.count("svg") >= 3

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airshower.main import conf_folder
+from airshower.assembly.compose import conf_folder
 from tests.command import Outcome
 
 ROOT = Path(__file__).parents[2]
@@ -230,7 +230,9 @@ def test_deliberate_changes_are_noticed(tmp_path: Path) -> None:
     assert np.isfinite(loss["values"]).all()
     code, text = golden("compare", path)
     assert code == 0, text
-    code, text = golden("compare", path, "--source", changed(tmp_path / "weight", "networks/parameter_flow.py", WEIGHT))
+    code, text = golden(
+        "compare", path, "--source", changed(tmp_path / "weight", "networks/tanks/parameter_flow.py", WEIGHT)
+    )
     assert code == 1
     assert "initial weights 1 of" in text
     assert "1 of 2 SHA-256 of the initial weights: 1 of 1 are gone" in text
@@ -256,7 +258,7 @@ ORDER = """
 draw = EntryPlan._draw
 def changed(self, generator):
     entries = draw(self, generator).copy()
-    if self.order == "shuffled":
+    if self.config.order == "shuffled":
         entries[[0, 8]] = entries[[8, 0]]
     return entries
 EntryPlan._draw = changed

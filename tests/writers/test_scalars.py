@@ -22,11 +22,11 @@ def shown(folder: Path, name: str) -> list[int]:
 
 
 def test_a_run_killed_before_its_first_checkpoint_starts_its_tables_over(tmp_path: Path) -> None:
-    killed = Scalars(tmp_path, 0, -1)
+    killed = Scalars(tmp_path, 0, {})
     killed.write("validation", 0, {"loss": 2.0})
     killed.write("train", 1, {"loss": 1.0})
     killed.close()
-    again = Scalars(tmp_path, 0, -1)
+    again = Scalars(tmp_path, 0, {})
     again.write("validation", 0, {"loss": 3.0})
     again.write("train", 1, {"loss": 4.0})
     again.close()
@@ -38,12 +38,12 @@ def test_a_run_killed_before_its_first_checkpoint_starts_its_tables_over(tmp_pat
 
 def test_a_validation_that_no_checkpoint_knows_of_is_dropped(tmp_path: Path) -> None:
     """Killed after the row of a validation that was made up for, before the checkpoint that says so."""
-    killed = Scalars(tmp_path, 0, -1)
+    killed = Scalars(tmp_path, 0, {})
     for step in (0, 2, 4):
         killed.write("validation", step, {"loss": 1.0})
     killed.write("train", 4, {"loss": 1.0})
     killed.close()
-    resumed = Scalars(tmp_path, 4, 2)
+    resumed = Scalars(tmp_path, 4, {"validation": 2})
     assert steps(resumed, "validation") == [0, 2]
     assert steps(resumed, "train") == [4]
     resumed.write("validation", 4, {"loss": 5.0})

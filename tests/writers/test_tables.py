@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airshower.writers.comparison.runs import read_run
-from airshower.writers.comparison.table import Comparison
+from airshower.comparison.runs import read_run
+from airshower.comparison.table import Comparison
 from airshower.writers.tables import text_cell, write_events
 from tests.scripts.test_compare import write_run
 

@@ -2,24 +2,31 @@
 
 import dataclasses
 import importlib
-from typing import Any, TypeVar
+from collections.abc import Collection
+from typing import Any, TypeVar, get_args, get_origin
 
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigKeyError, MissingMandatoryValue, OmegaConfBaseException
+from omegaconf.errors import (
+    ConfigKeyError,
+    InterpolationResolutionError,
+    MissingMandatoryValue,
+    OmegaConfBaseException,
+)
 
 from airshower.config import schema
 from airshower.config.fields import check, unknown_key
+from airshower.config.renamed import TARGETS, advice
 from airshower.errors import UserError
 
 T = TypeVar("T")
-REQUIRED = {"data": ("kind", "open"), "network": ("reads", "sees"), "task": ("reads",)}
+REQUIRED = {"data": ("containers", "open"), "network": ("takes", "tasks"), "task": ("name", "check_columns")}
 """What a section's class must have, besides its `Config`."""
 
 
-def typed(kind: type[T], node: DictConfig, where: str) -> T:
-    """The section `where` of the config as an instance of the dataclass `kind`."""
+def typed(kind: type[T], node: DictConfig, where: str, without: Collection[str] = ()) -> T:
+    """The section `where` of the config as an instance of the dataclass `kind`; keys in `without` are left out."""
     try:
-        values = plain(node)
+        values = {key: value for key, value in plain(node).items() if key not in without}
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(kind), values))
         assert isinstance(config, kind)
     except ConfigKeyError as error:
@@ -28,6 +35,8 @@ def typed(kind: type[T], node: DictConfig, where: str) -> T:
     except MissingMandatoryValue as error:
         key = str(error.full_key or error.key)
         raise UserError(f"{where}.{key}: has no value; give one, as in {where}.{key}=...") from None
+    except InterpolationResolutionError as error:
+        raise UserError(f"{error.full_key}: refers to a key that is missing; give it a value, or delete it") from None
     except OmegaConfBaseException as error:
         reason = str(error.msg if hasattr(error, "msg") else error).splitlines()[0]
         raise UserError(f"{where}.{error.full_key}: {reason}") from None
@@ -51,6 +60,8 @@ def target(node: DictConfig, where: str) -> type:
     try:
         kind = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError, TypeError) as error:
+        if path in TARGETS:
+            raise UserError(f"{where}._target_={path}: is {TARGETS[path]} here") from None
         raise UserError(f"{where}._target_={path}: can't be imported ({error})") from None
     lacks = [name for name in REQUIRED[where] if not hasattr(kind, name)]
     if not isinstance(kind, type) or not dataclasses.is_dataclass(getattr(kind, "Config", None)) or lacks:
@@ -64,20 +75,20 @@ def target(node: DictConfig, where: str) -> type:
 def component(node: DictConfig, where: str) -> tuple[type, Any]:
     """The class that the node names and its typed `Config`; nothing is constructed yet."""
     kind = target(node, where)
-    return kind, typed(kind.Config, OmegaConf.masked_copy(node, [str(key) for key in node if key != "_target_"]), where)
+    return kind, typed(kind.Config, node, where, ("_target_",))
 
 
 def settings(cfg: DictConfig) -> schema.Settings:
     """The root sections, typed."""
     for key in cfg:
         if key not in ROOT_KEYS:
-            raise UserError(f"{key}: there is no such section; there are {', '.join(ROOT_KEYS)}")
+            raise UserError(advice(str(key)) or f"{key}: there is no such section; there are {', '.join(ROOT_KEYS)}")
     name = str(cfg.mode.get("name"))
     if name not in schema.MODES:
         raise UserError(f"mode.name={name}: must be one of {', '.join(schema.MODES)}")
     return schema.Settings(
         run=typed(schema.RunConfig, cfg.run, "run"),
-        mode=typed(schema.MODES[name], _own(cfg.mode, name), "mode"),
+        mode=typed(schema.MODES[name], cfg.mode, "mode", _of_other_modes(name)),
         framework=typed(schema.FrameworkConfig, cfg.framework, "framework"),
         output_dir=str(cfg.output_dir),
     )
@@ -86,14 +97,17 @@ def settings(cfg: DictConfig) -> schema.Settings:
 ROOT_KEYS = ("run", "mode", "data", "network", "task", "framework", "output_dir")
 
 
-def _own(mode: DictConfig, name: str) -> DictConfig:
-    """The mode without what is for other modes alone: a network's yaml may say how it is trained."""
-    known = {other: set(_fields(kind, [])) for other, kind in schema.MODES.items()}
-    foreign = set().union(*known.values()) - known[name]
-    return OmegaConf.masked_copy(mode, [str(key) for key in mode if key not in foreign])
+def _of_other_modes(name: str) -> set[str]:
+    """Keys that other modes have and this one has not: a network's yaml may say how it is trained."""
+    keys = {mode: set(_fields(kind, [])) for mode, kind in schema.MODES.items()}
+    return set().union(*keys.values()) - keys[name]
 
 
 def _fields(kind: Any, path: list[str]) -> list[str]:
+    """The fields of a dataclass, or of the section at this path in it."""
     for name in path:
-        kind = next(item.type for item in dataclasses.fields(kind) if item.name == name)
+        if get_origin(kind) is dict:  # its keys are names of the user's
+            _, kind = get_args(kind)
+        else:
+            kind = next(item.type for item in dataclasses.fields(kind) if item.name == name)
     return [item.name for item in dataclasses.fields(kind)]

@@ -1,21 +1,34 @@
-"""Fields of `Config` dataclasses that carry their own range and help."""
+"""Fields of `Config` dataclasses that carry their own range, and marks of what a change of them means.
 
+The mark `free` says whether a run may go on with another value: True if its result is then the same or is meant to
+differ, False if it would be another run. Without the mark a field is as the section that it is in; `run`, `mode`,
+`framework` and `output_dir` are free, the components `data`, `network` and `task` are not.
+"""
+
+import copy
 import dataclasses
 import difflib
 import math
 from typing import Any
 
+from airshower.config import renamed
 from airshower.errors import UserError
 
 
-def number(default: float, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
+def number(
+    default: float,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    free: bool | None = None,
+) -> Any:
     """A number with an inclusive `low` and `high`, or an exclusive lower bound `above`."""
-    return dataclasses.field(default=default, metadata={"low": low, "high": high, "above": above})
+    return dataclasses.field(default=default, metadata={"low": low, "high": high, "above": above, "free": free})
 
 
-def choice(*allowed: str, default: str | None = None) -> Any:
+def choice(*allowed: str, default: str | None = None, free: bool | None = None) -> Any:
     """One of a few words; the first is the default. Case does not matter."""
-    return dataclasses.field(default=default or allowed[0], metadata={"choices": allowed})
+    return dataclasses.field(default=default or allowed[0], metadata={"choices": allowed, "free": free})
 
 
 def folder_name(default: str) -> Any:
@@ -23,17 +36,45 @@ def folder_name(default: str) -> Any:
     return dataclasses.field(default=default, metadata={"folder": True})
 
 
-def section(kind: type) -> Any:
+def location(default: Any = "", free: bool | None = None) -> Any:
+    """Where files are: a path, a pattern, or a list of them. The ranks of a run may have different ones, as their hosts
+    may hold the same files in different places."""
+    return dataclasses.field(default=default, metadata={"location": True, "free": free})
+
+
+def value(default: Any, free: bool | None = None) -> Any:
+    """Any value of the field's type; of a list each config has its own copy."""
+    return dataclasses.field(default_factory=lambda: copy.copy(default), metadata={"free": free})
+
+
+def section(kind: type, free: bool | None = None) -> Any:
     """A nested group of fields."""
-    return dataclasses.field(default_factory=kind)
+    return dataclasses.field(default_factory=kind, metadata={"free": free})
+
+
+def marked(kind: Any, mark: str, where: str = "") -> dict[str, bool]:
+    """The fields of a `Config`, and of sections in it, that have a mark (`free` or `location`), by key."""
+    marks: dict[str, bool] = {}
+    for item in dataclasses.fields(kind):
+        key = f"{where}.{item.name}" if where else item.name
+        if item.metadata.get(mark) is not None:
+            marks[key] = item.metadata[mark]
+        if dataclasses.is_dataclass(item.type):
+            marks |= marked(item.type, mark, key)
+    return marks
 
 
 def check(config: Any, where: str) -> None:
     """Raise `UserError` for the first field of `config`, or of a section in it, that is out of its range."""
     for item in dataclasses.fields(config):
-        value, key = getattr(config, item.name), f"{where}.{item.name}"
+        value = getattr(config, item.name)
+        key = f"{where}.{item.name}"
         if dataclasses.is_dataclass(value):
             check(value, key)
+        elif isinstance(value, dict):
+            for name, section in value.items():
+                if dataclasses.is_dataclass(section):
+                    check(section, f"{key}.{name}")
         elif "choices" in item.metadata:
             setattr(config, item.name, _chosen(value, item.metadata["choices"], key))
         elif "folder" in item.metadata:
@@ -43,16 +84,23 @@ def check(config: Any, where: str) -> None:
 
 
 def unknown_key(key: str, where: str, known: list[str]) -> UserError:
-    """The error for a key that nothing reads, with the nearest one that something does."""
+    """The error for a key that nothing reads, with what it is called here, or the nearest one that something reads."""
+    if advice := renamed.advice(f"{where}.{key}"):
+        return UserError(advice)
     near = difflib.get_close_matches(key, known, n=1)
     hint = f"did you mean {where}.{near[0]}?" if near else f"{where} has: {', '.join(sorted(known))}"
     return UserError(f"{where}.{key}: there is no such key; {hint}")
 
 
 def _chosen(value: str, allowed: tuple[str, ...], key: str) -> str:
-    if str(value).lower() not in allowed:
-        raise UserError(f"{key}={value}: must be one of {', '.join(allowed)}")
-    return str(value).lower()
+    """One of `allowed`, also as programs with enumerations print it: LossBalanceScheme.focal, FeatureMap."""
+    words = {word.replace("_", ""): word for word in allowed}
+    word = str(value).rpartition(".")[2].lower()
+    if word.replace("_", "") in words:
+        return words[word.replace("_", "")]
+    if word in renamed.VALUES.get(key, {}):
+        raise UserError(f"{key}={value}: is {key}={renamed.VALUES[key][word]} here")
+    raise UserError(f"{key}={value}: must be one of {', '.join(allowed)}")
 
 
 def _check_folder(value: str, key: str) -> None:
@@ -62,7 +110,9 @@ def _check_folder(value: str, key: str) -> None:
 
 
 def _check_number(value: float, bounds: Any, key: str) -> None:
-    low, high, above = bounds["low"], bounds["high"], bounds["above"]
+    low = bounds["low"]
+    high = bounds["high"]
+    above = bounds["above"]
     wanted = []
     if above is not None:
         wanted.append(f"above {above}")

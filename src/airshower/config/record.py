@@ -2,29 +2,72 @@
 
 import hashlib
 import importlib.metadata
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from airshower.config.fields import marked
+from airshower.config.renamed import TARGETS
+from airshower.config.schema import MODES, FrameworkConfig, RunConfig, Settings
 from airshower.errors import DataError, UserError
-
-FREE = (
-    "run", "mode", "framework", "output_dir",
-    "data.cache", "data.reader", "data.data_directory", "data.pixel_size",
-)  # fmt: skip
-"""What may change between a run and its resumption ..."""
-BOUND = ("run.minibatch_size", "run.precision", "mode.optimizer", "framework.seed", "mode.name")
-"""... and what of it may not, because it changes the result."""
 
 SEALED = "# The resolved config of a run; the last line is its checksum."
 
 
-def resolved(cfg: DictConfig) -> str:
-    """The whole config as yaml, interpolations resolved."""
-    return OmegaConf.to_yaml(cfg, resolve=True)
+@dataclass(frozen=True)
+class Resolved:
+    """The whole config of a run: `text` is yaml, all interpolations resolved. Marks, see `fields`, are `free` of keys
+    and sections, and `locations`, the keys that say where files are."""
+
+    text: str
+    free: dict[str, bool]
+    locations: frozenset[str]
+
+    @classmethod
+    def of(cls, text: str, components: dict[str, Any]) -> "Resolved":
+        """With the marks of the root sections, whatever the mode, and of the `Config` of each component, by section."""
+        kinds = [("", Settings), ("run", RunConfig), ("framework", FrameworkConfig)]
+        kinds += [*(("mode", kind) for kind in MODES.values()), *components.items()]
+        free: dict[str, bool] = {}
+        locations: set[str] = set()
+        for section, kind in kinds:
+            free |= marked(kind, "free", section)
+            locations |= marked(kind, "location", section).keys()
+        return cls(text, free, frozenset(locations))
+
+    @property
+    def place(self) -> str:
+        """The key that puts the run into another folder."""
+        return "output_dir" if flat(self.text).get("run.folder") else "run.id"
+
+    def changes(self, before: str) -> list[str]:
+        """Lines `key: before -> now` for the keys whose change makes another run than that of the config `before`."""
+        old, new = (
+            {key: value for key, value in flat(config).items() if not self._is_free(key)}
+            for config in (before, self.text)
+        )
+        return _differences(old, new)
+
+    @staticmethod
+    def is_outdated(before: str) -> bool:
+        """True if a class in the config `before` has another path now: it is of an older version."""
+        return any(value in TARGETS for key, value in flat(before).items() if key.endswith("._target_"))
+
+    def identity(self) -> dict[str, Any]:
+        """What must be the same on all ranks, by name: values of keys, but for locations, and versions."""
+        values = {key: value for key, value in flat(self.text).items() if key not in self.locations}
+        return values | {f"the version of {name}": version(name) for name in ("airshower", "torch")}
+
+    def _is_free(self, key: str) -> bool:
+        """By the mark of the key, or of the innermost section around it that has one."""
+        parts = key.split(".")
+        around = (".".join(parts[:count]) for count in range(len(parts), 0, -1))
+        return next((self.free[name] for name in around if name in self.free), False)
 
 
 def flat(config: str) -> dict[str, Any]:
@@ -32,28 +75,10 @@ def flat(config: str) -> dict[str, Any]:
     return _flat(OmegaConf.to_container(OmegaConf.create(config)))
 
 
-def differences(before: str, now: str, free: tuple[str, ...] = FREE, bound: tuple[str, ...] = BOUND) -> list[str]:
-    """Lines `key: before -> now` for every key that differs and is not `free`, or is in what is `bound` of it; by
-    default those whose change makes another run."""
-    old, new = flat(before), flat(now)
-    keys = [key for key in sorted(old.keys() | new.keys()) if not _within(key, free) or _within(key, bound)]
-    return [f"{key}: {old.get(key)} -> {new.get(key)}" for key in keys if old.get(key) != new.get(key)]
-
-
-def identity(config: str) -> dict[str, str]:
-    """What must be the same on all ranks: config and versions."""
-    return {"config": config} | {f"the version of {name}": str(version(name)) for name in ("airshower", "torch")}
-
-
-def check_same(everyone: list[dict[str, str]]) -> None:
-    """Raise `UserError` if what a rank gives is not what the master does; where it finds its files may differ."""
-    first, places = everyone[0], ("data.file", "data.aux_file", "data.data_directory")
+def check_same(everyone: list[dict[str, Any]]) -> None:
+    """Raise `UserError` if what a rank gives, see `Resolved.identity`, is not what the master does."""
     for rank, other in enumerate(everyone):
-        changed = differences(first.get("config", ""), other.get("config", ""), places, ())
-        for key in first:
-            if key != "config" and first[key] != other[key]:
-                changed.append(f"{key}: {first[key]} -> {other[key]}")
-        if changed:
+        if changed := _differences(everyone[0], other):
             raise UserError(
                 f"rank {rank} does not see what rank 0 sees ({'; '.join(changed)}); give all ranks the same"
             )
@@ -63,6 +88,14 @@ def sealed(config: str) -> str:
     """A config as it is kept in a file: its last line is a checksum, so that damage is not taken for another config."""
     text = f"{SEALED}\n{config}"
     return f"{text}# sha256: {_checksum(text)}\n"
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a file holds the config of a run."""
+    try:
+        return path.read_text(encoding="utf-8").startswith(SEALED)
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def unsealed(path: Path) -> str:
@@ -94,6 +127,12 @@ def _checksum(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _differences(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Lines `key: before -> now`, sorted."""
+    changed = [key for key in sorted(before.keys() | now.keys()) if before.get(key) != now.get(key)]
+    return [f"{key}: {before.get(key)} -> {now.get(key)}" for key in changed]
+
+
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     if not isinstance(node, dict) or not node:
         return {prefix: node}
@@ -103,8 +142,15 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:
     return flat
 
 
-def _within(key: str, sections: tuple[str, ...]) -> bool:
-    return any(key == section or key.startswith(f"{section}.") for section in sections)
+def packages() -> dict[str, str]:
+    """Versions of airshower and of what it requires, optional packages too, as far as they are installed."""
+    try:
+        required = importlib.metadata.requires("airshower") or []
+    except importlib.metadata.PackageNotFoundError:  # its sources are used without it
+        required = []
+    names = [re.split(r"[^\w.-]", item, maxsplit=1)[0] for item in required if not re.search(r"extra == .dev", item)]
+    versions = {name: version(name) for name in ["airshower", *names]}
+    return {name: found for name, found in versions.items() if found is not None}
 
 
 def version(package: str) -> str | None:

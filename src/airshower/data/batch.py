@@ -1,101 +1,91 @@
 """Batches: what one read of a source gives."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+
+from airshower.data.containers import Container, Move
+from airshower.data.truth import Frame, Truth
 
 if TYPE_CHECKING:
     import torch
 
 
-class EventBatch(Protocol):
-    """What all batches have, whatever their images are: `entries` int64 [n] and `event_ids` int64 [n, 3]."""
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Events: `inputs` by name, `entries` int64 [n] that they were read from, `event_ids` int64 [n, 3].
 
-    @property
-    def images(self) -> Any: ...
-
-    @property
-    def entries(self) -> np.ndarray: ...
-
-    @property
-    def event_ids(self) -> np.ndarray: ...
-
-    def __len__(self) -> int: ...
-
-    @property
-    def nbytes(self) -> int:
-        """Size of the arrays as they came from the source."""
-        ...
-
-    def pin(self) -> Self:
-        """The batch in page-locked memory."""
-        ...
-
-    def to(self, device: "torch.device") -> Self:
-        """The batch on a device."""
-        ...
-
-
-@dataclass(frozen=True)
-class SparseImages:
-    """The non-empty pixels of `len(counts)` events with `counts.shape[1]` images (wire planes) each.
-
-    `row`, `column` (int32) and `value` (float32) are one array each over all events and planes, in that order;
-    `counts` [events, planes] says how many belong to each image; `label` (uint8 class) is None where truth is missing.
-    `shape` is the images' (rows, columns): for wire images (time ticks, wires).
+    `truth` is None for observations, `frame` where nothing is learned relative to one. `weight` float32 [n] is that of
+    each event in losses and metrics; None: 1.
     """
 
-    row: Any
-    column: Any
-    value: Any
-    label: Any
-    counts: np.ndarray
-    shape: tuple[int, int]
-
-    @property
-    def image_index(self) -> np.ndarray:
-        """Which image (event * planes + plane) each pixel belongs to, int32."""
-        return np.repeat(np.arange(self.counts.size, dtype=np.int32), self.counts.reshape(-1))
-
-
-@dataclass(frozen=True)
-class Batch:
-    """Sparse images with the entries they were read from (int64 [n]) and their event ids (int64 [n, 3]); `truth` gives
-    the events' truth of the names it is asked for, see `source.WireSource`."""
-
-    images: SparseImages
+    inputs: dict[str, Container]
     entries: np.ndarray
     event_ids: np.ndarray
-    truth: Callable[[tuple[str, ...]], dict[str, np.ndarray]] = lambda names: {}
+    truth: Truth | None = None
+    frame: Frame | None = None
+    weight: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.entries)
 
+    def __getitem__(self, name: str) -> Any:
+        """The container of this name."""
+        return self.inputs[name]
+
     @property
     def nbytes(self) -> int:
-        """Size of the arrays as they came from the source."""
-        images = self.images
-        arrays = (images.row, images.column, images.value, images.label)
-        return sum(array.nbytes for array in arrays if array is not None)
+        """Size in bytes of the containers' arrays."""
+        return sum(container.nbytes for container in self.inputs.values())
+
+    @property
+    def device(self) -> "torch.device":
+        """The device of its tensors."""
+        return next(iter(self.inputs.values())).device
 
     def pin(self) -> Self:
-        """The batch in page-locked memory, from which a GPU copies without waiting for the CPU."""
-        return self._map(lambda tensor: tensor.pin_memory())
+        """The batch in page-locked memory, see `Container.pin`."""
+        return self._moved(lambda tensor: tensor.pin_memory())
 
     def to(self, device: "torch.device") -> Self:
-        """The batch with its pixels as tensors on `device`; the one place where arrays become tensors."""
-        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
+        """The batch with its containers and its frame as tensors on `device`."""
+        return self._moved(lambda tensor: tensor.to(device, non_blocking=True))
 
-    def _map(self, move: Any) -> Self:
-        import torch
+    def taken(self, rows: np.ndarray) -> Self:
+        """The events of these rows, int64 [n], in this order; a row may come several times. Of arrays, not tensors."""
+        return dataclasses.replace(
+            self,
+            inputs={name: container.taken(rows) for name, container in self.inputs.items()},
+            entries=self.entries[rows],
+            event_ids=self.event_ids[rows],
+            truth=self.truth and self.truth.taken(rows),
+            frame=self.frame and self.frame.taken(rows),
+            weight=None if self.weight is None else self.weight[rows],
+        )
 
-        images = self.images
-        moved = {
-            name: move(torch.as_tensor(getattr(images, name)))
-            for name in ("row", "column", "value", "label")
-            if getattr(images, name) is not None
-        }
-        return dataclasses.replace(self, images=dataclasses.replace(images, **moved))
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """The events of all parts, batches of one source, part after part. Of arrays, not tensors."""
+        first = parts[0]
+        events = [len(part) for part in parts]
+        weights = [part.weight for part in parts if part.weight is not None]
+        frames = [part.frame for part in parts if part.frame is not None]
+        return dataclasses.replace(
+            first,
+            inputs={
+                name: type(container).joined([part.inputs[name] for part in parts], events)
+                for name, container in first.inputs.items()
+            },
+            entries=np.concatenate([part.entries for part in parts]),
+            event_ids=np.concatenate([part.event_ids for part in parts]),
+            truth=Truth.joined([part.truth for part in parts if part.truth is not None]),
+            frame=Frame.joined(frames, events) if frames else None,
+            weight=np.concatenate(weights) if weights else None,
+        )
+
+    def _moved(self, move: Move) -> Self:
+        inputs = {name: container.moved(move) for name, container in self.inputs.items()}
+        return dataclasses.replace(self, inputs=inputs, frame=self.frame and self.frame.moved(move))

@@ -16,6 +16,7 @@ from typing import NoReturn
 import numpy as np
 
 from airshower.errors import UserError
+from airshower.runtime.log import logger
 
 Columns = dict[str, np.ndarray]
 Numbers = np.ndarray | np.number
@@ -75,17 +76,37 @@ def check_names(cuts: list[Cut], known: set[str], names: list[str], key: str = "
             if name not in known:
                 near = difflib.get_close_matches(name, names, n=1)
                 hint = f"did you mean {near[0]}? There are: " if near else "there are: "
-                there = ", ".join(names) or "none, the files have no image parameters"
+                listed = ", ".join(names) or "none, the files have no image parameters"
                 raise UserError(
-                    f"{key}={cut.text}: there is no column {name} (character {cut.text.find(name) + 1}); {hint}{there}"
+                    f"{key}={cut.text}: there is no column {name} (character {cut.text.find(name) + 1}); {hint}{listed}"
                 )
+
+
+def passing(tests: dict[str, np.ndarray], events: int, files: int) -> tuple[np.ndarray, dict[str, int]]:
+    """Which of the events of n files pass all tests, bool [events] each, keyed by what they test; and how many each
+    test removed, of those that remove any.
+
+    A line in the log says so. Raises `UserError` if no event is left.
+    """
+    kept = np.ones(events, bool)
+    removed: dict[str, int] = {}
+    for name, passes in tests.items():
+        if lost := int((kept & ~passes).sum()):
+            removed[name] = lost
+        kept &= passes
+    text = "".join(f"; {name} removed {lost}" for name, lost in removed.items())
+    if not kept.any():
+        raise UserError(f"data: no event is left of the {events} of {files} files{text}")
+    logger.info("data: %d events of %d files%s", events, files, text)
+    return kept, removed
 
 
 class _Parser:
     """Turns the tree of one expression into functions of the columns."""
 
     def __init__(self, text: str, key: str):
-        self.text, self.key = text, key
+        self.text = text
+        self.key = key
         self.names: list[str] = []
 
     def cut(self, node: ast.expr) -> Cut:
@@ -130,13 +151,17 @@ class _Parser:
                 name = self._named(node)
                 return lambda columns: np.asarray(columns[name], np.float64)
             case ast.UnaryOp(ast.USub() | ast.UAdd() as sign, operand):
-                inner, factor = self.number(operand), -1.0 if isinstance(sign, ast.USub) else 1.0
+                inner = self.number(operand)
+                factor = -1.0 if isinstance(sign, ast.USub) else 1.0
                 return lambda columns: factor * inner(columns)
             case ast.BinOp(left, op, right) if type(op) in ARITHMETIC:
-                one, other, combine = self.number(left), self.number(right), ARITHMETIC[type(op)]
+                one = self.number(left)
+                other = self.number(right)
+                combine = ARITHMETIC[type(op)]
                 return lambda columns: combine(one(columns), other(columns))
             case ast.Call(ast.Name(name), [argument], []) if name in FUNCTIONS:
-                inner, function = self.number(argument), FUNCTIONS[name]
+                inner = self.number(argument)
+                function = FUNCTIONS[name]
                 return lambda columns: function(inner(columns))
         return self._refuse(node, "a number is needed here: of names, numbers, + - * /, abs() and log10()")
 
@@ -146,8 +171,8 @@ class _Parser:
         return name
 
     def _refuse(self, node: ast.expr, reason: str) -> NoReturn:
-        there = ast.get_source_segment(self.text, node)
-        raise UserError(f"{self.key}={self.text}: '{there}' at character {node.col_offset + 1}: {reason}")
+        part = ast.get_source_segment(self.text, node)
+        raise UserError(f"{self.key}={self.text}: '{part}' at character {node.col_offset + 1}: {reason}")
 
 
 def _without_keywords(name: re.Match) -> str:

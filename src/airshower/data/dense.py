@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from airshower.data.batch import SparseImages
+from airshower.data.containers import SparseImages
 from airshower.data.pixels import symmetric_log
-from airshower.data.source import ImageSpec
+from airshower.data.spec import SparseImagesSpec
 
 
 @dataclass(frozen=True)
@@ -37,6 +37,16 @@ class DensePixels:
         """[events * planes, 1, 1]."""
         events, planes = self.input.shape[:2]
         return torch.arange(planes, device=self.input.device).repeat(events)[:, None, None]
+
+    @property
+    def image(self) -> Tensor:
+        """[events * planes, 1, 1]."""
+        return torch.arange(self.images, device=self.input.device)[:, None, None]
+
+    @property
+    def images(self) -> int:
+        """See `Pixels`."""
+        return self.input.shape[0] * self.input.shape[1]
 
     def flat(self, logits: Tensor) -> Tensor:
         """[events * planes, classes, rows, columns]."""
@@ -85,8 +95,9 @@ class Densifier:
     than the scatter itself, so only the pixels written last time are set back to zero.
     """
 
-    def __init__(self, spec: ImageSpec):
-        self.spec, self.downsample = spec, spec.downsample
+    def __init__(self, spec: SparseImagesSpec):
+        self.spec = spec
+        self.downsample = spec.downsample
         self.image = self.label = self.written = torch.empty(0)
 
     def __call__(self, images: SparseImages) -> DensePixels:

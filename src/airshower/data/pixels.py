@@ -1,13 +1,14 @@
-"""The pixels of a batch as a network sees them: all of dense images, or the sites of sparse ones."""
+"""The pixels of a batch as network input: all of dense images, or the sites of sparse ones."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from airshower.data.batch import SparseImages
+from airshower.data.containers import SparseImages
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,7 @@ class FoundPixels:
 class Pixels(Protocol):
     """A batch of images, on the device: the network's `input` and, if there is truth, `label` (uint8 classes).
 
-    The shape of per-pixel values is the class's own affair; `logits` are what the network gives.
+    The shape of per-pixel values depends on the class; `logits` are the network's outputs.
     """
 
     @property
@@ -39,7 +40,7 @@ class Pixels(Protocol):
 
     @property
     def values(self) -> Tensor:
-        """What the network sees of each pixel, float32, of the shape of `label`."""
+        """The network's input at each pixel, float32, of the shape of `label`."""
         ...
 
     @property
@@ -50,6 +51,16 @@ class Pixels(Protocol):
     @property
     def plane(self) -> Tensor:
         """The plane of each pixel, in a shape that broadcasts against `target`."""
+        ...
+
+    @property
+    def image(self) -> Tensor:
+        """The image (event * planes + plane) of each pixel, int64 in a shape that broadcasts against `target`."""
+        ...
+
+    @property
+    def images(self) -> int:
+        """Events times planes."""
         ...
 
     def flat(self, logits: Tensor) -> Tensor:
@@ -76,6 +87,22 @@ class Pixels(Protocol):
     def event_images(self, logits: Tensor, event: int) -> tuple[Tensor, Tensor | None, Tensor]:
         """Image, label and predicted class of one event, all [planes, rows, columns]."""
         ...
+
+
+def found_pixels(pixels: Pixels, logits: Tensor, events: int, planes: int, scores: bool = True) -> list[FoundPixels]:
+    """The pixels of each of the `events`, of images of `planes` planes, that are predicted not to be background."""
+    image, row, column, label, found_logits = pixels.found(logits)
+    probabilities = found_logits.softmax(1).cpu().numpy() if scores else None
+    event, plane = (array.cpu().numpy() for array in (image // planes, image % planes))
+    row, column, label = (tensor.cpu().numpy() for tensor in (row, column, label))
+    ends = np.searchsorted(event, np.arange(events + 1))
+    return [
+        FoundPixels(
+            plane[span], row[span], column[span], label[span].astype(np.uint8),
+            None if probabilities is None else probabilities[span],
+        )
+        for span in (slice(*pair) for pair in pairwise(ends))
+    ]  # fmt: skip
 
 
 def symmetric_log(charge: Tensor) -> Tensor:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from airshower.data.batch import SparseImages
+from airshower.data.containers import SparseImages
 from airshower.data.pixels import symmetric_log
-from airshower.data.source import ImageSpec
+from airshower.data.spec import SparseImagesSpec
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,16 @@ class SitePixels:
         """[sites]."""
         return self.input.image % self.input.planes
 
+    @property
+    def image(self) -> Tensor:
+        """[sites]."""
+        return self.input.image
+
+    @property
+    def images(self) -> int:
+        """See `Pixels`."""
+        return self.input.events * self.input.planes
+
     def flat(self, logits: Tensor) -> Tensor:
         """As they are."""
         return logits
@@ -73,7 +83,8 @@ class SitePixels:
 
     def confusion(self, logits: Tensor) -> Tensor:
         """See `Pixels`."""
-        sites, classes = self.input, logits.shape[1]
+        sites = self.input
+        classes = logits.shape[1]
         cell = (sites.image * classes + self.target) * classes + logits.argmax(1)
         counts = _counts(cell, (sites.events, sites.planes, classes, classes))
         counts[:, :, 0, 0] += sites.shape[0] * sites.shape[1] - counts.sum((2, 3))
@@ -81,7 +92,8 @@ class SitePixels:
 
     def found(self, logits: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """See `Pixels`."""
-        sites, label = self.input, logits.argmax(1)
+        sites = self.input
+        label = logits.argmax(1)
         chosen = torch.nonzero(label)[:, 0]
         chosen = chosen[sites.key[chosen].argsort()]
         return sites.image[chosen], sites.row[chosen], sites.column[chosen], label[chosen], logits[chosen]
@@ -103,12 +115,13 @@ class SitePixels:
 class SitePooler:
     """Downsamples as `data.dense.Densifier` does, site by site: 2^d x 2^d pixels that hold none give no site."""
 
-    def __init__(self, spec: ImageSpec):
+    def __init__(self, spec: SparseImagesSpec):
         self.spec = spec
 
     def __call__(self, images: SparseImages) -> SitePixels:
         """The sites ordered by image, column and row."""
-        d, planes = self.spec.downsample, self.spec.planes
+        d = self.spec.downsample
+        planes = self.spec.planes
         rows, columns = self.spec.pooled
         image = torch.as_tensor(images.image_index, device=images.row.device).long()
         key = (image * columns + (images.column >> d)) * rows + (images.row >> d)
@@ -123,7 +136,8 @@ class SitePooler:
         if images.label is not None:
             label = torch.zeros(len(key), dtype=torch.uint8, device=key.device)
             label.scatter_reduce_(0, pixel, images.label, "amax")
-        column, row = key // rows, key % rows
+        column = key // rows
+        row = key % rows
         sites = Sites(column // columns, row, column % columns, value, len(images.counts), planes, (rows, columns))
         return SitePixels(sites, label)
 

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any
 
 import torch
@@ -9,33 +10,46 @@ from torch import Tensor, nn
 
 from airshower.engine.parallel import like, whole
 
-WARM_UP = 10  # steps before which less than the asked for is kept of the steps before
+WARM_UP = 10  # steps; before, the decay is below the configured one
+
+
+def averaged(state: dict[str, Any]) -> dict[str, Any]:
+    """The weights of a checkpoint's state by name, averages in place of those that have one."""
+    weights = dict(state["model"])
+    for average in state.get("averages", []):
+        weights |= average["means"]
+    return weights
 
 
 class WeightAverage:
-    """The mean over steps of a module's trained weights, in which older ones fade by `decay` a step (Polyak & Juditsky
-    1992), faster in the beginning, so that the start is soon forgotten. `names` are the weights' in the network."""
+    """The exponential moving average of a module's trained weights, and of running statistics that belong to them, with
+    `decay` per step (Polyak & Juditsky 1992). The decay is faster in the beginning, to reduce the influence of the
+    start. `names` are the weights' names in the network."""
 
     def __init__(self, network: nn.Module, module: nn.Module, decay: float):
-        self.decay, self.steps = decay, 0
-        known = {id(parameter): name for name, parameter in network.named_parameters()}
-        self.weights: list[Tensor] = [parameter for parameter in module.parameters() if parameter.requires_grad]
-        self.names = [known[id(parameter)] for parameter in self.weights]
-        self.means = [parameter.detach().clone() for parameter in self.weights]
+        self.decay = decay
+        self.steps = 0
+        names = {id(value): name for name, value in chain(network.named_parameters(), network.named_buffers())}
+        saved = network.state_dict().keys()
+        statistics = (b for b in module.buffers() if b.is_floating_point() and names[id(b)] in saved)
+        trained = (parameter for parameter in module.parameters() if parameter.requires_grad)
+        self.weights: list[Tensor] = [*trained, *statistics]
+        self.names = [names[id(weight)] for weight in self.weights]
+        self.means = [weight.detach().clone() for weight in self.weights]
 
     @torch.no_grad()
     def update(self) -> None:
-        """Take in the weights of a further step."""
+        """Add the weights of a further step."""
         self.steps += 1
         kept = min(self.decay, self.steps / (WARM_UP + self.steps))
         torch._foreach_lerp_(self.means, self.weights, 1 - kept)
 
     def state_dict(self, keep: bool) -> dict[str, Any]:
-        """Steps, and the means by name, whole on ranks that `keep` them. Collective."""
+        """Steps, and the means keyed by name, unsharded on ranks that `keep` them. Collective."""
         return {"steps": self.steps, "means": whole(dict(zip(self.names, self.means, strict=True)), keep)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` gave."""
+        """Restore the output of `state_dict`."""
         self.steps = state["steps"]
         for mean, name in zip(self.means, self.names, strict=True):
             mean.copy_(like(mean, state["means"][name]))

@@ -1,13 +1,12 @@
-"""Checkpoints: whole or not there, exact, and read without executing code.
+"""Checkpoints: written atomically, exact, and read without executing code.
 
-A checkpoint is a file of `torch.save`, so a zip archive, whose comment is the SHA-256 of all bytes before it: any
-flipped bit shows, and `torch.load` reads it as it is.
+A checkpoint is a file of `torch.save`, so a zip archive. Its comment is the SHA-256 of all bytes before it, which
+detects any flipped bit, and `torch.load` reads the file as usual.
 """
 
 import contextlib
 import hashlib
 import os
-import re
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,6 +15,8 @@ from typing import Any, BinaryIO
 import torch
 from torch import nn
 
+from airshower.config.record import flat
+from airshower.engine import average, pretrained
 from airshower.engine.parallel import like
 from airshower.errors import DataError, UserError, shortage
 from airshower.runtime import folders
@@ -24,45 +25,54 @@ from airshower.runtime.log import logger
 FORMAT = 2
 """1 had no digest."""
 BEST = "best.ckpt"
+RESUMED = 2
+"""Checkpoints that a run can go on from: if the newest is damaged, there is another."""
+OPTIMIZERS = ("optimizers", "balances")
 _SEAL = b"airshower sha256"
 _SEALED = len(_SEAL) + hashlib.sha256().digest_size  # bytes of the archive's comment
 
 
 class CheckpointFolder:
-    """The checkpoints of a run: `step_XXXXXXXX.ckpt`, the last `keep` of them, and `best.ckpt`."""
+    """The checkpoints of a run: `step_XXXXXXXX.ckpt`, the last `keep` of them, and `best.ckpt`.
+
+    The newest `RESUMED` of these have the state of optimizers, which is most of a checkpoint; the others have weights.
+    """
 
     def __init__(self, folder: Path, keep: int = 3):
-        self.folder, self.keep = folder, keep
+        self.folder = folder
+        self.keep = keep
 
     def paths(self) -> list[Path]:
-        """By step, newest first."""
+        """The checkpoints by step, newest first."""
         return sorted(filter(Path.is_file, self.folder.glob("step_*.ckpt")), reverse=True)
 
     def save(self, state: dict[str, Any], best: bool) -> Path:
         """Write the state of step `state["step"]`; then drop the oldest."""
         path = self.folder / f"step_{state['step']:08d}.ckpt"
-        _write(path, state)
+        write(path, state)
         if best:
-            _write(self.folder / BEST, state)
-        # what a killed run was in the middle of writing goes too
+            write(self.folder / BEST, _weights(state))
+        for older in self.paths()[RESUMED : self.keep]:
+            _drop_optimizers(older)
+        # also partial files of a killed run
         for old in [*self.paths()[self.keep :], *self.folder.glob(".*.partial")]:
             old.unlink()
         return path
 
     def load_latest(self, keys: Sequence[str] = ()) -> dict[str, Any] | None:
-        """The newest state that can be read and has `keys`, None if there is none; a damaged file is named and passed
-        over."""
+        """The newest state that can be read and has `keys`, None if there is none; damaged files are skipped
+        with a warning."""
         paths = self.paths()
-        found = _first_whole(paths, keys)
-        if paths and not found:
+        newest = _first_whole(paths, keys)
+        if paths and not newest:
             raise DataError(f"{self.folder}: none of its {len(paths)} checkpoints can be read; start another run.id")
-        return found[1] if found else None
+        return newest[1] if newest else None
 
 
 def load(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
     """The state in a checkpoint file, on the CPU. Raises `DataError` if it is damaged, something else, or without one
     of `keys`."""
-    with open(path, "rb") as handle:  # outside: a file that can't be opened is not damaged
+    with open(path, "rb") as handle:  # not in the try block: a file that can't be opened is not damaged
         try:
             digest = _digest(handle)
             if digest and digest != _computed(handle):
@@ -86,32 +96,38 @@ def load(path: Path, keys: Sequence[str] = ()) -> dict[str, Any]:
 
 
 def find(location: str) -> list[Path]:
-    """The checkpoints that a path means: the file, or those of a run's or checkpoint folder, the best first, then the
-    newest."""
+    """The checkpoints at a path: the file, or those of a run's or checkpoint folder, the best first, then the
+    newest. A name that is no path is that of a network whose weights come with the package."""
     path = Path(location).expanduser()
     if path.is_file():
         return [path]
+    if not path.exists() and (own := pretrained.find(location)):
+        return [own]
     for folder in (path, path / "checkpoints"):
         best = [folder / BEST] if (folder / BEST).is_file() else []
         if checkpoints := best + CheckpointFolder(folder).paths():
             return checkpoints
-    raise UserError(f"mode.weights_location={location}: no checkpoint is there; give a file or a run's folder")
+    ours = ", ".join(pretrained.names())
+    raise UserError(
+        f"mode.weights_location={location}: no checkpoint is there; give a file, a run's folder, or a network whose "
+        f"weights come with airshower ({ours})"
+    )
 
 
 def find_and_load(location: str) -> tuple[Path, dict[str, Any]]:
-    """The checkpoint that a path means, and its state; in a folder, the first that is whole."""
+    """The checkpoint at a path, and its state; in a folder, the first undamaged one."""
     paths = find(location)
     if len(paths) == 1:
         return paths[0], load(paths[0])
-    found = _first_whole(paths)
-    if not found:
+    first = _first_whole(paths)
+    if not first:
         raise DataError(f"{location}: none of its {len(paths)} checkpoints can be read")
-    return found
+    return first
 
 
 @contextlib.contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """In this context, errors from a state of another content than expected are a `DataError` that names `path`."""
+    """In this context, errors from an unexpected state are raised as `DataError` naming `path`."""
     try:
         yield
     except (LookupError, TypeError, ValueError, AttributeError, RuntimeError) as error:
@@ -120,17 +136,17 @@ def restoring(path: Path) -> Iterator[None]:
 
 
 def load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool = True) -> None:
-    """Put a checkpoint's weights into `module`; `averaged`: their averages over steps, where it has them. Raises
+    """Put a checkpoint's weights into `module`; `averaged`: their moving averages, if it has them. Raises
     `UserError`, naming what differs, for another network's."""
     with restoring(path):
         _load_weights(module, state, path, averaged)
 
 
 def _load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool) -> None:
-    mine, theirs = module.state_dict(), dict(state["model"])
-    for average in state.get("averages", []) if averaged else []:
-        theirs |= average["means"]
-    missing, surplus = sorted(set(mine) - set(theirs)), sorted(set(theirs) - set(mine))
+    mine = module.state_dict()
+    theirs = average.averaged(state) if averaged else dict(state["model"])
+    missing = sorted(set(mine) - set(theirs))
+    surplus = sorted(set(theirs) - set(mine))
     shapes = [name for name in sorted(set(mine) & set(theirs)) if mine[name].shape != theirs[name].shape]
     if missing or surplus or shapes:
         name = (shapes or missing or surplus)[0]
@@ -142,12 +158,12 @@ def _load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged
 
 
 def _network_hint(state: dict[str, Any]) -> str:
-    hints = []
-    for section in ("network", "task"):
-        match = re.search(rf"^{section}:\n((?:  .*\n)+)", state.get("config", ""), re.MULTILINE)
-        values = [line.strip() for line in match.group(1).splitlines() if "_target_" not in line] if match else []
-        hints += [f"{section}: {', '.join(values)}"] if values else []
-    return f"it was trained with {'; '.join(hints)}" if hints else "use the network it was trained with"
+    """The network's keys and outputs that a checkpoint was made with, in words."""
+    config = flat(state["config"]) if state.get("config") else {}
+    keys = [f"{key}={value}" for key, value in config.items() if key.startswith("network.") and "_target_" not in key]
+    if "outputs" in state:
+        keys.append(f"the outputs {', '.join(state['outputs'])}")
+    return f"it was trained with {', '.join(keys)}" if keys else "use the network it was trained with"
 
 
 def _first_whole(paths: Sequence[Path], keys: Sequence[str] = ()) -> tuple[Path, dict[str, Any]] | None:
@@ -159,7 +175,22 @@ def _first_whole(paths: Sequence[Path], keys: Sequence[str] = ()) -> tuple[Path,
     return None
 
 
-def _write(path: Path, state: dict[str, Any]) -> None:
+def _weights(state: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in state.items() if name not in OPTIMIZERS}
+
+
+def _drop_optimizers(path: Path) -> None:
+    """Write a checkpoint again without the state of its optimizers; one that is damaged is left as it is."""
+    try:
+        state = load(path)
+    except (DataError, OSError):
+        return
+    if any(name in state for name in OPTIMIZERS):
+        write(path, _weights(state))
+
+
+def write(path: Path, state: dict[str, Any]) -> None:
+    """Write a checkpoint, whole or not at all."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with folders.whole(path) as handle:
@@ -174,14 +205,14 @@ def _write(path: Path, state: dict[str, Any]) -> None:
 
 
 def _seal(handle: BinaryIO) -> None:
-    """Give the zip archive in a file, which ends with the length of its comment, the digest as its comment."""
+    """Write the digest as the comment of the zip archive in a file, which ends with the length of the comment."""
     handle.seek(-2, os.SEEK_END)
     handle.write(struct.pack("<H", _SEALED))
     handle.write(_SEAL + _computed(handle, 0))
 
 
 def _digest(handle: BinaryIO) -> bytes:
-    """The digest that a file holds; empty if it has none."""
+    """The digest stored in a file; empty if it has none."""
     size = handle.seek(0, os.SEEK_END)
     handle.seek(max(0, size - _SEALED))
     seal = handle.read()

@@ -25,8 +25,8 @@ class Cycle:
         return learning_rate(config, step - self.begin, self.end - self.begin, steps_per_epoch)
 
     def resumed(self, extension: str, step: int, total: int) -> "Cycle":
-        """The cycle of a run that goes on at `step` up to `total` steps. One that ends earlier is shortened to it; what
-        becomes of one that ends later is `mode.extension`: keep, restart or stretch."""
+        """The cycle of a run that goes on at `step` up to `total` steps. If the run ends earlier, the cycle is
+        shortened to it. If it ends later, `mode.extension` decides: keep, restart or stretch."""
         if step >= total or total == self.end:
             return self
         if total < self.end or extension == "stretch":
@@ -38,7 +38,7 @@ def build_optimizer(
     config: OptimizerConfig, module: nn.Module, betas: tuple[float, float] | None = None
 ) -> torch.optim.Optimizer:
     """The optimizer of a module; weight decay is for convolution weights only, not for biases and normalizations.
-    `betas` are Adam's, where they are not the usual ones."""
+    `betas` replace Adam's defaults."""
     options: dict[str, Any] = {"betas": betas} if betas else {}
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     groups = [
@@ -65,7 +65,8 @@ def learning_rate(config: OptimizerConfig, step: int, total: int, steps_per_epoc
     `total` (Loshchilov & Hutter 2017). `one_cycle`: cosine from peak/25 to the peak over the first 30 %, then to
     `floor` (Smith & Topin 2018). A `floor` above the peak counts as the peak.
     """
-    schedule, peak = config.schedule, config.learning_rate
+    schedule = config.schedule
+    peak = config.learning_rate
     floor = min(schedule.floor, peak)
     match schedule.name:
         case "constant":

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.distributed import GradBucket
 from torch.nn.parallel import DistributedDataParallel
 
-from airshower.engine.batch_norm import synchronise
+from airshower.runtime.batch_norm import synchronise
 from airshower.runtime.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -28,15 +28,17 @@ _SYNC_BUFFERS = next(  # renamed in torch 2.13
 
 
 class ParallelModule:
-    """`module` is what the loss calls in training: gradients of a backward pass through it are the sums over ranks,
-    not means, as the loss is normalised over all ranks.
+    """`module` is the module to call in training. Gradients of a backward pass through it are sums over ranks, not
+    means, as the loss is normalised over all ranks.
 
-    Weights and buffers are the master's at the start. `reduced_at` is when the last gradients were handed over to be
-    summed: what the backward pass lasts beyond is communication.
+    Weights and buffers are the master's at the start. `reduced_at` is the time at which the last
+    gradients were passed to the reduction; the rest of the backward pass is communication.
     """
 
     def __init__(self, module: nn.Module, ranks: Ranks, mode: str):
-        self.own, self.ranks, self.reduced_at = module, ranks, 0.0
+        self.unwrapped = module
+        self.ranks = ranks
+        self.reduced_at = 0.0
         self.learned = frozenset(module.state_dict())  # other buffers are constants
         self.module: nn.Module = module
         if ranks.size == 1:
@@ -45,7 +47,8 @@ class ParallelModule:
         if mode == "fsdp":
             _shard(module)
         else:
-            for buffer in module.buffers():  # of another layout, one that is alone of its type can't be sent by DDP
+            # DDP can't send a buffer of another memory layout that is the only one of its dtype
+            for buffer in module.buffers():
                 buffer.data = buffer.data.clone(memory_format=torch.contiguous_format)
             # buffers are averaged after each step (average_buffers) instead of being the master's
             options: dict[str, Any] = {_SYNC_BUFFERS: False}
@@ -61,8 +64,8 @@ class ParallelModule:
         return contextlib.nullcontext()
 
     def average_buffers(self, events: int) -> None:
-        """Make running statistics the mean over ranks, weighted by the events that each saw. Collective."""
-        named = self.own.named_buffers()
+        """Make running statistics the mean over ranks, weighted by the events of each rank. Collective."""
+        named = self.unwrapped.named_buffers()
         buffers = [buffer for name, buffer in named if name in self.learned and buffer.is_floating_point()]
         if self.ranks.size == 1 or not buffers:
             return
@@ -91,7 +94,7 @@ def _unsynchronised(module: "FSDPModule") -> Iterator[None]:
 def whole(state: Any, keep: bool = True) -> Any:
     """A state with every sharded tensor gathered, so that any number of ranks can read it. Collective.
 
-    Ranks that do not `keep` the result take part and let go of each tensor at once; the others have it on the CPU.
+    Ranks that `keep` the result have it on the CPU; the others take part and free each tensor at once.
     """
 
     def gathered(tensor: Tensor) -> Tensor | None:
@@ -128,14 +131,14 @@ def _shard(module: nn.Module) -> None:
     A part must not change in place what another part returned: its gradient would be lost.
     """
     from torch.distributed.device_mesh import init_device_mesh
-    from torch.distributed.fsdp import fully_shard  # a second to import: only where it is used
+    from torch.distributed.fsdp import fully_shard  # the import takes a second
 
-    # torch warns of every view that a part returns, as it could be changed in place
+    # torch warns about each view that a part returns, as it could be modified in place
     warnings.filterwarnings("ignore", message="FSDP2-wrapped module .* returned a view tensor")
     device = next(module.parameters()).device
     mesh = init_device_mesh(device.type, (torch.distributed.get_world_size(),))
     for parameter in module.parameters():
-        parameter.data = parameter.data.contiguous()  # FSDP knows no channels-last
+        parameter.data = parameter.data.contiguous()  # FSDP does not support channels-last
     for tensor in [*module.parameters(), *module.buffers()]:
         torch.distributed.broadcast(tensor.detach(), 0)
     for child in module.children():

@@ -1,4 +1,5 @@
-"""One optimizer step: micro-batches, one normaliser for all of them, a finite check before any weight moves."""
+"""One optimizer step: micro-batches with a common normaliser, and a check for finite values before weights are
+updated."""
 
 import contextlib
 import math
@@ -6,13 +7,15 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import reduce
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from airshower.data.batch import EventBatch
+from airshower.config.schema import OptimizerConfig
+from airshower.data.batch import Batch
 from airshower.engine.average import WeightAverage
+from airshower.engine.optimizer import build_optimizer
 from airshower.engine.parallel import ParallelModule, whole
 from airshower.errors import TrainingError
 from airshower.runtime import seeds
@@ -25,8 +28,8 @@ from airshower.tasks.task import Phase, Task
 
 @dataclass
 class TrainedPhase:
-    """A phase with its optimizer, on all ranks, that of the phase's balance, if it has one, and the average of its
-    weights, if it wants one."""
+    """A phase on all ranks with its optimizer. If the phase has them, also the optimizer of its balance and the average
+    of its weights."""
 
     phase: Phase
     optimizer: torch.optim.Optimizer
@@ -34,24 +37,34 @@ class TrainedPhase:
     average: WeightAverage | None = None
     balancing: torch.optim.Optimizer | None = field(init=False, default=None)
 
+    @classmethod
+    def of(
+        cls, phase: Phase, network: nn.Module, optimizer: OptimizerConfig, ranks: Ranks, distributed_mode: str = "ddp"
+    ) -> Self:
+        """The phase of this network with a new optimizer."""
+        parallel = ParallelModule(phase.module, ranks, distributed_mode)
+        decay = phase.average or optimizer.average
+        average = WeightAverage(network, phase.module, decay) if decay else None
+        return cls(phase, build_optimizer(optimizer, phase.module, phase.betas), parallel, average)
+
     def __post_init__(self) -> None:
         if (balance := self.phase.balance) is not None:
             self.balancing = torch.optim.Adam(balance.parameters(), lr=balance.learning_rate)
 
     def balance_state(self) -> dict[str, Any]:
-        """What is learned of the balance, and its optimizer's state; empty where there is none."""
+        """The weights of the balance and its optimizer's state; empty without a balance."""
         if self.balancing is None or self.phase.balance is None:
             return {}
         return {"weights": self.phase.balance.state_dict(), "optimizer": self.balancing.state_dict()}
 
     def load_balance_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `balance_state` gave."""
+        """Restore the output of `balance_state`."""
         if self.balancing is not None and self.phase.balance is not None:
             self.phase.balance.load_state_dict(state["weights"])
             self.balancing.load_state_dict(state["optimizer"])
 
     def optimizers(self) -> list[torch.optim.Optimizer]:
-        """One or both."""
+        """The optimizers of the phase and, if any, of its balance."""
         return [self.optimizer, self.balancing] if self.balancing else [self.optimizer]
 
 
@@ -60,7 +73,7 @@ class Step:
 
     Loss weights are summed over micro-batches and ranks before the division, so gradients do not depend on how a batch
     is cut. Where they depend on the network's outputs (focal) and there are several micro-batches, a forward pass
-    without gradients finds them first: exact, for a third more time.
+    without gradients computes them first, which is exact and takes a third more time.
     """
 
     def __init__(
@@ -72,15 +85,19 @@ class Step:
         clip_norm: float,
         timers: Timers,
     ):
-        self.task, self.phases, self.precision, self.ranks = task, phases, precision, ranks
-        self.clip_norm, self.timers = clip_norm, timers
+        self.task = task
+        self.phases = phases
+        self.precision = precision
+        self.ranks = ranks
+        self.clip_norm = clip_norm
+        self.timers = timers
 
-    def __call__(self, batches: list[EventBatch], rate: float, measure: bool, step: int = 0) -> dict[str, Tensor]:
-        """Train on this rank's micro-batches, as many as each other rank has, the phases that have their turn in this
-        `step` (from 0); returns this rank's metric counters (empty unless `measure`). Collective."""
+    def __call__(self, batches: list[Batch], rate: float, measure: bool, step: int = 0) -> dict[str, Tensor]:
+        """Train the phases of this `step` (from 0) on this rank's micro-batches; all ranks must have the same number.
+        Returns this rank's metric counters (empty unless `measure`). Collective."""
         counters: dict[str, Tensor] = {}
         timers = self.timers
-        # one batch is prepared once; of several, each anew when its turn comes, as a task may reuse its buffers
+        # a single batch is prepared once; several are prepared again at each use, as a task may reuse its buffers
         self._only = self._prepare(batches[0]) if len(batches) == 1 else None
         totals = self._sum(reduce(torch.add, (self.task.totals(sample) for sample in self._samples(batches))))
         for trained in self.phases:
@@ -109,9 +126,9 @@ class Step:
                 trained.parallel.average_buffers(sum(len(batch) for batch in batches))
         return counters
 
-    def warm_up(self, batch: EventBatch) -> None:
-        """A step that moves nothing. DDP settles the order in which it sums gradients after its first backward pass;
-        it has to be settled before the first step, or a resumed run would round differently. Collective."""
+    def warm_up(self, batch: Batch) -> None:
+        """A step without updates. DDP fixes the order in which it sums gradients after its first backward pass. The
+        order must be fixed before the first step, or a resumed run would round differently. Collective."""
         sample = self.task.prepare(batch)
         totals = self.ranks.sum(self.task.totals(sample))
         for trained in self.phases:
@@ -120,7 +137,7 @@ class Step:
                 _normalised(terms, terms.weight).backward()
             trained.optimizer.zero_grad(set_to_none=True)
 
-    def _prepare(self, batch: EventBatch) -> Any:
+    def _prepare(self, batch: Batch) -> Any:
         with self.timers("copy"):
             return self.task.prepare(batch)
 
@@ -134,11 +151,11 @@ class Step:
         if self.timers.enabled and reducing is not None and reducing.reduced_at:
             self.timers.move("backward", "reduce", time.perf_counter() - reducing.reduced_at)
 
-    def _samples(self, batches: list[EventBatch]) -> Iterator[Any]:
+    def _samples(self, batches: list[Batch]) -> Iterator[Any]:
         return iter([self._only]) if len(batches) == 1 else (self._prepare(batch) for batch in batches)
 
     @torch.no_grad()
-    def _weight_of_outputs(self, phase: Phase, batches: list[EventBatch], totals: Tensor) -> Tensor:
+    def _weight_of_outputs(self, phase: Phase, batches: list[Batch], totals: Tensor) -> Tensor:
         weight = torch.zeros(())
         with _unchanged_buffers(phase.module), seeds.set_aside(self.precision.device):
             for sample in self._samples(batches):
@@ -146,8 +163,9 @@ class Step:
                     weight = weight + phase.loss(phase.module, sample, totals)[0].weight
         return self._sum(weight)
 
-    def _move(self, trained: TrainedPhase, rate: float, batches: list[EventBatch]) -> None:
-        scaler, optimizer = self.precision.scaler, trained.optimizer
+    def _move(self, trained: TrainedPhase, rate: float, batches: list[Batch]) -> None:
+        scaler = self.precision.scaler
+        optimizer = trained.optimizer
         if trained.phase.balance is not None:
             for parameter in trained.phase.balance.parameters():
                 assert parameter.grad is not None
@@ -167,7 +185,7 @@ class Step:
             if trained.average:
                 trained.average.update()
 
-    def _check_finite(self, loss: Tensor, batches: list[EventBatch]) -> None:
+    def _check_finite(self, loss: Tensor, batches: list[Batch]) -> None:
         if not torch.isfinite(loss):
             raise TrainingError(f"the loss is {float(loss.detach())} {_advice(batches)}")
 
@@ -183,7 +201,7 @@ def _normalised(terms: LossTerms, weight: Tensor) -> Tensor:
     return (terms.total / weight.clamp_min(torch.finfo(weight.dtype).tiny)).sum()
 
 
-def _advice(batches: list[EventBatch]) -> str:
+def _advice(batches: list[Batch]) -> str:
     entries = [int(entry) for batch in batches for entry in batch.entries]
     shown = ", ".join(map(str, entries[:8])) + (", ..." if len(entries) > 8 else "")
     shown = f"entries {shown}" if entries else "this rank had no entries"

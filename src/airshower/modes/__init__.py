@@ -1,1 +1,1 @@
-"""What a user asks for: train, iotest, inference."""
+"""The modes of the application: train, iotest, inference."""

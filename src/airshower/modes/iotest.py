@@ -1,4 +1,4 @@
-"""mode=iotest: how fast events are read, and what they hold. No network is built."""
+"""mode=iotest: the speed of reading events, and a summary of their contents. No network is built."""
 
 import json
 import time
@@ -21,17 +21,26 @@ from airshower.runtime.log import logger, progress_bar
 from airshower.runtime.ranks import Ranks
 from airshower.tasks.task import Task
 
+SPLITS = ("test",)
+"""What is opened before the run starts."""
+
 
 def run(job: Job[IotestConfig]) -> int:
-    """Read `run.iterations` minibatches as training would, and report; returns 0. Collective."""
-    folder, settings, ranks = job.folder / "iotest", job.settings, job.ranks
-    entries, skip, size = job.splits.train.entries, settings.mode.start_index, settings.run.minibatch_size
+    """Read `run.iterations` minibatches of the test split as in training, write a report, and return 0. Collective."""
+    folder = job.folder / "iotest"
+    settings = job.settings
+    ranks = job.ranks
+    source = job.splits.test.source
+    entries = job.splits.test.entries
+    skip = settings.mode.start_index
+    size = settings.run.minibatch_size
     if skip >= len(entries):
         raise UserError(f"mode.start_index={skip}: there are {len(entries)} events")
-    plan = EntryPlan(entries[skip:], size, job.order, settings.framework.seed)
-    task, products = job.build_task(), Products()
-    own = _read(job, task, Dealer(plan, size, ranks), products)
-    everyone = ranks.gather((own, products.seen))
+    plan = EntryPlan(entries[skip:], size, job.order, settings.framework.seed, source.file_ends())
+    task = job.build_task()
+    products = Products()
+    reading = _read(job, task, Dealer(plan, size, ranks), products)
+    everyone = ranks.gather((reading, products.summary))
     alone = _alone(job, task, plan) if ranks.master and ranks.size > 1 else 0.0
     ranks.barrier(patient=True)
     with run_folder.claimed(ranks, folder, job.config, overwrite=True):
@@ -50,20 +59,26 @@ class Reading:
 
     @property
     def images_per_second(self) -> float:
-        """Of this rank."""
+        """The reading speed of this rank."""
         return self.images / sum(self.seconds) if self.seconds else 0.0
 
 
 def _read(job: Job, task: Task, dealer: Dealer, products: "Products") -> Reading:
-    iterations, images, nbytes, seconds = job.settings.run.iterations, 0, 0, []
+    iterations = job.settings.run.iterations
+    images = 0
+    nbytes = 0
+    seconds = []
     start = last = time.perf_counter()
-    with Feeder(job.splits.train.source, dealer, iterations) as feeder, progress_bar() as bar:
+    source = job.splits.test.source
+    threads = job.settings.framework.reading_threads
+    with Feeder(source, dealer, iterations, threads) as feeder, progress_bar() as bar:
         line = bar.add_task("reading", total=iterations, note="")
         for _, batches in feeder:
             for batch in batches:
                 sample = task.prepare(batch.to(job.device))
                 synchronize(job.device)
-                images, nbytes = images + len(batch), nbytes + batch.nbytes
+                images = images + len(batch)
+                nbytes = nbytes + batch.nbytes
                 products.add(task.products(batch, sample))
             now = time.perf_counter()
             seconds.append(now - last)
@@ -75,13 +90,14 @@ def _read(job: Job, task: Task, dealer: Dealer, products: "Products") -> Reading
 def _alone(job: Job, task: Task, plan: EntryPlan) -> float:
     """Images per second of the master while the others wait, in batches of its usual size."""
     share = -(-plan.step_size // job.ranks.size)
-    alone = EntryPlan(plan.entries, share, plan.order, plan.seed)
+    alone = EntryPlan(plan.entries, share, plan.config, plan.seed, plan.file_ends)
     return _read(job, task, Dealer(alone, share, Ranks()), Products()).images_per_second
 
 
 def _summary(ranks: list[tuple[Reading, dict]], alone: float) -> dict[str, Any]:
     readings = [item[0] for item in ranks]
-    images, slowest = sum(item.images for item in readings), max(sum(item.seconds) for item in readings)
+    images = sum(item.images for item in readings)
+    slowest = max(sum(item.seconds) for item in readings)
     report: dict[str, Any] = {
         "images": images,
         "images_per_second": images / slowest if slowest else 0.0,
@@ -113,10 +129,10 @@ class Products:
     """Shape, smallest, mean and largest value of each product over all batches."""
 
     def __init__(self) -> None:
-        self.seen: dict[str, dict] = {}
+        self.summary: dict[str, dict] = {}
 
     def add(self, products: dict[str, Any]) -> None:
-        """Count those of one batch, see `Task.products`."""
+        """Add the products of one batch, see `Task.products`."""
         for name, values in products.items():
             if values is None or not len(values):
                 continue
@@ -124,7 +140,7 @@ class Products:
             shape, values = list(values.shape), values[values.isfinite()]  # pixels without light have no time
             if not len(values):
                 continue
-            entry = self.seen.setdefault(name, {"shape": [], "low": np.inf, "high": -np.inf, "sum": 0.0, "count": 0})
+            entry = self.summary.setdefault(name, {"shape": [], "low": np.inf, "high": -np.inf, "sum": 0.0, "count": 0})
             entry["shape"] = shape
             entry["low"], entry["high"] = (
                 min(entry["low"], float(values.min())),
@@ -137,8 +153,8 @@ class Products:
 def merged(ranks: list[dict[str, dict]]) -> dict[str, dict]:
     """Per product over all ranks: shape of the first rank's last batch, min, mean, max."""
     report = {}
-    for name in dict.fromkeys(name for seen in ranks for name in seen):
-        parts = [seen[name] for seen in ranks if name in seen]
+    for name in dict.fromkeys(name for summaries in ranks for name in summaries):
+        parts = [summaries[name] for summaries in ranks if name in summaries]
         report[name] = {
             "shape": parts[0]["shape"],
             "min": min(part["low"] for part in parts),

@@ -1,4 +1,4 @@
-"""Where the time of training steps goes: `run.profile=true`."""
+"""The profile of training steps: `run.profile=true`."""
 
 import csv
 from pathlib import Path
@@ -20,7 +20,9 @@ class StepProfile:
     third to fifth step, to be opened in Perfetto. A context manager; does nothing unless the timers are enabled."""
 
     def __init__(self, job: Job, timers: Timers):
-        self.job, self.timers, self.folder = job, timers, job.folder / "profiles"
+        self.job = job
+        self.timers = timers
+        self.folder = job.folder / "profiles"
         self.rows: list[dict[str, Any]] = []
         self.trace = None
         if timers.enabled and job.ranks.master:

@@ -3,6 +3,7 @@
 import contextlib
 import platform
 import time
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,16 +11,17 @@ import torch
 
 from airshower.config import record
 from airshower.config.schema import TrainConfig
+from airshower.data.described import described
 from airshower.data.feeder import Feeder
 from airshower.data.plan import Dealer, EntryPlan
+from airshower.data.shares import Shares
 from airshower.engine import checkpoint
-from airshower.engine.average import WeightAverage
 from airshower.engine.checkpoint import CheckpointFolder
-from airshower.engine.optimizer import FITTED, Cycle, build_optimizer
-from airshower.engine.parallel import ParallelModule, load_optimizer, whole
+from airshower.engine.optimizer import FITTED, Cycle
+from airshower.engine.parallel import load_optimizer, whole
 from airshower.engine.step import Step, TrainedPhase
 from airshower.errors import UserError
-from airshower.modes.evaluate import Evaluation, evaluate
+from airshower.modes.evaluate import Evaluation, RegularEvaluation, evaluate
 from airshower.modes.job import Job
 from airshower.modes.profile import StepProfile
 from airshower.runtime import run_folder, seeds
@@ -41,10 +43,13 @@ EXTENSIONS = {
     "stretch": "the rate jumps to that of a schedule over all steps (others: keep, restart)",
 }
 
+SPLITS = ("train", "validation")
+"""What is opened before the run starts."""
+
 
 def run(job: Job[TrainConfig]) -> int:
     """Train; returns the exit code: 0, or 75 after a signal, with a checkpoint to resume from. Collective."""
-    trainer = Trainer(job)  # first: what can't be built must not cost a run that is there
+    trainer = Trainer(job)  # first: an error here must not overwrite an existing run
     with run_folder.claimed(job.ranks, job.folder, job.config, job.settings.run.overwrite) as lock:
         if job.ranks.master:
             log_to(job.folder / "process.log")
@@ -60,8 +65,11 @@ class Trainer:
 
     def __init__(self, job: Job[TrainConfig]):
         assert job.stop is not None
-        self.job, self.run, self.mode = job, job.settings.run, job.settings.mode
+        self.job = job
+        self.run = job.settings.run
+        self.mode = job.settings.mode
         self.stop = job.stop
+        self.evaluated_at_once = self.run.aux_minibatch_size or self.run.minibatch_size
         self.task = job.build_task()
         for selection in (job.splits.train, job.splits.validation):
             if selection is not None:
@@ -72,26 +80,32 @@ class Trainer:
             path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))
             checkpoint.load_weights(self.network, state, path)
             logger.info("weights of %s", path)
-        optimizer, ranks = self.mode.optimizer, job.ranks
+        optimizer = self.mode.optimizer
+        ranks = job.ranks
         self.timers = Timers(job.device, self.run.profile)
         self.phases = [self._trained(phase) for phase in self.task.phases(self.network)]
         self.averages = [trained.average for trained in self.phases if trained.average]
         self.do_step = Step(self.task, self.phases, job.precision, ranks, optimizer.clip_norm, self.timers)
-        train, size = job.splits.train, self.run.minibatch_size
+        train = job.splits.train
+        size = self.run.minibatch_size
         step_size = size * optimizer.gradient_accumulation
-        self.plan = EntryPlan(train.entries, step_size, job.order, job.settings.framework.seed)
+        seed = job.settings.framework.seed
+        shares = Shares(train.entries, train.source, job.order) if job.order.share < 1.0 else None
+        self.plan = EntryPlan(train.entries, step_size, job.order, seed, train.source.file_ends(), shares)
         self.dealer = Dealer(self.plan, size, ranks)
         self.checkpoints = CheckpointFolder(job.folder / "checkpoints", self.mode.keep_checkpoints)
-        self.step, self.best, self.validated = 0, -np.inf, -1
+        self.step, self.best = 0, -np.inf
+        self.validation, training_set = self._validation(), self._evaluation_of_training_set()
+        self.regular = [self.validation, training_set] if self.validation else [training_set]
         self.cycle = Cycle(0, self.run.iterations)
         self.plan_state = self.plan.state_dict()
         if ranks.size > 1:
             self.do_step.warm_up(train.source.read(train.entries[: self.dealer.largest]).to(job.device))
-        self.last: Evaluation | None = None
 
     def start(self, lock: Lock) -> None:
         """Resume from the newest checkpoint, if there is one; `lock` is the master's on the run's folder."""
-        job, self.lock = self.job, lock
+        job = self.job
+        self.lock = lock
         state = job.ranks.from_master(self._newest)
         if state is not None:
             with checkpoint.restoring(job.folder):
@@ -104,7 +118,8 @@ class Trainer:
         )  # fmt: skip
         hosts = job.ranks.gather(platform.node())
         if job.ranks.master:
-            self.scalars = Scalars(job.folder, self.step, self.validated)
+            done = {evaluation.name: evaluation.done for evaluation in self.regular}
+            self.scalars = Scalars(job.folder, self.step, done)
             about = {
                 "step": self.step,
                 "parameters": parameters,
@@ -114,10 +129,8 @@ class Trainer:
             run_folder.write_provenance(job.folder, job.overrides, about)
 
     def train(self) -> bool:
-        """Steps up to `run.iterations`, or to the step at which a signal has come to any rank: then True."""
-        before = self.validated
-        self._validate_if_due()
-        if self.step and self.validated != before:  # a stop came before this step's validation
+        """Train up to `run.iterations`. Returns True if a signal on any rank stopped it before."""
+        if self._evaluate_if_due() and self.step:  # the run stopped before this step's evaluation
             self._save()
         if self.step >= self.run.iterations:
             logger.info(
@@ -125,15 +138,21 @@ class Trainer:
                 self.step,
             )
             return False
-        steps, pin = self.run.iterations - self.step, self.job.device.type == "cuda"
-        with Feeder(self.job.splits.train.source, self.dealer, steps, pin=pin) as feeder, progress_bar() as bar:
+        steps = self.run.iterations - self.step
+        pin = self.job.device.type == "cuda"
+        source = self.job.splits.train.source
+        threads = self.job.settings.framework.reading_threads
+        change = partial(source.augmented, seed=self.job.settings.framework.seed)
+        with Feeder(source, self.dealer, steps, threads, pin=pin, change=change) as feeder, progress_bar() as bar:
             line = bar.add_task("training", total=self.run.iterations, completed=self.step, note="")
             with StepProfile(self.job, self.timers) as profile:
                 return self._loop(feeder, bar, line, profile)
 
     def _loop(self, feeder: Feeder, bar: Any, line: Any, profile: StepProfile) -> bool:
         job = self.job
-        pace, own_pace, own_images = Pace(feeder), Pace(feeder), 0
+        pace = Pace(feeder)
+        own_pace = Pace(feeder)
+        own_images = 0
         steps = iter(feeder)
         while self.step < self.run.iterations:
             with self.timers("read"):
@@ -143,7 +162,8 @@ class Trainer:
             rate = self.cycle.rate(self.mode.optimizer, self.step, self.plan.steps_per_epoch)
             measure = (self.step + 1) % self.mode.summary_iteration == 0
             counters = self.do_step(batches, rate, measure, self.step)
-            self.step, self.plan_state = self.step + 1, dealt.state
+            self.step = self.step + 1
+            self.plan_state = dealt.state
             own_images += sum(len(batch) for batch in batches)
             speed = pace.count(dealt.events)
             if measure:
@@ -158,7 +178,7 @@ class Trainer:
             if not stopping:
                 begun = time.perf_counter()
                 with self.timers("validation"):
-                    self._validate_if_due()
+                    self._evaluate_if_due()
                 pace.restart()
                 own_pace.leave_out(time.perf_counter() - begun)
             if stopping or self.step % self.mode.checkpoint_iteration == 0 or self.step == self.run.iterations:
@@ -175,11 +195,11 @@ class Trainer:
         return False
 
     def finish(self) -> None:
-        """Curves, and where everything is."""
+        """Draw the training curves and log the output paths."""
         if not self.job.ranks.master:
             return
         self.scalars.close()
-        rows = {name: self.scalars.tables[name].rows() for name in ("train", "validation")}
+        rows = {name: self.scalars.tables[name].rows() for name in ("train", "validation", "training_set")}
         if not rows["train"]:
             return
         path = figures.save(
@@ -191,11 +211,10 @@ class Trainer:
         logger.info("figures: %s and the event displays beside it", path)
 
     def _trained(self, phase: Phase) -> TrainedPhase:
-        parallel = ParallelModule(phase.module, self.job.ranks, self.job.settings.framework.distributed_mode)
+        distributed_mode = self.job.settings.framework.distributed_mode
+        trained = TrainedPhase.of(phase, self.network, self.mode.optimizer, self.job.ranks, distributed_mode)
         self.timers.watch(phase.module)
-        average = WeightAverage(self.network, phase.module, phase.average) if phase.average else None
-        optimizer = build_optimizer(self.mode.optimizer, phase.module, phase.betas)
-        return TrainedPhase(phase, optimizer, parallel, average)
+        return trained
 
     def _report(self, counters: dict[str, torch.Tensor], speed: dict[str, float]) -> None:
         counters = self.job.ranks.sum_all(counters)
@@ -215,67 +234,93 @@ class Trainer:
         for rank, row in enumerate(self.job.ranks.gather({**speed, "peak_memory_gib": memory})):
             self.scalars.tables["ranks"].append({"step": self.step, "rank": rank, **row})
 
-    def _validate_if_due(self) -> None:
-        selection, interval = self.job.splits.validation, self.mode.validation_iteration
-        due = interval and (self.step % interval == 0 or self.step == self.run.iterations)
-        if selection is None or not due or self.validated == self.step:
-            return
-        size = self.run.aux_minibatch_size or self.run.minibatch_size
-        # the same sample every time, so that the curve shows the network and not the draw
-        sample = np.random.default_rng(self.job.settings.framework.seed).permutation(selection.entries)
-        sample = sample[: self.run.aux_iterations * size]
-        wanted = 0 if self.mode.no_summary_images else 2
-        title = f"step {self.step}, validation event"
-        with contextlib.ExitStack() as averaged:
-            for average in self.averages:
-                averaged.enter_context(average.used())
-            result = evaluate(self.job, self.task, self.network, selection.source, sample, size, wanted, title)
-        self.last, self.validated = result, self.step
-        if not self.job.ranks.master:
-            return
-        self.scalars.write("validation", self.step, result.metrics)
+    def _validation(self) -> RegularEvaluation | None:
+        """The evaluation of a fixed sample of validation events, so that the curve has no sampling noise; None if no
+        events are held out."""
+        selection = self.job.splits.validation
+        if selection is None:
+            return None
+        shuffled = np.random.default_rng(self.job.settings.framework.seed).permutation(selection.entries)
+        sample = shuffled[: self.run.aux_iterations * self.evaluated_at_once]
+        interval = self.mode.validation_iteration
+        displays = 0 if self.mode.no_summary_images else 2
+        return RegularEvaluation("validation", selection.source, sample, interval, displays=displays)
+
+    def _evaluation_of_training_set(self) -> RegularEvaluation:
+        """The evaluation of all training events, after epochs."""
+        selection = self.job.splits.train
+        interval = self.mode.training_set_epochs * self.plan.steps_per_epoch
+        return RegularEvaluation("training_set", selection.source, selection.entries, interval, first=1)
+
+    def _evaluate_if_due(self) -> bool:
+        """Make the evaluations that are due; returns True if there were any."""
+        due = [evaluation for evaluation in self.regular if evaluation.due(self.step, self.run.iterations)]
+        for evaluation in due:
+            title = f"step {self.step}, {evaluation.name} event"
+            size = self.evaluated_at_once
+            entries = evaluation.entries
+            displays = evaluation.displays
+            with contextlib.ExitStack() as averaged:
+                for average in self.averages:
+                    averaged.enter_context(average.used())
+                result = evaluate(self.job, self.task, self.network, evaluation.source, entries, size, displays, title)
+            evaluation.newest = result
+            evaluation.done = self.step
+            if self.job.ranks.master:
+                self._record(evaluation.name, result, len(entries))
+        return bool(due)
+
+    def _record(self, name: str, result: Evaluation, events: int) -> None:
+        self.scalars.write(name, self.step, result.metrics)
         logger.info(
-            "step %d/%d  validation (%d events): %s", self.step, self.run.iterations, len(sample),
+            "step %d/%d  %s (%d events): %s", self.step, self.run.iterations, name.replace("_", " "), events,
             self._line(result.metrics),
         )  # fmt: skip
         for number, (_, figure) in enumerate(result.displays):
-            path = figures.save(figure, self.job.folder / "figures" / f"validation_event_{number}.png")
-            self.scalars.write_image("validation", self.step, f"event_{number}", path)
+            path = figures.save(figure, self.job.folder / "figures" / f"{name}_event_{number}.png")
+            self.scalars.write_image(name, self.step, f"event_{number}", path)
 
     def _line(self, values: dict[str, float]) -> str:
         named = {name: values.get(key, np.nan) for key, name in self.task.headline.items()}
         return "  ".join(f"{name} {value:.4g}" for name, value in named.items() if np.isfinite(value))
 
     def _save(self) -> None:
-        score = self.last.metrics[self.task.score] if self.last and self.validated == self.step else -np.inf
+        validated = self.validation.at(self.step) if self.validation else None
+        score = validated.metrics[self.task.score] if validated else -np.inf
         is_best = score > self.best
         self.best = max(self.best, score)
-        ranks = self.job.ranks
+        job = self.job
+        ranks = job.ranks
         state = {
             "step": self.step,
             "model": whole(self.network.state_dict(), ranks.master),
+            "outputs": list(self.task.outputs),
+            "spec": described(job.splits.train.source.spec),
+            "version": record.version("airshower"),
             "optimizers": [whole(trained.optimizer.state_dict(), ranks.master) for trained in self.phases],
             "balances": [trained.balance_state() for trained in self.phases],
             "averages": [average.state_dict(ranks.master) for average in self.averages],
-            "scaler": self.job.precision.scaler.state_dict(),
+            "scaler": job.precision.scaler.state_dict(),
             "plan": self.plan_state,
-            "random": ranks.gather(seeds.random_state(self.job.device)),
+            "random": ranks.gather(seeds.random_state(job.device)),
             "best": float(self.best),
-            "validated": self.validated,
+            "evaluated": {evaluation.name: evaluation.done for evaluation in self.regular},
             "cycle": [self.cycle.begin, self.cycle.end],
-            "data": self.job.splits.train.source.digest,
-            "config": self.job.config,
+            "data": job.splits.train.source.digest,
+            "config": job.config.text,
         }
         if ranks.master:
             self.lock.check()
             self.checkpoints.save(state, is_best)
 
     def _newest(self) -> dict[str, Any] | None:
-        """The master's: the state to go on from. `config.yaml` may have been lost, so it is compared, too."""
-        state, folder = self.checkpoints.load_latest(STATE), self.job.folder
+        """The master's newest state to resume from. `config.yaml` may have been lost, so the config is compared,
+        too."""
+        state = self.checkpoints.load_latest(STATE)
+        folder = self.job.folder
         if state is not None:
             with checkpoint.restoring(folder):
-                changed = record.differences(state["config"], self.job.config)
+                changed = self.job.config.changes(state["config"])
             if changed:
                 raise UserError(
                     f"{folder}: its checkpoints are of another config ({'; '.join(changed)}); choose another run.id"
@@ -283,7 +328,8 @@ class Trainer:
         return state
 
     def _restore(self, state: dict[str, Any]) -> None:
-        job, ranks = self.job, self.job.ranks
+        job = self.job
+        ranks = self.job.ranks
         if state["data"] != job.splits.train.source.digest:
             raise UserError(f"data.file: is not the file that {job.folder} was trained on; use another run.id")
         checkpoint.load_weights(self.network, state, job.folder, averaged=False)
@@ -295,18 +341,24 @@ class Trainer:
             trained.load_balance_state(balance)
         job.precision.scaler.load_state_dict(state["scaler"])
         self.plan.load_state_dict(state["plan"])
-        self.plan_state, self.step, self.best = state["plan"], state["step"], state["best"]
+        self.plan_state = state["plan"]
+        self.step = state["step"]
+        self.best = state["best"]
         if len(state["random"]) == ranks.size:
             seeds.restore_random_state(state["random"][ranks.rank], job.device)
         else:
             logger.info("the run had %d ranks before: same entries in the same order", len(state["random"]))
             seeds.reseed(job.settings.framework.seed, ranks.rank, self.step)
-        self.validated = state.get("validated", self.step)
+        # checkpoints of older versions have the step of the validation only
+        evaluated = state.get("evaluated", {"validation": state.get("validated", self.step)})
+        for evaluation in self.regular:
+            evaluation.done = evaluated.get(evaluation.name, -1)
         self._extend(Cycle(*state.get("cycle", (0, record.flat(state["config"])["run.iterations"]))))
 
     def _extend(self, before: Cycle) -> None:
-        """Take over the cycle of the checkpoint, with a warning where a fitted schedule ended before the run does."""
-        total, extension = self.run.iterations, self.mode.extension
+        """Continue the cycle of the checkpoint, with a warning if a fitted schedule ends before the run."""
+        total = self.run.iterations
+        extension = self.mode.extension
         fitted = self.mode.optimizer.schedule.name in FITTED
         self.cycle = before.resumed(extension if fitted else "stretch", self.step, total)
         if fitted and before.end < total and self.step < total and self.job.ranks.master:
@@ -317,18 +369,19 @@ class Trainer:
 
 
 class Pace:
-    """Images per second and the share of time spent waiting for data, since the last count."""
+    """Images per second and the fraction of time spent waiting for data, since the last count."""
 
     def __init__(self, feeder: Feeder):
         self.feeder = feeder
         self.restart()
 
     def restart(self) -> None:
-        """Leave what was done since the last count out of the next."""
-        self.time, self.waited = time.perf_counter(), self.feeder.waited
+        """Exclude the time since the last count from the next."""
+        self.time = time.perf_counter()
+        self.waited = self.feeder.waited
 
     def leave_out(self, seconds: float) -> None:
-        """Do not count what was spent on something else."""
+        """Exclude time spent on other work."""
         self.time += seconds
 
     def count(self, images: int) -> dict[str, float]:

@@ -1,1 +1,1 @@
-"""Network topologies, one a file, each over a set of operations."""
+"""Network topologies."""

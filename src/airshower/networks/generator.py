@@ -1,46 +1,65 @@
-"""What networks that generate events have in common."""
+"""Interfaces of networks that generate events."""
 
 from abc import abstractmethod
 from collections.abc import Callable
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from airshower.networks.quantities import Quantities
+from airshower.config.schema import FrameworkConfig
+from airshower.data.spec import Spec, halvings
+from airshower.errors import UserError
+from airshower.networks.layers.features import Quantities
+from airshower.networks.network import Network, check_channels
 
-FILLING = 1024  # events at a time that keep an accelerator busy
-Tick = Callable[[float], None]  # is told the share that is done
-Sampling = Callable[[Tensor, Tensor, Tick], Tensor]
+FILLING = 1024  # events at a time that fully use an accelerator
+Progress = Callable[[float], None]  # is called with the fraction done
+Sampler = Callable[[Tensor, Tensor, Progress], Tensor]  # see `EventGenerator.sampler`
 
 
-def untold(_: float) -> None:
-    """The tick that nobody hears."""
+def no_progress(_: float) -> None:
+    """No-op progress callback."""
 
 
-class EventGenerator(nn.Module):
-    """A network whose `latent` is how many random numbers an event takes, and `given` the conditions that it looks at,
-    all or none."""
+class EventGenerator(Network):
+    """A network that generates the contents of a batch's container `generates`.
 
+    `latent` is the latent dimension: random numbers for one event. `given` are its conditioning variables: all of the
+    source's, or none.
+    """
+
+    generates: ClassVar[str]
     latent: int
     given: Quantities
 
+    @classmethod
+    def check_data(cls, config: Any, data: Any) -> None:
+        """See `Network`: the data must have the network's image channels, and conditions."""
+        if hasattr(config, "channels"):
+            check_channels(config, data)
+        if config.conditional and not data.conditions:
+            raise UserError(
+                "network.conditional: this data has no conditions; use network.conditional=false, or name some in "
+                "data.conditions"
+            )
+
     @abstractmethod
     def fit(self, events: Tensor, conditions: Tensor, /) -> None:
-        """Take from examples of events and their conditions what the network needs to know of all; before the first
-        step."""
+        """Set what depends on example events and their conditions, such as scales; called before the first step."""
 
     @abstractmethod
     def generate(self, noise: Tensor, conditions: Tensor) -> Tensor:
-        """Events, parameters or images, as the spec scales them, from uniform noise [n, `latent`] between 0 and 1 and
-        scaled conditions [n, quantities]. An event depends on its own row of both alone."""
+        """Events, as the spec scales them, from uniform noise [n, `latent`] between 0 and 1 and scaled conditions [n,
+        quantities]. An event depends only on its own row of both."""
 
     def at_once(self, memory: int | None) -> int | None:
-        """How many events at a time are best, where so many bytes are free on the device (None: it is a CPU); None
-        where it hardly matters."""
+        """The best number of events at a time with `memory` free bytes on the device (None: a CPU); None if the number
+        hardly changes the speed."""
         return None if memory is None else FILLING
 
-    def sampler(self, batch: int) -> Sampling:
-        """A function (noise, conditions, tick) that generates at most `batch` events at a time with the weights of now.
-        It may be used often: what is made for the first batch is kept. `tick` is called where it takes long."""
+    def sampler(self, batch: int) -> Sampler:
+        """A function (noise, conditions, progress) that generates at most `batch` events at a time with the present
+        weights. Buffers of the first call are reused by the next ones. Slow samplers call `progress`."""
         return lambda noise, conditions, _: self.generate(noise, conditions)
 
 
@@ -52,7 +71,7 @@ class CriticisedGenerator(EventGenerator):
 
     @abstractmethod
     def features(self, events: Tensor, /) -> Tensor:
-        """What the critic sees of events."""
+        """The critic's input for events."""
 
 
 class FlowGenerator(EventGenerator):
@@ -60,4 +79,25 @@ class FlowGenerator(EventGenerator):
 
     @abstractmethod
     def states(self, events: Tensor, /) -> Tensor:
-        """What is learned of events [n, `latent`]."""
+        """The states [n, `latent`] of events."""
+
+
+def check_generator(framework: FrameworkConfig) -> None:
+    """Raise `UserError` for fsdp, which generators do not support."""
+    if framework.distributed_mode == "fsdp":
+        raise UserError("framework.distributed_mode=fsdp: not for generators; use framework.distributed_mode=ddp")
+
+
+def check_parameters(spec: Spec, framework: FrameworkConfig) -> None:
+    """`check_generator` for generators of parameters; also raises `UserError` if the data have none."""
+    if not spec.quantities("parameters"):
+        raise UserError("data.parameters=[]: there is nothing to generate; name parameters")
+    check_generator(framework)
+
+
+def check_images(spec: Spec, framework: FrameworkConfig, halved: int) -> None:
+    """`check_generator` for generators of images, whose sides are halved `halved` times."""
+    check_generator(framework)
+    rows, columns = spec["images"].shape
+    if halvings((rows, columns)) < halved:
+        raise UserError(f"network: images of {rows} x {columns} can't be halved {halved} times")

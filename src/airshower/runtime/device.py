@@ -1,4 +1,4 @@
-"""The device that computes, and the arithmetic it uses."""
+"""The device and the precision of computations."""
 
 import contextlib
 import os
@@ -14,20 +14,20 @@ from airshower.errors import UserError
 from airshower.runtime.ranks import Ranks
 
 OPEN_FILES = 65_536
-USED_SHARE = 0.8  # of the memory that is free
+USED_SHARE = 0.8  # usable fraction of the free memory
 _TYPES = {"gpu": "cuda", "xpu": "xpu", "mps": "mps"}
 
 
 def choose_device(compute_mode: str, ranks: Ranks) -> torch.device:
-    """The device that `run.compute_mode` asks for; `auto` takes an accelerator where there is one.
+    """The device that `run.compute_mode` asks for; `auto` uses an accelerator if there is one.
 
-    Each rank of a host gets an accelerator of its own. Collective.
+    Each rank of a host gets a separate accelerator. Collective.
     """
-    found = torch.accelerator.current_accelerator(check_available=True)
-    there = found.type if found else "cpu"
-    wanted = there if compute_mode == "auto" else _TYPES.get(compute_mode, "cpu")
-    if wanted not in ("cpu", there):
-        reason = f"there is {there}" if found else "torch sees no accelerator"
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    available = accelerator.type if accelerator else "cpu"
+    wanted = available if compute_mode == "auto" else _TYPES.get(compute_mode, "cpu")
+    if wanted not in ("cpu", available):
+        reason = f"there is {available}" if accelerator else "torch sees no accelerator"
         raise UserError(f"run.compute_mode={compute_mode}: not on this machine ({reason}); use auto or cpu")
     kinds = ranks.exchange(wanted)
     other = next((rank for rank, kind in enumerate(kinds) if kind != kinds[0]), None)
@@ -47,22 +47,23 @@ def choose_device(compute_mode: str, ranks: Ranks) -> torch.device:
 
 
 def prepare_machine(framework: FrameworkConfig, ranks: Ranks) -> None:
-    """Threads, before the first computation: as configured, or this rank's part of the cores it may run on. Open files:
-    as many as the system allows this user, which is often more than it starts with.
+    """Set limits before the first computation. Threads: as configured, or this rank's part of the available cores. Open
+    files: the hard limit of the user, which is often above the default.
 
     Collective.
     """
     _allow_open_files()
     cores = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
     mine = (platform.node(), sorted(cores))
-    sharing = ranks.exchange(mine).count(mine)  # always: a variable that only some ranks have must not decide
+    # on all ranks, as an environment variable may be set on some of them only
+    sharing = ranks.exchange(mine).count(mine)
     threads = framework.intra_op_parallelism_threads
     if not threads and ranks.size > 1 and "OMP_NUM_THREADS" not in os.environ:
         threads = max(1, len(mine[1]) // sharing)
     if threads:
         torch.set_num_threads(threads)
     if framework.inter_op_parallelism_threads:
-        with contextlib.suppress(RuntimeError):  # torch takes it only once a process
+        with contextlib.suppress(RuntimeError):  # torch allows it only once per process
             torch.set_num_interop_threads(framework.inter_op_parallelism_threads)
 
 
@@ -77,14 +78,14 @@ def _allow_open_files() -> None:
 
 
 def _refuse_shared(device: torch.device, ranks: Ranks) -> None:
-    """NCCL can't talk between two processes on one device, and they would halve each other's speed."""
+    """Raise `UserError` if ranks share a device: NCCL does not support this, and it would halve their speed."""
     properties = getattr(torch.get_device_module(device), "get_device_properties", lambda _: None)(device)
     mine = (platform.node(), str(getattr(properties, "uuid", device.index)))
     everyone = ranks.exchange(mine)
     if everyone.count(mine) > 1:
-        there = torch.accelerator.device_count()
+        count = torch.accelerator.device_count()
         raise UserError(
-            f"run.compute_mode: {everyone.count(mine)} ranks on {mine[0]} share one of its {there} accelerators; "
+            f"run.compute_mode: {everyone.count(mine)} ranks on {mine[0]} share one of its {count} accelerators; "
             "start one rank for each, or use run.compute_mode=cpu"
         )
 
@@ -94,7 +95,8 @@ class Precision:
     loss scaling, for GPUs without fast bfloat16)."""
 
     def __init__(self, run: RunConfig, device: torch.device):
-        self.device, self.name = device, run.precision
+        self.device = device
+        self.name = run.precision
         if run.precision == "mixed" and device.type == "cpu":
             raise UserError("run.precision=mixed: float16 needs an accelerator; on a CPU use bfloat16 or float32")
         self.dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "mixed": torch.float16}[run.precision]
@@ -108,7 +110,7 @@ class Precision:
 
 
 def synchronize(device: torch.device) -> None:
-    """Wait for the device, so that a clock means something."""
+    """Wait for the device, so that times are meaningful."""
     if device.type != "cpu":
         torch.accelerator.synchronize()
 
@@ -123,8 +125,7 @@ def peak_memory(device: torch.device) -> int:
 
 
 def free_memory(device: torch.device) -> int | None:
-    """Bytes of an accelerator's memory that may be filled, with some left for what libraries need; None of a CPU, or
-    where it is not known."""
+    """Usable bytes of an accelerator's free memory, with a margin for libraries; None for a CPU, or if unknown."""
     if device.type == "cpu":
         return None
     module = torch.get_device_module(device)
@@ -140,5 +141,5 @@ def place(network: nn.Module, device: torch.device, framework: FrameworkConfig) 
     layout: dict[str, Any] = {"memory_format": torch.channels_last if channels_last else torch.preserve_format}
     network = network.to(device, **layout)
     if framework.compile:
-        network.compile()  # in place: the names in the checkpoint stay
+        network.compile()  # in place: keeps the names in the checkpoint
     return network

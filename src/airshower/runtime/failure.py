@@ -1,4 +1,4 @@
-"""How a failure of one rank ends all of them, soon and with one message."""
+"""Failures of ranks: one rank's failure ends all ranks, soon and with one message."""
 
 import sys
 import threading
@@ -16,7 +16,7 @@ GRACE = 3.0
 """Seconds that a rank which has failed gives the others to say that they have, too."""
 
 T = TypeVar("T")
-_UNREACHABLE = (RuntimeError, DistError, TimeoutError)  # what the store's calls raise without rank 0
+_UNREACHABLE = (RuntimeError, DistError, TimeoutError)  # errors of the store's calls without rank 0
 _CONNECTION = ("gloo", "nccl", "timed out", "connection closed", "connection reset")
 
 
@@ -26,8 +26,8 @@ class RanksError(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """Why a rank ends. A `consequence` is an error that other ranks' failures explain; `pending` says that a message
-    was under way, so that MPI can't be left in the ordinary way."""
+    """The reason why a rank ends. A `consequence` is an error caused by other ranks' failures. `pending`: a message was
+    in progress, so MPI can't be finalised."""
 
     message: str
     exit_code: int
@@ -37,14 +37,14 @@ class Report:
 
     @classmethod
     def from_record(cls, record: Any) -> Self | None:
-        """What `dataclasses.asdict` gave; None for anything else."""
+        """Inverse of `dataclasses.asdict`; None for anything else."""
         kinds = {item.name: item.type for item in fields(cls)}
         fits = isinstance(record, dict) and {name: type(value) for name, value in record.items()} == kinds
         return cls(**record) if fits else None
 
 
 def report(error: BaseException, message: str, exit_code: int, details: str = "") -> Report:
-    """What a rank says of its error."""
+    """The report of a rank's error."""
     text = str(error).lower()
     lost = isinstance(error, DistError) or (
         isinstance(error, RuntimeError) and any(word in text for word in _CONNECTION)
@@ -55,66 +55,73 @@ def report(error: BaseException, message: str, exit_code: int, details: str = ""
 
 
 class Failures:
-    """Reports of ranks that have failed, in the store that all can reach.
+    """Reports of failed ranks in the store of all ranks.
 
-    Others on the network can reach it, too: reports are signed with the job's `secret`, and nothing else that is in the
-    store is believed. `peers` are the ranks' hosts and processes, by rank; `abort` ends all ranks at once; `timeout` is
-    how long rank 0, which serves the store, may be silent.
+    Others on the network can write to the store, so reports are signed with the job's `secret`; entries without the
+    signature are ignored. `peers` are the ranks' hosts and processes, by rank; `abort` ends all ranks at once;
+    `timeout` is how long rank 0, which serves the store, may be silent.
     """
 
     def __init__(
         self, store: Store, secret: str, rank: int, peers: list[str], abort: Callable[[int], None],
         timeout: float = 600.0,
     ):  # fmt: skip
-        self.store, self.signed = store, SignedStore(store, secret)
-        self.rank, self.peers, self.abort, self.timeout = rank, peers, abort, timeout
+        self.store = store
+        self.signed = SignedStore(store, secret)
+        self.rank = rank
+        self.peers = peers
+        self.abort = abort
+        self.timeout = timeout
 
     def noticed(self) -> bool:
-        """Whether any rank has failed."""
+        """True if any rank has failed."""
         try:
             return _within(self.timeout, lambda: self.signed.get("failed") is not None)
         except _UNREACHABLE:
             raise RanksError(f"{self._name(0)} does not answer") from None
 
-    def leave(self, own: Report) -> NoReturn:
-        """End this rank with its report, and all others with it. One rank speaks, for all that have failed.
+    def leave(self, cause: Report) -> NoReturn:
+        """End all ranks. One of the failed ranks prints the message for all of them.
 
-        Returns to nobody: raises `SystemExit` if every rank has failed by itself, else the job is aborted.
+        Never returns: raises `SystemExit` if every rank has failed by itself, else aborts the job.
         """
         try:
-            speaks = _within(2 * GRACE, lambda: self._roll_call(own))
-            reports = _within(2 * GRACE, lambda: {self.rank: own} | dict(self._reports())) if speaks else None
+            speaks = _within(2 * GRACE, lambda: self._roll_call(cause))
+            reports = _within(2 * GRACE, lambda: {self.rank: cause} | dict(self._reports())) if speaks else None
             if reports is not None:
                 self._say(*conclusion(reports, self.peers))
             code, alone = _within(4 * GRACE, lambda: self._part(reports))
         except _UNREACHABLE:
-            time.sleep(min(self.rank, 20) / 10)  # the first to speak ends all
-            line = _missing([self._name(0)], own) if own.consequence else f"{self._name(self.rank)}: {own.message}"
+            time.sleep(min(self.rank, 20) / 10)  # the first rank that prints its message aborts all
+            line = (
+                _missing([self._name(0)], cause) if cause.consequence else f"{self._name(self.rank)}: {cause.message}"
+            )
             self._say([line])
-            self.abort(own.exit_code)
+            self.abort(cause.exit_code)
         if not alone:
             self.abort(code)
         raise SystemExit(code)
 
-    def _roll_call(self, own: Report) -> bool:
-        """Report, give the others time to do so, and return whether this rank is the one to speak: the first of those
-        that have reported, unless one has spoken before."""
-        self.signed.set(f"failed/{self.rank}", asdict(own))
+    def _roll_call(self, cause: Report) -> bool:
+        """Report, wait for the others' reports, and return True if this rank prints the message: the first of the ranks
+        that have reported, unless another has printed it before."""
+        self.signed.set(f"failed/{self.rank}", asdict(cause))
         self.signed.set("failed", self.rank)
         self._wait_for("failed", range(len(self.peers)))
         first = next((rank for rank, _ in self._reports()), self.rank)
         return first == self.rank and self.signed.get("verdict") is None
 
     def _reports(self) -> Iterator[tuple[int, Report]]:
-        """By rank, of those that have failed."""
+        """(rank, report) of the failed ranks."""
         for rank in range(len(self.peers)):
             if report := Report.from_record(self.signed.get(f"failed/{rank}")):
                 yield rank, report
 
     def _part(self, reports: dict[int, Report] | None) -> tuple[int, bool]:
-        """The exit code, and whether each rank can leave by itself, as the speaker, who has the reports, concludes.
+        """The exit code, and True if each rank can exit by itself. The rank with the reports decides; the others wait
+        for its verdict.
 
-        Rank 0, without which there is no store, waits until all know.
+        Rank 0, which serves the store, waits until all have read it.
         """
         verdict = None
         if reports is not None:
@@ -130,11 +137,11 @@ class Failures:
         return verdict
 
     def _wait_for(self, name: str, ranks: Iterable[int]) -> None:
-        """Until all these ranks have written under a name, for a while."""
+        """Wait, up to a limit, until all these ranks have written under a name."""
         keys = [f"{name}/{rank}" for rank in ranks]
         deadline = time.monotonic() + GRACE
         while time.monotonic() < deadline and not self.store.check(keys):
-            time.sleep(0.05 + len(keys) / 2000)  # of a thousand ranks, each asks for a thousand keys
+            time.sleep(0.05 + len(keys) / 2000)  # with a thousand ranks, each reads a thousand keys
 
     def _name(self, rank: int) -> str:
         return _named(rank, self.peers)
@@ -149,8 +156,8 @@ class Failures:
 def conclusion(reports: dict[int, Report], peers: list[str]) -> tuple[list[str], str]:
     """The lines to print, and the traceback of an unforeseen error.
 
-    One line: what all ranks say alike; else what the first rank with a cause of its own says; where ranks only lost
-    others, those that are missing are named.
+    One line: the message that all ranks have in common, else that of the first rank that is not a consequence. If there
+    are consequences only, the line names the missing ranks.
     """
     causes = {rank: item for rank, item in sorted(reports.items()) if not item.consequence}
     messages = {item.message for item in causes.values()}
@@ -178,7 +185,8 @@ def _missing(names: list[str], noticed: Report) -> str:
 
 
 def _within(seconds: float, function: Callable[[], T]) -> T:
-    """What `function` gives. Raises `TimeoutError` after `seconds`: the store's calls wait for rank 0 without end."""
+    """The result of `function`. Raises `TimeoutError` after `seconds`, as the store's calls wait for rank 0 without
+    limit."""
     outcome: Future[T] = Future()
 
     def call() -> None:

@@ -1,4 +1,4 @@
-"""Where files that can be made again are kept, and files that are whole or not there."""
+"""The cache folder, and files that are written atomically."""
 
 import contextlib
 import hashlib
@@ -24,8 +24,9 @@ _written: set[Path] = set()
 
 def cache_folder() -> Path:
     """`AIRSHOWER_CACHE`, or `airshower` in the user's cache folder (`XDG_CACHE_HOME`, else ~/.cache). Raises
-    `UserError` where these need a home folder and there is none."""
-    chosen, base = os.environ.get("AIRSHOWER_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    `UserError` if it needs a home folder and there is none."""
+    chosen = os.environ.get("AIRSHOWER_CACHE")
+    base = os.environ.get("XDG_CACHE_HOME")
     try:
         if chosen:
             return Path(chosen).expanduser()
@@ -37,18 +38,18 @@ def cache_folder() -> Path:
 
 
 def partial(path: Path) -> Path:
-    """A name beside `path`, of this process alone, to write to before the file is whole. What processes that are dead
-    left of theirs in that folder is removed."""
+    """A temporary name for `path` in the same folder, unique to this process. Temporary files of dead processes in the
+    folder are removed."""
     sweep(path.parent)
     pid = os.getpid()
-    own = f"{platform.node()}.{pid}-{started(pid)}-{namespace()}"
-    name = path.with_name(f".{path.name}.{own}.partial")
+    process = f"{platform.node()}.{pid}-{started(pid)}-{namespace()}"
+    name = path.with_name(f".{path.name}.{process}.partial")
     _written.add(name)
     return name
 
 
 def sweep(folder: Path) -> None:
-    """Remove the partial files of dead processes in a folder, and other hosts' that nobody has written to for a day."""
+    """Remove the partial files of dead processes in a folder, and those of other hosts that are unchanged for a day."""
     for path in folder.glob(".*.partial"):
         with contextlib.suppress(OSError):  # another process was faster, or the folder is another user's
             if _is_abandoned(path):
@@ -62,7 +63,7 @@ def sweep_cache() -> None:
 
 
 def remove_partials() -> None:
-    """Remove what this process has begun to write."""
+    """Remove the partial files of this process."""
     for path in _written:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
@@ -70,8 +71,8 @@ def remove_partials() -> None:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[BinaryIO]:
-    """A file to write to, which becomes `path` at the end of the context: the old or the new one is there whatever
-    happens, a loss of power included."""
+    """A file to write to, which atomically replaces `path` at the end of the context. `path` is the old or the new file
+    even after a loss of power."""
     temporary = partial(path)
     try:
         with open(temporary, "w+b") as handle:
@@ -90,8 +91,8 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def simulated_file(folder: str, stem: str, made_from: dict[str, Any], suffix: str) -> tuple[Path, str]:
-    """Where simulated events lie in the cache, and `made_from` as text, of which the name has a hash: events made from
-    anything else have another file."""
+    """The cache file for simulated events, and `made_from` as text. The name has a hash of this text, so other
+    parameters give another file."""
     text = json.dumps(made_from, sort_keys=True)
     key = hashlib.sha256(text.encode()).hexdigest()[:16]
     return cache_folder() / folder / f"{stem}_{key}{suffix}", text

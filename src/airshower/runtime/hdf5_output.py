@@ -1,4 +1,4 @@
-"""HDF5 files that are whole or not there."""
+"""HDF5 files that are written atomically."""
 
 import contextlib
 import io
@@ -14,17 +14,18 @@ from airshower.runtime import folders
 
 
 class OutputFile(io.RawIOBase):
-    """A file for HDF5 to write to that keeps its first error to itself; `check` raises it.
+    """A file object for HDF5 that stores its first error; `check` raises it.
 
     HDF5 does not recover from a failed write, such as one on a full disk: closing fails too, and the process ends with
-    a segmentation fault. So HDF5 is told that all is well, and the file is thrown away.
+    a segmentation fault. So errors are not passed to HDF5, and the file is discarded.
     """
 
     descriptor: int = -1
     error: OSError | None = None
 
     def __init__(self, path: Path):
-        self.descriptor, self.place = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666), 0
+        self.descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o666)
+        self.position = 0
 
     def check(self) -> None:
         """Raise the first error, if there was one."""
@@ -33,32 +34,33 @@ class OutputFile(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Move; called by HDF5, as are the other methods below."""
-        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self.place}
-        self.place = offset + (starts[whence] if whence in starts else os.fstat(self.descriptor).st_size)
-        return self.place
+        starts = {os.SEEK_SET: 0, os.SEEK_CUR: self.position}
+        self.position = offset + (starts[whence] if whence in starts else os.fstat(self.descriptor).st_size)
+        return self.position
 
     def tell(self) -> int:
-        return self.place
+        return self.position
 
     def write(self, data: Any) -> int:
         rest = memoryview(data).cast("B")
         try:
-            while not self.error and len(rest):  # the part that fits on a disk is written without an error
-                done = os.pwrite(self.descriptor, rest, self.place)
-                rest, self.place = rest[done:], self.place + done
+            while not self.error and len(rest):  # os.pwrite writes the part that fits on the disk without an error
+                done = os.pwrite(self.descriptor, rest, self.position)
+                rest = rest[done:]
+                self.position = self.position + done
         except OSError as error:
             self.error = error
-        self.place += len(rest)
+        self.position += len(rest)
         return memoryview(data).nbytes
 
     def readinto(self, buffer: Any) -> int:
-        data = os.pread(self.descriptor, len(buffer), self.place)
+        data = os.pread(self.descriptor, len(buffer), self.position)
         buffer[: len(data)] = data
-        self.place += len(buffer)
+        self.position += len(buffer)
         return len(buffer)
 
     def truncate(self, size: int | None = None) -> int:
-        size = self.place if size is None else size
+        size = self.position if size is None else size
         try:
             os.ftruncate(self.descriptor, size)
         except OSError as error:
@@ -66,7 +68,7 @@ class OutputFile(io.RawIOBase):
         return size
 
     def close(self) -> None:
-        """Put everything on disk."""
+        """Flush everything to disk."""
         if not self.closed and self.descriptor >= 0:
             try:
                 os.fsync(self.descriptor)
@@ -79,8 +81,9 @@ class OutputFile(io.RawIOBase):
 class Hdf5Output:
     """An HDF5 file that is written to a temporary name, which becomes `path` when all is on disk.
 
-    Use as a context manager: it calls `_finish` at the end. After an exception nothing is left and an existing file
-    stays as it was. Raises `UserError` if the file can't be made and `DataError` if it can't be written to its end.
+    Use as a context manager: it calls `_finish` at the end. After an exception the temporary file is removed
+    and an existing file is unchanged. Raises `UserError` if the file can't be created and `DataError` if it can't be
+    written completely.
     `options` are those of `h5py.File`.
     """
 
@@ -113,7 +116,7 @@ class Hdf5Output:
             self.partial.unlink(missing_ok=True)
 
     def _finish(self) -> None:
-        """Write what is known at the end."""
+        """Write what is complete only at the end."""
 
     @contextlib.contextmanager
     def _writing(self) -> Iterator[None]:

@@ -1,9 +1,9 @@
-"""What the launcher (mpirun, srun) says of the processes that it started. Imports nothing: known before MPI is."""
+"""The number of processes and the rank set by the launcher (mpirun, srun). Available before MPI is initialised."""
 
 import os
 from dataclasses import dataclass
 
-_VARIABLES = (  # the first that is set decides: under Slurm, mpirun's daemons are a step of their own
+_VARIABLES = (  # the first that is set is used: under Slurm, mpirun's daemons are a separate step
     ("OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"),
     ("PMI_RANK", "PMI_SIZE"),
     ("MV2_COMM_WORLD_RANK", "MV2_COMM_WORLD_SIZE"),
@@ -14,14 +14,14 @@ _VARIABLES = (  # the first that is set decides: under Slurm, mpirun's daemons a
 
 @dataclass(frozen=True)
 class Launch:
-    """Which of how many processes this one is."""
+    """The rank of this process and the number of processes."""
 
     rank: int = 0
     size: int = 1
 
 
 def launched() -> Launch:
-    """From the environment; one process where no launcher is known."""
+    """Read the environment; one process without a supported launcher."""
     for rank, size in _VARIABLES:
         if size in os.environ:
             return Launch(int(os.environ.get(rank, "0")), int(os.environ[size]))

@@ -1,4 +1,4 @@
-"""A lock on a folder: one process works in it at a time, on whatever host."""
+"""A lock on a folder: one process at a time works in it, on any host."""
 
 import contextlib
 import errno
@@ -23,10 +23,10 @@ STALE = 120.0
 
 
 class Lock:
-    """A file with its holder's host, process and start; it is removed when the holder ends in an ordinary way.
+    """A file with its holder's host, process id and start time; it is removed when the holder ends normally.
 
-    A holder on this machine is asked for by its number and start. One on another host can't be: it touches the file
-    every ten seconds, so that a lock without a touch for two minutes is that of a dead process and is taken over.
+    A holder on this machine is checked by its process id and start time. A holder touches the file every ten seconds,
+    so that a lock of another host that is unchanged for two minutes belongs to a dead process and is taken over.
     """
 
     def __init__(self, path: Path):
@@ -37,7 +37,7 @@ class Lock:
         self._released = threading.Event()
 
     def acquire(self) -> None:
-        """Take the lock. Raises `UserError` if a process that lives holds it. Waits up to two minutes for a sign of a
+        """Take the lock. Raises `UserError` if a running process holds it. Waits up to two minutes for a touch by a
         holder on another host."""
         while not self._create():
             held = self._read()
@@ -48,20 +48,21 @@ class Lock:
         threading.Thread(target=self._beat, name="lock", daemon=True).start()
 
     def check(self) -> None:
-        """Raise `UserError` if another process has taken the lock over, since this one gave no sign for two minutes."""
+        """Raise `UserError` if another process has taken the lock over, as this one did not touch it for two
+        minutes."""
         held = self._read()
         if held not in (None, self.content):
             raise UserError(f"{self.path.parent}: {_described(held)} has taken this run over; this process ends")
 
     def release(self) -> None:
-        """Let go of the lock, if it is held."""
+        """Release the lock, if it is held."""
         self._released.set()
         with contextlib.suppress(OSError):
             if self._read() == self.content:
                 self.path.unlink()
 
     def _create(self) -> bool:
-        """Make the file, whole; False if there is one."""
+        """Create the file atomically; False if it exists."""
         temporary = folders.partial(self.path)
         try:
             temporary.write_text(self.content)
@@ -97,8 +98,8 @@ class Lock:
         return self._is_touched(held)
 
     def _is_touched(self, held: str) -> bool:
-        """True as soon as the file changes, False once it has not for `STALE` seconds. Ages are taken from the file
-        system's clock alone."""
+        """True as soon as the file changes, False once it has not for `STALE` seconds. Ages use only the file
+        system's clock."""
         first = self._touched()
         age = self._now() - first
         if age < STALE:
@@ -111,7 +112,8 @@ class Lock:
         return False
 
     def _touched(self) -> float:
-        """When the file was last touched; 0 if there is none. It is opened, as network file systems then ask anew."""
+        """The time of the file's last touch; 0 without a file. Opening the file makes network file systems refresh
+        it."""
         try:
             with open(self.path) as handle:
                 return os.fstat(handle.fileno()).st_mtime
@@ -127,7 +129,7 @@ class Lock:
             probe.unlink(missing_ok=True)
 
     def _remove(self, held: str) -> None:
-        """Remove a dead process's lock; one that another process has put in its place in the meantime goes back."""
+        """Remove a dead process's lock; a newer lock of another process is restored."""
         aside = folders.partial(self.path)
         try:
             os.rename(self.path, aside)

@@ -1,7 +1,7 @@
 """Ranks that an MPI launcher started.
 
-MPI is waited for by polling: a rank that waits sees within a second that another has failed, and none waits longer than
-`run.timeout`, but for data that another prepares.
+Ranks wait for MPI by polling. A waiting rank detects a failure of another within a second. None waits longer than
+`run.timeout`, except for data that another rank prepares.
 """
 
 import math
@@ -38,15 +38,19 @@ class MpiRanks(Ranks):
     def __init__(self, comm: Any, timeout: float):
         from mpi4py import MPI
 
-        self.comm, self.timeout, self._max = comm, timeout, MPI.MAX
-        self.rank, self.size = comm.rank, comm.size
+        self.comm = comm
+        self.timeout = timeout
+        self._max = MPI.MAX
+        self.rank = comm.rank
+        self.size = comm.size
         MpiRanks.met = self
-        hosts = self.exchange(f"{socket.gethostname()} {boot_id()}")  # not Split_type, which waits without end
+        hosts = self.exchange(f"{socket.gethostname()} {boot_id()}")  # not Split_type, which waits without limit
         neighbours = [rank for rank, host in enumerate(hosts) if host == hosts[self.rank]]
-        self.local_rank, self.local_size = neighbours.index(self.rank), len(neighbours)
+        self.local_rank = neighbours.index(self.rank)
+        self.local_size = len(neighbours)
         self.store = rendezvous.open_store(self, timeout)
         peers = self.exchange(f"{socket.gethostname()}, process {os.getpid()}")
-        secret = self.broadcast(secrets.token_hex(32))  # by MPI: the store is open to others on the network
+        secret = self.broadcast(secrets.token_hex(32))  # by MPI, as others on the network can read the store
         self.failures = Failures(self.store, secret, self.rank, peers, self.abort, timeout)
 
     def barrier(self, patient: bool = False) -> None:
@@ -84,9 +88,9 @@ class MpiRanks(Ranks):
         return row
 
     def any(self, flag: bool) -> bool:
-        found = np.zeros(1, np.int32)
-        self._finish(self.comm.Iallreduce(np.array([flag], np.int32), found, self._max))
-        return bool(found[0])
+        result = np.zeros(1, np.int32)
+        self._finish(self.comm.Iallreduce(np.array([flag], np.int32), result, self._max))
+        return bool(result[0])
 
     def sum(self, tensor: Tensor) -> Tensor:
         total = tensor.detach().clone()
@@ -107,8 +111,10 @@ class MpiRanks(Ranks):
         if device.type not in _BACKENDS:
             raise UserError(f"run.compute_mode={device.type}: works for one process; use run.compute_mode=cpu")
         self.barrier()
+        # torch does not keep the Python half of a store alive
+        self.checked_store = rendezvous.CheckedStore(self.store) if device.type == "cpu" else self.store
         torch.distributed.init_process_group(
-            _BACKENDS[device.type], store=torch.distributed.PrefixStore("torch", self.store), rank=self.rank,
+            _BACKENDS[device.type], store=torch.distributed.PrefixStore("torch", self.checked_store), rank=self.rank,
             world_size=self.size, timeout=timedelta(seconds=self.timeout),
             device_id=device if device.type == "cuda" else None,
         )  # fmt: skip
@@ -128,7 +134,7 @@ class MpiRanks(Ranks):
         return lengths
 
     def _finish(self, request: Any, timeout: float = 0.0) -> None:
-        """Wait for an MPI request: busily for a moment, as most are done at once, then politely."""
+        """Wait for an MPI request: first by busy polling, as most complete at once, then with pauses."""
         timeout = timeout or self.timeout
         start = checked = time.monotonic()
         while not request.Test():
@@ -147,7 +153,7 @@ class MpiRanks(Ranks):
 def connect(distributed: bool, timeout: float) -> Ranks:
     """The ranks of this run: those that the launcher started. Collective.
 
-    Processes that would each believe to be alone are refused.
+    Raises `UserError` if MPI does not connect the processes of the launcher.
     """
     launch = launched()
     if not distributed:

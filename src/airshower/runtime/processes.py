@@ -1,4 +1,4 @@
-"""Which process this is, and whether another one still runs."""
+"""Identity of this process, and whether another one is running."""
 
 import os
 import platform
@@ -8,13 +8,13 @@ from typing import Any, Self
 
 
 def boot_id() -> str:
-    """Of this machine since it was started; tells hosts of one name apart. Empty where the system has none."""
+    """Id of this machine's boot, which distinguishes hosts of the same name. Empty if the system has none."""
     path = Path("/proc/sys/kernel/random/boot_id")
     return path.read_text().strip() if path.exists() else ""
 
 
 def namespace() -> int:
-    """Of process numbers: those of another container mean nothing here. 0 where the system has none."""
+    """Id of the namespace of process ids, which differs between containers. 0 if the system has none."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError:
@@ -23,8 +23,8 @@ def namespace() -> int:
 
 @dataclass(frozen=True)
 class Process:
-    """A process: `host`, `boot` and `namespace` are the machine's or container's, `start` is when it began in clock
-    ticks since the boot (0 where the system does not tell), as numbers of processes are used again."""
+    """A process: `host`, `boot` and `namespace` are the machine's or container's, `start` is its start in clock
+    ticks since the boot (0 if unknown), as process ids are reused."""
 
     host: str
     boot: str
@@ -39,7 +39,7 @@ class Process:
 
     @classmethod
     def from_record(cls, record: Any) -> Self | None:
-        """What `dataclasses.asdict` gave, read from a file; None for anything else."""
+        """Inverse of `dataclasses.asdict` for a record read from a file; None for anything else."""
         if not isinstance(record, dict):
             return None
         values: list[Any] = [record.get(item.name) for item in fields(cls)]
@@ -47,12 +47,12 @@ class Process:
         return cls(*values) if fits else None
 
     def is_here(self) -> bool:
-        """True if it is of this machine, since its last start, and of this container."""
+        """True for a process of this machine since its last boot, and of this container."""
         return (self.host, self.boot, self.namespace) == (platform.node(), boot_id(), namespace())
 
 
 def is_running(pid: int, start: int) -> bool:
-    """True if this machine has the process `pid` that began at `start`; any `pid` where `start` is 0."""
+    """True if the process `pid` with this `start` is running; if `start` is 0, any process `pid`."""
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, OverflowError):
@@ -63,7 +63,7 @@ def is_running(pid: int, start: int) -> bool:
 
 
 def started(pid: int) -> int:
-    """Clock ticks from the machine's start to that of a process; 0 where the system does not tell."""
+    """Clock ticks from the machine's start to that of a process; 0 if unknown."""
     try:
         line = Path(f"/proc/{pid}/stat").read_text()
     except OSError:

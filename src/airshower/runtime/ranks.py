@@ -1,4 +1,4 @@
-"""The processes that work together, as the rest of the application sees them.
+"""The interface to the processes that work together.
 
 All communication goes through `Ranks`: control (entries, agreements, messages) over MPI, tensors over
 torch.distributed.
@@ -27,31 +27,31 @@ class Ranks:
 
     @property
     def master(self) -> bool:
-        """Whether this process logs and writes."""
+        """True if this process logs and writes."""
         return self.rank == 0
 
     def barrier(self, patient: bool = False) -> None:
-        """Wait until all ranks are here, `patient` for as long as none fails. Collective."""
+        """Wait for all ranks; with `patient`, without limit unless a rank fails. Collective."""
 
     def broadcast(self, value: T) -> T:
-        """The master's `value`; what the others give is ignored. Collective."""
+        """The master's `value`; the values of the others are ignored. Collective."""
         return value
 
     def exchange(self, value: T) -> list[T]:
-        """Everyone's `value`, by rank. Collective."""
+        """The values of all ranks, by rank. Collective."""
         return [value]
 
     def gather(self, value: T) -> list[T]:
-        """Everyone's `value`, by rank, on the master; an empty list on the others. Collective."""
+        """The values of all ranks, by rank, on the master; an empty list on the others. Collective."""
         return [value]
 
     def scatter(self, rows: np.ndarray | None, width: int) -> np.ndarray:
-        """Row `rank` of the master's int64 [ranks, width]; the others give None. Collective."""
+        """Row `rank` of the master's int64 [ranks, width]; the others pass None. Collective."""
         assert rows is not None
         return rows[0]
 
     def any(self, flag: bool) -> bool:
-        """Whether any rank says yes. Collective."""
+        """True if the flag is set on any rank. Collective."""
         return flag
 
     def sum(self, tensor: Tensor) -> Tensor:
@@ -63,12 +63,12 @@ class Ranks:
         return tensors
 
     def from_master(self, function: Callable[[], T]) -> T:
-        """What `function` gives on the master, where alone it is called. Collective."""
+        """The result of `function`, which is called on the master only. Collective."""
         return self.broadcast([function()] if self.master else [])[0]
 
     def in_turn(self, function: Callable[[], T]) -> T:
-        """Call `function` on the master, then on the first rank of every other host, then on the rest: what the first
-        leaves on a disk, shared or its host's own, serves the others, who wait for it without limit. Collective."""
+        """Call `function` on the master, then on the first rank of every other host, then on the rest. So the others
+        can use files of the first on a shared or local disk. They wait for it without limit. Collective."""
         turn = 0 if self.master else 1 if self.local_rank == 0 else 2
         results = []
         for current in range(3 if self.size > 1 else 1):
@@ -81,7 +81,7 @@ class Ranks:
         """Open torch.distributed's process group for tensors on `device`. Collective."""
 
     def close(self) -> None:
-        """Leave the process group; call at the end of a run that went well. Collective."""
+        """Leave the process group; call at the end of a successful run. Collective."""
 
     def abort(self, exit_code: int) -> None:
         """End all ranks at once."""

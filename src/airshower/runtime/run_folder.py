@@ -1,4 +1,4 @@
-"""The folder of a run: whose it is, which config made it, and how it was started."""
+"""The folder of a run: its lock, its config and its provenance."""
 
 import contextlib
 import json
@@ -12,32 +12,33 @@ from pathlib import Path
 from typing import Any
 
 from airshower.config import record
+from airshower.config.record import Resolved
 from airshower.errors import DataError, UserError
 from airshower.runtime import folders
 from airshower.runtime.lock import Lock
 from airshower.runtime.log import logger
 from airshower.runtime.ranks import Ranks
 
-PACKAGES = ("airshower", "torch", "numpy", "h5py", "hydra-core", "omegaconf", "mpi4py", "larcv")
 OWNED = {
     "checkpoints": ("step_*.ckpt", "best.ckpt"),
-    "metrics": ("train.csv", "validation.csv", "ranks.csv"),
+    "metrics": ("train.csv", "validation.csv", "training_set.csv", "ranks.csv"),
     "tensorboard": ("*/events.out.tfevents.*",),
     "figures": ("training.png", "validation_event_*.png"),
     "predictions": ("config.yaml", "provenance.json", "metrics.json", "events.csv", "predictions.*", "generated.*"),
     "iotest": ("config.yaml", "provenance.json", "report.json"),
+    "inspect": ("config.yaml", "provenance.json", "report.json", "index.html", "figures/*.png"),
     "profiles": ("timers.csv", "step_times.png", "trace.json"),
 }
 """A run's folders, and the files in each that are deleted if it is a link to a folder elsewhere."""
 
 
 @contextlib.contextmanager
-def claimed(ranks: Ranks, folder: Path, config: str, overwrite: bool) -> Iterator[Lock]:
-    """`folder` as this run's alone: new, the same config's as before, or emptied with `overwrite`; the master holds the
-    lock. Collective.
+def claimed(ranks: Ranks, folder: Path, config: Resolved, overwrite: bool) -> Iterator[Lock]:
+    """Lock `folder` for this run: a new one, one of the same config, or one emptied with `overwrite`. The master holds
+    the lock. Collective.
 
-    Raises `UserError` where it holds another config's run, another process works in it, or it can't be written, and
-    `DataError` where its record is damaged.
+    Raises `UserError` if it has a run of another config, another process works in it, or it can't be written, and
+    `DataError` if its record is damaged.
     """
     lock = Lock(folder / "run.lock")
 
@@ -57,14 +58,14 @@ def claimed(ranks: Ranks, folder: Path, config: str, overwrite: bool) -> Iterato
 
 
 def write_provenance(folder: Path, overrides: list[str], about: dict[str, Any]) -> None:
-    """Append what started this run to `provenance.json`: command line, versions, revision, machine. Raises `DataError`
-    if what is there is damaged."""
+    """Append the provenance of this run to `provenance.json`: command line, versions, revision, machine. Raises
+    `DataError` if the existing file is damaged."""
     path = folder / "provenance.json"
     entry = {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "overrides": overrides,
         "python": sys.version.split()[0],
-        "packages": {name: record.version(name) for name in PACKAGES},
+        "packages": record.packages(),
         "revision": _revision(),
         "host": platform.node(),
         "machine": platform.platform(),
@@ -73,24 +74,30 @@ def write_provenance(folder: Path, overrides: list[str], about: dict[str, Any]) 
     folders.write_whole(path, json.dumps([*_provenance(path), entry], indent=1) + "\n")
 
 
-def _take(folder: Path, config: str, overwrite: bool) -> None:
+def _take(folder: Path, config: Resolved, overwrite: bool) -> None:
     recorded = folder / "config.yaml"
     _check_links(folder)
     holds_run = recorded.exists() or any((folder / "checkpoints").glob("*.ckpt"))
-    if overwrite and holds_run:  # a folder of something else, of which output_dir was given, is left alone
+    if overwrite and holds_run:  # a folder without a run is not emptied
         for name in OWNED:
             _clear(folder / name)
         for name in ("config.yaml", "provenance.json", "process.log"):
             (folder / name).unlink(missing_ok=True)
     elif recorded.exists():
-        changed = record.differences(record.unsealed(recorded), config)
+        before = record.unsealed(recorded)
+        changed = config.changes(before)
+        if changed and config.is_outdated(before):
+            raise UserError(
+                f"{folder}: holds a run of an older version, which can't be resumed; choose another run.id "
+                "(mode.weights_location=FOLDER takes its weights), or run.overwrite=true to delete what is there"
+            )
         if changed:
             raise UserError(
                 f"{folder}: holds a run with another config ({'; '.join(changed)}); "
-                "choose another run.id, or run.overwrite=true to delete what is there"
+                f"choose another {config.place}, or run.overwrite=true to delete what is there"
             )
         _provenance(folder / "provenance.json")
-    folders.write_whole(recorded, record.sealed(config))
+    folders.write_whole(recorded, record.sealed(config.text))
 
 
 def _check_links(folder: Path) -> None:
@@ -102,7 +109,7 @@ def _check_links(folder: Path) -> None:
 
 
 def _clear(path: Path) -> None:
-    """Delete a run's subfolder; of a link to a folder elsewhere, such as a scratch disk, only a run's files there."""
+    """Delete a run's subfolder; for a link to another folder, such as a scratch disk, only the run's files in it."""
     if path.is_symlink():
         old = sorted({file for pattern in OWNED[path.name] for file in path.glob(pattern)})
         for file in old:

@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import Any
@@ -19,11 +20,14 @@ ENDING = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGUSR1", "SIGHUP"
 
 @contextlib.contextmanager
 def clean_end() -> Iterator[None]:
-    """In this context a signal that ends the process removes what is half-written, and the process says so.
+    """In this context a signal that ends the process removes partial files and prints a message.
 
-    Nothing is raised: an exception in the middle of a library's write would leave the library in disorder. A signal
-    that is ignored, as under nohup, stays so.
+    No exception is raised, as it could interrupt a library's write. Ignored signals, as under nohup, stay ignored. Only
+    a process's main thread can handle signals: in others nothing is changed.
     """
+    if not _handles_signals():
+        yield
+        return
     before = {number: signal.getsignal(number) for number in ENDING}
     before = {number: handler for number, handler in before.items() if handler not in (signal.SIG_IGN, None)}
     for number in before:
@@ -35,20 +39,25 @@ def clean_end() -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _handles_signals() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 def _end(number: int, frame: FrameType | None) -> None:
     folders.remove_partials()
     if launched().rank == 0:
         line = f"airshower: ended by {signal.Signals(number).name}; half-written files are removed\n"
-        with contextlib.suppress(Exception):  # stderr may be gone, or busy
-            sys.stderr.write(line)
-            sys.stderr.flush()
+        with contextlib.suppress(Exception):  # stderr may be gone
+            # not through the stream, which refuses where the signal interrupted a print to it
+            os.write(sys.stderr.fileno(), line.encode())
     signal.signal(number, signal.SIG_DFL)
     os.kill(os.getpid(), number)
 
 
 class StopSignal:
     """Notes signals that ask to stop. A context manager: within it SIGUSR1, which batch systems send before a time
-    limit; from `listen` on SIGTERM and Ctrl-C, too. A second Ctrl-C ends at once."""
+    limit; from `listen` on SIGTERM and Ctrl-C, too. A second Ctrl-C ends at once. Outside of the main thread, where
+    Python handles no signals, it notes none."""
 
     def __init__(self) -> None:
         self.received: str | None = None
@@ -59,7 +68,7 @@ class StopSignal:
         return self
 
     def listen(self) -> None:
-        """From here on there is something to save."""
+        """Also handle SIGTERM and Ctrl-C, as from here on there is a state to save."""
         self._note(signal.SIGTERM, signal.SIGINT)
 
     def __exit__(self, *_: Any) -> None:
@@ -67,7 +76,7 @@ class StopSignal:
             signal.signal(number, handler)
 
     def _note(self, *numbers: int) -> None:
-        for number in numbers:
+        for number in numbers if _handles_signals() else ():
             self._before[number] = signal.signal(number, self._receive)
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

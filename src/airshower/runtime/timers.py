@@ -1,4 +1,4 @@
-"""Named timers of a step: where its time goes."""
+"""Named timers of the parts of a step."""
 
 import contextlib
 import time
@@ -15,27 +15,28 @@ PARTS = ("read", "copy", "forward", "loss", "backward", "reduce", "optimizer", "
 
 
 class Timers:
-    """Seconds by name. One timer runs at a time: an inner one stops the outer, so that the parts add up.
+    """Seconds keyed by name. One timer runs at a time: an inner one stops the outer, so that the sum is the total.
 
-    Each change waits for the device, which costs speed: not `enabled`, nothing is measured and nothing waits.
+    Each change synchronises the device, which is slow. If not `enabled`, nothing is measured or synchronised.
     """
 
     def __init__(self, device: torch.device, enabled: bool):
-        self.device, self.enabled = device, enabled
+        self.device = device
+        self.enabled = enabled
         self._running: list[str] = []
         self.restart()
 
     def restart(self) -> None:
-        """Begin a new row."""
+        """Start a new row."""
         self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0)
         self._start = self._changed = time.perf_counter()
 
     def __call__(self, name: str) -> AbstractContextManager:
-        """Time what is done in this context as `name`."""
+        """Time this context as `name`."""
         return self._time(name) if self.enabled else contextlib.nullcontext()
 
     def row(self) -> dict[str, float]:
-        """Seconds by part since `restart`, what no timer saw as `other`, and `total`."""
+        """Seconds by part since `restart`, the rest as `other`, and `total`."""
         total = time.perf_counter() - self._start
         return {**self.seconds, "other": max(0.0, total - sum(self.seconds.values())), "total": total}
 
@@ -70,7 +71,7 @@ class Timers:
         synchronize(self.device)
         now = time.perf_counter()
         if self._running:
-            # what runs inside a validation is the validation's
+            # parts inside a validation count as validation
             name = "validation" if "validation" in self._running else self._running[-1]
             self.seconds[name] += now - self._changed
         self._changed = now

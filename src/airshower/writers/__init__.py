@@ -1,1 +1,1 @@
-"""What a run leaves behind besides checkpoints: scalars and figures."""
+"""Outputs of a run in addition to checkpoints: scalars, tables and figures."""

@@ -1,4 +1,4 @@
-"""Curves: a figure of merit in bins of something else, as other tools read it and as a figure."""
+"""Curves: a figure of merit in bins of another quantity, as a record for other tools and as a figure."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -9,15 +9,15 @@ import numpy as np
 from airshower.writers.figures import Figure, pyplot
 
 PANELS_A_ROW = 3
-FEW_DECADES = 300.0  # the range of an axis
+FEW_DECADES = 300.0  # ratio of the ends of an axis with extra ticks
 COLOURS = ("#4477aa", "#cc3311", "#228833", "#aa3377", "#ccbb44", "#66ccee")
 
 
 @dataclass(frozen=True, eq=False)
 class Curve:
     """`value` and its standard `error` [bins] (NaN: too few events) in bins with these `edges` [bins + 1], lower edge
-    excluded, of so many `events` [bins]. Names are for programs, labels for people; a unit may be empty. `log` says
-    that the edges are to be shown on a logarithmic axis."""
+    excluded, and the number of `events` [bins]. Names are for programs, labels for figures; a unit may be empty. `log`:
+    the edges are shown on a logarithmic axis."""
 
     name: str
     label: str
@@ -39,9 +39,10 @@ class Curve:
 
 
 def curves_figure(panels: Sequence[dict[str, Curve]], log: bool = False, level: float | None = None) -> Figure:
-    """A panel for each thing that curves are against, in each a curve by name (of a run, say), drawn if it has a value;
-    values on a logarithmic axis with `log`; a thin line at `level`."""
-    columns, rows = min(len(panels), PANELS_A_ROW), -(-len(panels) // PANELS_A_ROW)
+    """A panel for each quantity on the x axis, with curves keyed by name, such as a run's. Curves without values are
+    not drawn. `log` makes the y axis logarithmic; `level` draws a thin horizontal line."""
+    columns = min(len(panels), PANELS_A_ROW)
+    rows = -(-len(panels) // PANELS_A_ROW)
     size = (4.6 * columns + 0.6, 3.7 * rows + 0.2)
     figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", sharey=True)
     for axis in axes.flat[len(panels) :]:
@@ -68,7 +69,7 @@ def curves_figure(panels: Sequence[dict[str, Curve]], log: bool = False, level: 
 
 
 def log_ticks(axis: Any, edges: np.ndarray) -> None:
-    """Ticks at 1, 2 and 5 on a logarithmic axis of a figure that is not many powers of ten long."""
+    """Ticks at 1, 2 and 5 on a logarithmic axis that spans few decades."""
     from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
 
     if edges[-1] < FEW_DECADES * edges[0]:
@@ -80,10 +81,10 @@ def log_ticks(axis: Any, edges: np.ndarray) -> None:
 def _draw(axis: Any, curve: Curve, colour: str, name: str) -> None:
     low, high = curve.edges[:-1], curve.edges[1:]
     middle = np.sqrt(low * high) if curve.log else (low + high) / 2
-    there = np.isfinite(curve.value)
-    across = np.stack([middle - low, high - middle])[:, there]
+    finite = np.isfinite(curve.value)
+    across = np.stack([middle - low, high - middle])[:, finite]
     axis.errorbar(
-        middle[there], curve.value[there], curve.error[there], across, fmt="o", ms=4, color=colour, label=name
+        middle[finite], curve.value[finite], curve.error[finite], across, fmt="o", ms=4, color=colour, label=name
     )
 
 

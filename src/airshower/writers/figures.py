@@ -1,12 +1,15 @@
 """Figures: event displays, training curves, confusion matrices, metrics against energy."""
 
 import functools
+import textwrap
 from collections.abc import Sequence
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
+
+from airshower.statistics.bins import equal_bins
+from airshower.statistics.containment import CONTAINMENT, containment
 
 if TYPE_CHECKING:
     import matplotlib.figure
@@ -15,12 +18,13 @@ Figure: TypeAlias = "matplotlib.figure.Figure"
 
 CLASS_COLOURS = ("#f4f4f4", "#4477aa", "#cc3311")
 ERROR_COLOURS = ("#f4f4f4", "#bbbbbb", "#ee7733", "#aa3377")
+LETTERS = 12.5  # of a title, per inch
 ERRORS = ("background", "right", "missed (predicted background)", "wrong class or false")
 
 
 @functools.cache
 def pyplot() -> Any:
-    """matplotlib's pyplot, without a display. It takes a second to import: done where something is drawn."""
+    """matplotlib's pyplot, without a display. The import takes a second, so it is done at the first figure."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -37,6 +41,13 @@ def save(figure: Figure, path: Path) -> Path:
     return path
 
 
+def set_title(figure: Figure, title: str) -> None:
+    """A title of small letters over the whole figure, its lines broken where they are wider than it."""
+    width = round(LETTERS * figure.get_figwidth())
+    lines = [textwrap.fill(line, width, break_long_words=False) for line in title.splitlines()]
+    figure.suptitle("\n".join(lines), fontsize=10, parse_math=False)
+
+
 def event_display(
     image: np.ndarray,
     label: np.ndarray | None,
@@ -45,9 +56,9 @@ def event_display(
     title: str,
     vertices: dict[str, np.ndarray] | None = None,
 ) -> Figure:
-    """Size of the charge, truth, prediction and errors of one event, a row a plane; arrays [planes, rows, columns].
+    """Absolute charge, truth, prediction and errors of one event, one row per plane; arrays [planes, rows, columns].
 
-    Without truth (`label` None), charge and prediction. `vertices` by name ("true", "predicted") are row and column
+    Without truth (`label` None), charge and prediction. `vertices` keyed by "true" and "predicted" are row and column
     [planes, 2], NaN for none.
     """
     from matplotlib.colors import ListedColormap, PowerNorm
@@ -56,8 +67,10 @@ def event_display(
     if label is not None:
         errors = np.select([label == predicted, predicted == 0], [np.where(label > 0, 1, 0), 2], default=3)
         panels = {"truth": (label, classes, CLASS_COLOURS), **panels, "errors": (errors, ERRORS, ERROR_COLOURS)}
-    # fixed margins and shared axes: laying twelve images out by itself would take matplotlib seconds
-    planes, columns, extent = len(image), 1 + len(panels), (0, image.shape[2], 0, image.shape[1])
+    # fixed margins and shared axes: matplotlib's automatic layout takes seconds for twelve images
+    planes = len(image)
+    columns = 1 + len(panels)
+    extent = (0, image.shape[2], 0, image.shape[1])
     size = (4 * columns, 0.6 + 2.9 * planes)
     figure, axes = pyplot().subplots(planes, columns, figsize=size, squeeze=False, sharex=True, sharey=True)
     figure.subplots_adjust(
@@ -88,14 +101,23 @@ def event_display(
     return figure
 
 
-def training_curves(train: list[dict[str, float]], validation: list[dict[str, float]], names: dict[str, str]) -> Figure:
-    """The losses, and the other columns that `names` labels, over steps; thin: training, with dots: validation."""
+def training_curves(
+    train: list[dict[str, float]],
+    validation: list[dict[str, float]],
+    training_set: list[dict[str, float]],
+    names: dict[str, str],
+) -> Figure:
+    """The losses, and the other columns that `names` labels, over steps; thin: training, with dots: validation, dashed:
+    evaluations of the training set."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     losses = [key for key in names if key.endswith("loss")]
     for key, light, dark in zip(losses, ("0.6", "#ddaa99"), ("k", "#cc3311"), strict=False):
         ends = {light: "training", dark: "validation"} if key == "loss" else {light: names[key], dark: None}
         left.plot(*_column(train, key), color=light, lw=0.8, label=ends[light])
         left.plot(*_column(validation, key), "o-", color=dark, ms=4, label=ends[dark])
+        if training_set:
+            label = "training set" if key == "loss" else None
+            left.plot(*_column(training_set, key), "s--", color=dark, ms=3, lw=0.8, label=label)
     positive = all(
         row.get(key, 1.0) > 0 for row in train + validation for key in losses if np.isfinite(row.get(key, 1))
     )
@@ -106,19 +128,24 @@ def training_curves(train: list[dict[str, float]], validation: list[dict[str, fl
     ):
         right.plot(*_column(train, key), color=colour, lw=0.6, alpha=0.35)
         right.plot(*_column(validation, key), "o-", color=colour, ms=4, label=name)
-    right.set(xlabel="optimizer step", ylabel="metric", title="validation (thin: training)")
+        right.plot(*_column(training_set, key), "s--", color=colour, ms=3, lw=0.8)
+    title = f"validation (thin: training{', dashed: training set' if training_set else ''})"
+    right.set(xlabel="optimizer step", ylabel="metric", title=title)
     largest = max((row.get(key, 0.0) for row in validation for key in others), default=0.0)
     if not {"Wasserstein", "KS"} & others.keys() and largest <= 1:
         right.set_ylim(-0.02, 1.02)
     else:
-        right.set_yscale("log")  # metres and degrees beside shares; distances of distributions
+        right.set_yscale("log")  # values of different units on one axis
     left.legend()
-    right.legend()
+    if others:
+        right.legend()
+    else:
+        right.set_axis_off()
     return figure
 
 
 def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> Figure:
-    """Counts [true, predicted], coloured by the share of each true class."""
+    """Counts [true, predicted], coloured by the fraction of each true class."""
     share = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     figure, axis = pyplot().subplots(figsize=(5.2, 4.4), layout="constrained")
     shown = axis.imshow(share, vmin=0, vmax=1, cmap="Blues")
@@ -133,7 +160,8 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
 
 
 def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[str, np.ndarray]) -> Figure:
-    """Per-event metrics against true energy (GeV): mean and its error in bins of equal content, a colour a `group`."""
+    """Per-event metrics against true energy (GeV): mean and its error in bins of equal content, one colour per
+    `group`."""
     figure, axes = pyplot().subplots(
         1, len(metrics), figsize=(5.2 * len(metrics), 4), squeeze=False, layout="constrained"
     )
@@ -151,35 +179,24 @@ def metric_against_energy(energy: np.ndarray, group: np.ndarray, metrics: dict[s
     return figure
 
 
-def equal_bins(x: np.ndarray, y: np.ndarray, smallest: int = 8) -> tuple[np.ndarray, ...]:
-    """In up to 8 bins of `x` of equal content: edges [bins + 1], half way between events, and [bins] each the mean `x`,
-    the mean `y`, its standard error, and the number of events."""
-    order = np.argsort(x)
-    groups = np.array_split(order, max(1, min(8, len(order) // smallest)))
-    inner = [(x[low[-1]] + x[high[0]]) / 2 for low, high in pairwise(groups)]
-    centre, mean = (np.array([values[group].mean() for group in groups]) for values in (x, y))
-    error = np.array([y[group].std(ddof=1) / np.sqrt(len(group)) if len(group) > 1 else 0.0 for group in groups])
-    return np.array([x.min(), *inner, x.max()]), centre, mean, error, np.array([len(group) for group in groups])
-
-
 def distance_figure(planes: Sequence[np.ndarray], label: str) -> Figure:
-    """Share of events (NaN left out) within a distance, a line a plane, with the distance that holds 68 % of them."""
+    """Cumulative distribution of distances (NaN excluded), one line per plane, with the 68 % containment."""
     figure, axis = pyplot().subplots(figsize=(6, 4.2), layout="constrained")
     for plane, values in enumerate(planes):
-        known = np.sort(values[np.isfinite(values)]).clip(0.1)
-        if len(known):
-            share = np.arange(1, len(known) + 1) / len(known)
-            text = f"plane {plane}: 68 % within {np.quantile(known, 0.68):.1f} cm"
-            axis.step(known, share, where="post", color=f"C{plane}", label=text)
-    axis.axhline(0.68, color="0.7", lw=0.8)
+        finite = np.sort(values[np.isfinite(values)]).clip(0.1)
+        if len(finite):
+            share = np.arange(1, len(finite) + 1) / len(finite)
+            text = f"plane {plane}: 68 % within {containment(finite):.1f} cm"
+            axis.step(finite, share, where="post", color=f"C{plane}", label=text)
+    axis.axhline(CONTAINMENT, color="0.7", lw=0.8)
     axis.set(xlabel=label, ylabel="share of events", ylim=(0, 1.02), xscale="log")
     axis.legend(*axis.get_legend_handles_labels())
     return figure
 
 
 def step_times(rows: list[dict[str, float]]) -> Figure:
-    """Where the time of training steps goes: seconds by part, stacked; left the mean step of each rank (without the
-    first, which warms up), right the first rank step by step."""
+    """Stacked durations of the parts of training steps, in seconds. Left: the mean step of each rank, without the first
+    step, which warms up. Right: the steps of the first rank."""
     ranks = sorted({row["rank"] for row in rows})
     parts = [name for name in rows[0] if name not in ("step", "rank", "total")]
     parts = [name for name in parts if any(row[name] > 0 for row in rows)]
@@ -193,9 +210,11 @@ def step_times(rows: list[dict[str, float]]) -> Figure:
         left.bar([f"rank {rank}" for rank in ranks], mean, bottom=low, color=_PART_COLOURS.get(part), label=part)
         low += mean
     left.set(ylabel="seconds", title="mean step")
-    own = [row for row in rows if row["rank"] == ranks[0]]
-    heights = [[row[part] for row in own] for part in parts]
-    right.stackplot([row["step"] for row in own], heights, labels=parts, colors=[_PART_COLOURS.get(p) for p in parts])
+    first_rank = [row for row in rows if row["rank"] == ranks[0]]
+    heights = [[row[part] for row in first_rank] for part in parts]
+    right.stackplot(
+        [row["step"] for row in first_rank], heights, labels=parts, colors=[_PART_COLOURS.get(p) for p in parts]
+    )
     right.set(xlabel="optimizer step", ylabel="seconds", title=f"rank {ranks[0]}")
     handles, labels = right.get_legend_handles_labels()
     right.legend(handles[::-1], labels[::-1], loc="center left", bbox_to_anchor=(1, 0.5))
@@ -215,8 +234,9 @@ _IMAGE = {"origin": "lower", "aspect": "auto", "interpolation": "nearest"}
 
 
 def _thicken(labels: np.ndarray) -> np.ndarray:
-    """The largest class of each block of pixels where an image has more pixels than the figure: thin tracks stay."""
-    step = max(1, labels.shape[0] // 320)
+    """The maximum label of each block of pixels if an image has more pixels than the figure, so that thin tracks stay
+    visible."""
+    step = max(1, labels.shape[0] // 256)
     rows, columns = (size // step * step for size in labels.shape)
     return labels[:rows, :columns].reshape(rows // step, step, columns // step, step).max((1, 3))
 

@@ -4,16 +4,21 @@ import csv
 import io
 import threading
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from airshower.errors import DataError
 from airshower.runtime.folders import write_whole
 
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
 
 class ScalarTable:
-    """One CSV file, a row a step. Rows of steps after `step` are dropped when a run resumes there."""
+    """One CSV file with a row for each step. Rows of steps after `step` are dropped when a run resumes there."""
 
     def __init__(self, path: Path, step: int):
-        self.path, self.columns = path, None
+        self.path = path
+        self.columns = None
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
             rows = read_table(path)
@@ -29,14 +34,15 @@ class ScalarTable:
             handle.write(_lines(self.columns, [row], header=new))
 
     def rows(self) -> list[dict[str, float]]:
-        """What the file holds."""
+        """The rows of the file."""
         return read_table(self.path) if self.path.exists() else []
 
 
 def read_table(path: Path) -> list[dict[str, float]]:
-    """The rows of a CSV file of numbers with a column `step`; a last line that was cut short by a crash is left out.
+    """The rows of a CSV file of numbers with a column `step`; an incomplete last line, as after a crash, is ignored.
     Raises `DataError` for anything else, naming the line."""
-    number, rows = 1, []
+    number = 1
+    rows = []
     try:
         *whole, rest = path.read_bytes().decode().split("\n")
         if not whole and not "step,".startswith(rest[:5]):
@@ -57,7 +63,7 @@ def read_table(path: Path) -> list[dict[str, float]]:
 
 
 def _lines(columns: list[str], rows: list[dict[str, float]], header: bool) -> str:
-    """Rows as text, so that they are written at once."""
+    """Rows as text, for a single write."""
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, restval="nan", extrasaction="ignore")
     if header:
@@ -67,44 +73,50 @@ def _lines(columns: list[str], rows: list[dict[str, float]], header: bool) -> st
 
 
 class Scalars:
-    """The metrics of a run: `metrics/train.csv`, `metrics/validation.csv`, both in TensorBoard too, and, with several
-    ranks, `metrics/ranks.csv`.
+    """The metrics of a run: `metrics/train.csv`, `validation.csv` and `training_set.csv`, all in TensorBoard too, and,
+    with several ranks, `ranks.csv`.
 
-    `step` and `validated` are the last steps of the run so far and of its last validation, -1 before the first; later
-    rows of an interrupted run are dropped.
+    `step` is the last step of the run so far, `evaluated` that of the last row of `validation` and `training_set`, -1
+    before the first; later rows of an interrupted run are dropped.
     """
 
-    def __init__(self, folder: Path, step: int, validated: int):
-        from torch.utils.tensorboard import SummaryWriter
-
+    def __init__(self, folder: Path, step: int, evaluated: dict[str, int]):
         _silence_threads()
-        last = {"train": step, "validation": validated, "ranks": step}
-        self.tables = {name: ScalarTable(folder / "metrics" / f"{name}.csv", last[name]) for name in last}
-        self.boards = {
-            name: SummaryWriter(str(folder / "tensorboard" / name), purge_step=last[name] + 1)
-            for name in ("train", "validation")
-        }
+        self.folder = folder
+        self.last = {"train": step, "validation": -1, "training_set": -1, "ranks": step} | evaluated
+        self.tables = {name: ScalarTable(folder / "metrics" / f"{name}.csv", last) for name, last in self.last.items()}
+        self.boards: dict[str, SummaryWriter] = {}
 
     def write(self, name: str, step: int, values: dict[str, float]) -> None:
-        """Add one row to the table `name` (train or validation)."""
+        """Add one row to the table `name`."""
         self.tables[name].append({"step": step, **values})
+        board = self._board(name)
         for key, value in values.items():
-            self.boards[name].add_scalar(key, value, step)
+            board.add_scalar(key, value, step)
 
     def write_image(self, name: str, step: int, key: str, path: Path) -> None:
         """Show a PNG file in TensorBoard."""
         from matplotlib.image import imread
 
-        self.boards[name].add_image(key, imread(path)[..., :3], step, dataformats="HWC")
+        self._board(name).add_image(key, imread(path)[..., :3], step, dataformats="HWC")
 
     def close(self) -> None:
         """Flush all to disk."""
         for board in self.boards.values():
             board.close()
 
+    def _board(self, name: str) -> "SummaryWriter":
+        """TensorBoard's writer, opened with the first value, as most runs use at most two."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        if name not in self.boards:
+            path = self.folder / "tensorboard" / name
+            self.boards[name] = SummaryWriter(str(path), purge_step=self.last[name] + 1)
+        return self.boards[name]
+
 
 def _silence_threads() -> None:
-    """No traceback of an OSError in a thread: TensorBoard's raises it again where the next value is written."""
+    """Print no traceback of an OSError in a thread: TensorBoard raises it again at the next value."""
     before = threading.excepthook
     if getattr(before, "silent", False):
         return

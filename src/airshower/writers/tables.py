@@ -16,8 +16,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def text_cell(value: Any) -> Any:
-    """A cell of a CSV file that a spreadsheet does not compute: text that begins as a formula gets an apostrophe before
-    it, as spreadsheets themselves mark text. Numbers, also those given as text, stay as they are."""
+    """A cell of a CSV file that a spreadsheet does not evaluate: text that begins like a formula is prefixed with an
+    apostrophe, the spreadsheets' mark for text. Numbers, also as text, are unchanged."""
     if not isinstance(value, str) or not value.lstrip(" ").startswith(FORMULA):
         return value
     try:
@@ -28,7 +28,7 @@ def text_cell(value: Any) -> Any:
 
 
 def write_metrics(path: Path, record: dict[str, Any]) -> None:
-    """A record of numbers as JSON. It has no NaN: what no events are behind is null."""
+    """A record of numbers as JSON. JSON has no NaN: values without events are null."""
     write_whole(path, json.dumps(_no_nan(record), indent=1) + "\n")
 
 
@@ -42,7 +42,7 @@ def write_events(path: Path, columns: dict[str, np.ndarray]) -> None:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Arrays by name as NPZ. Raises `DataError` if that can't be written; an existing file stays as it was."""
+    """Write named arrays as NPZ. Raises `DataError` if that fails; an existing file is then unchanged."""
     named: dict[str, Any] = dict(arrays)
     try:
         with whole(path) as handle:

@@ -5,7 +5,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from airshower.detectors.cta.camera import CameraGeometry, builtin_camera
+from airshower.geometry.camera import CameraGeometry, builtin_camera
 
 SHOWER = [("mc_energy", "f4"), ("alt", "f4"), ("az", "f4"), ("core_x", "f4"), ("core_y", "f4"), ("h_first_int", "f4")]
 CAMERA = builtin_camera("LSTCam")

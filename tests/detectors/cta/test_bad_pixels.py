@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.data.telescopes import CameraImages
-from airshower.detectors.cta.source import IactConfig, IactImages
+from airshower.detectors.cta.source import CtaConfig, CtaEvents
 from airshower.errors import DataError
+from airshower.networks.telescopes.network import TelescopeNetwork
 from tests.detectors.cta import layouts
 from tests.detectors.cta.small_dl1 import charge, rewrite
 
@@ -31,8 +31,8 @@ def bad(tmp_path: Path, write_dl1: Callable[..., Path], altered: Callable[..., P
     return str(altered(write_dl1(tmp_path / "a.h5"), change))
 
 
-def source(path: str, **config: object) -> IactImages:
-    return IactImages(IactConfig(**{"classes": ["gamma"], "mode": "stereo", **config}), path)
+def source(path: str, **config: object) -> CtaEvents:
+    return CtaEvents(CtaConfig(**{"classes": ["gamma"], "mode": "stereo", **config}), path)
 
 
 def test_error(bad: str) -> None:
@@ -46,7 +46,7 @@ def test_zero(bad: str) -> None:
     """Such a pixel has no charge and no time, and was not kept by cleaning; networks see zeros."""
     images = source(bad, bad_pixels="zero")
     batch = images.read(np.arange(len(images)))
-    lst = batch.images[0]
+    lst = batch["images"].cameras[0]
     assert images.cut_flow.left == (12, 6)
     found = 0
     for row, (event, telescope) in enumerate(zip(batch.event_ids[lst.event, 1], lst.telescope, strict=True)):
@@ -57,7 +57,7 @@ def test_zero(bad: str) -> None:
         np.testing.assert_array_equal(lst.clean[row], (expected > 30) & ~broken)
         found += broken.any()
     assert found > 0
-    for kind in CameraImages(images.spec)(batch.to(torch.device("cpu")).images, len(batch)).kinds:
+    for kind in TelescopeNetwork.view(images.spec)(batch.to(torch.device("cpu"))).kinds:
         assert all(part.isfinite().all() for part in (kind.pixels, kind.clean, kind.size))
 
 
@@ -68,16 +68,16 @@ def test_skip(bad: str) -> None:
     removed = images.cut_flow.removed["bad pixels"][0]
     assert removed == len([1 for row in whole.event_ids.tolist() if row[1] == 101]) * len(bad_images(whole))
     batch = images.read(np.arange(len(images)))
-    assert all(np.isfinite(part.charge).all() and np.isfinite(part.time).all() for part in batch.images)
-    assert sum(map(len, batch.images)) == 12 - removed
+    assert all(np.isfinite(part.charge).all() and np.isfinite(part.time).all() for part in batch["images"].cameras)
+    assert sum(map(len, batch["images"].cameras)) == 12 - removed
     mono = source(bad, bad_pixels="skip", mode="mono", telescope_types=["LST"])
     assert not {(101, tel_id) for tel_id in bad_images(whole)} & {tuple(row[1:]) for row in mono.event_ids.tolist()}
 
 
-def bad_images(whole: IactImages) -> set[int]:
+def bad_images(whole: CtaEvents) -> set[int]:
     """The telescopes of event 101 that have a bad pixel."""
     batch = whole.read(np.arange(len(whole)))
-    lst = batch.images[0]
+    lst = batch["images"].cameras[0]
     return set((lst.telescope[np.isnan(lst.time).any(1)] + 1).tolist())
 
 
@@ -104,6 +104,6 @@ def test_of_files_without_image_parameters(tmp_path: Path, altered: Callable[...
     ids = source(path, **options).event_ids[:, 1].tolist()
     images = source(path, classes=["observed"], bad_pixels=how)
     batch = images.read(np.arange(len(images)))
-    assert np.isfinite(batch.images[0].charge).all()
-    assert len(batch.images[0]) == (5 if how == "zero" else 4)
+    assert np.isfinite(batch["images"].cameras[0].charge).all()
+    assert len(batch["images"].cameras[0]) == (5 if how == "zero" else 4)
     assert 6 in ids or how == "skip"

@@ -9,7 +9,7 @@ import yaml
 
 from airshower.config.fields import check
 from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
-from airshower.detectors.cta.simulation import SimulationConfig, atmosphere, cherenkov, event, simulate_events
+from airshower.detectors.cta.simulation import CtaSimulation, atmosphere, cherenkov, event, simulate_events
 from airshower.detectors.cta.simulation.hadrons import simulate_protons, thin
 from airshower.detectors.cta.simulation.light import cascade_light
 from airshower.detectors.cta.simulation.muons import muon_light
@@ -23,11 +23,12 @@ from airshower.detectors.cta.simulation.showers import (
     shower_maximum,
     simulate_gammas,
 )
-from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array, direction, frame
+from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array
 from airshower.errors import UserError
+from airshower.geometry.sky import north_west_up, pointing_frame
 
 ZENITH_20 = np.radians(70.0)
-POINT_SOURCE = SimulationConfig(proton_fraction=0.0, gamma_cone=0.0, energy_min=0.3, energy_max=3.0, gamma_radius=200.0)
+POINT_SOURCE = CtaSimulation(proton_fraction=0.0, gamma_cone=0.0, energy_min=0.3, energy_max=3.0, gamma_radius=200.0)
 CONF = Path(__file__).parents[3] / "conf"
 
 
@@ -59,7 +60,7 @@ def one_telescope(kind=LST) -> Array:
     return Array((kind,), np.zeros(1, int), np.ones(1, int), position, np.zeros(2), ALTITUDE, ZENITH_20, np.pi)
 
 
-def parameters(config: SimulationConfig, images) -> list[dict[str, float]]:
+def parameters(config: CtaSimulation, images) -> list[dict[str, float]]:
     """Of each image, with its true size and impact distance; images that cleaning leaves empty are left out."""
     array = config.build_array()
     found = []
@@ -187,7 +188,7 @@ def test_images_lie_where_the_core_is_seen():
             if p is None:
                 continue
             core = np.array([some.shower.core_x, some.shower.core_y, ALTITUDE])
-            lat, lon, _ = frame(ZENITH_20, np.pi) @ (core - array.position[image.telescope])
+            lat, lon, _ = pointing_frame(ZENITH_20, np.pi) @ (core - array.position[image.telescope])
             assert lat * p["hillas_fov_lat"] + lon * p["hillas_fov_lon"] > 0.0
 
 
@@ -316,7 +317,7 @@ def test_dark_pixels_are_like_those_of_the_official_files():
 
 
 def test_events_depend_on_config_and_seed_alone():
-    config = SimulationConfig()
+    config = CtaSimulation()
     first, again = list(simulate_events(config, 7, 3)), list(simulate_events(config, 7, 40))[:3]
     for one, other in zip(first, again, strict=True):
         assert one.shower == other.shower
@@ -331,7 +332,7 @@ def test_events_depend_on_config_and_seed_alone():
 
 
 def test_what_is_thrown_follows_the_configuration(rng):
-    config = SimulationConfig(proton_fraction=1.0, proton_index=-2.0, gamma_offset=1.0)
+    config = CtaSimulation(proton_fraction=1.0, proton_index=-2.0, gamma_offset=1.0)
     run = config.run("proton")
     thrown = event.throw(rng, config, "proton", 2000)
     energy = thrown.energy / 1000.0
@@ -342,9 +343,9 @@ def test_what_is_thrown_follows_the_configuration(rng):
     assert np.median(energy) == pytest.approx(2.0 * a * b / (a + b), rel=0.1)
     distance = np.hypot(*thrown.core.T)
     assert np.mean(distance**2) == pytest.approx(config.proton_radius**2 / 2.0, rel=0.06)
-    middle = direction(*np.radians(run.source))
-    away = np.degrees(np.arccos(np.minimum(direction(thrown.alt, thrown.az).T @ middle, 1.0)))
-    np.testing.assert_allclose(thrown.towards, direction(thrown.alt, thrown.az).T, atol=1e-12)
+    middle = north_west_up(*np.radians(run.source))
+    away = np.degrees(np.arccos(np.minimum(north_west_up(thrown.alt, thrown.az).T @ middle, 1.0)))
+    np.testing.assert_allclose(thrown.towards, north_west_up(thrown.alt, thrown.az).T, atol=1e-12)
     assert away.max() <= config.proton_cone + 1e-6
     assert np.mean(away**2) == pytest.approx(config.proton_cone**2 / 2.0, rel=0.06)
     gamma_like = event.throw(rng, replace(config, gamma_cone=0.0), "gamma", 1)
@@ -354,13 +355,13 @@ def test_what_is_thrown_follows_the_configuration(rng):
 
 def test_mistakes_in_the_configuration():
     with pytest.raises(UserError, match="energy_max"):
-        next(simulate_events(SimulationConfig(energy_min=5.0, energy_max=1.0), 0, 1))
+        next(simulate_events(CtaSimulation(energy_min=5.0, energy_max=1.0), 0, 1))
     with pytest.raises(UserError, match=r"data\.simulation\.zenith=80"):
-        check(SimulationConfig(zenith=80.0), "data.simulation")
+        check(CtaSimulation(zenith=80.0), "data.simulation")
     with pytest.raises(UserError, match="telescopes"):
-        next(simulate_events(SimulationConfig(lsts=1, msts=0), 0, 1))
+        next(simulate_events(CtaSimulation(lsts=1, msts=0), 0, 1))
 
 
 def test_the_yaml_has_every_field():
     section = yaml.safe_load((CONF / "data" / "cta_simulated.yaml").read_text())["simulation"]
-    assert section == {item.name: item.default for item in fields(SimulationConfig)}
+    assert section == {item.name: item.default for item in fields(CtaSimulation)}

@@ -6,31 +6,31 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airshower.detectors.cta.camera import CameraGeometry
-from airshower.detectors.cta.dl1_format import Camera, Optics, Telescope
-from airshower.detectors.cta.dl1_hdf5 import Hdf5
-from airshower.detectors.cta.dl1_instrument import read_subarray
-from airshower.detectors.cta.dl1_writer import Dl1Writer
+from airshower.detectors.cta.dl1.format import Camera, Optics, Telescope
+from airshower.detectors.cta.dl1.hdf5 import Hdf5
+from airshower.detectors.cta.dl1.instrument import read_subarray
+from airshower.detectors.cta.dl1.writer import Dl1Writer
 from airshower.detectors.cta.open_file import open_file
 from airshower.detectors.cta.simulated import SimulatedCta
-from airshower.detectors.cta.simulation import SimulationConfig, simulate_events
+from airshower.detectors.cta.simulation import CtaSimulation, simulate_events
 from airshower.detectors.cta.simulation.file_array import digest, file_array
 from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, MST, SST
-from airshower.detectors.cta.source import IactConfig, IactImages
+from airshower.detectors.cta.source import CtaConfig, CtaEvents
 from airshower.detectors.cta.subarray import merge_subarrays
 from airshower.errors import DataError, UserError
+from airshower.geometry.camera import CameraGeometry
 from tests.detectors.cta import layouts
 
-GAMMAS = SimulationConfig(proton_fraction=0.0, energy_min=1.0)
+GAMMAS = CtaSimulation(proton_fraction=0.0, energy_min=1.0)
 OFFICIAL = "gamma_prod4_sst1m.dl1.h5"
 
 
-def write(path: Path, telescopes: list[Telescope], cameras: list[Camera], config: SimulationConfig = GAMMAS) -> Path:
+def write(path: Path, telescopes: list[Telescope], cameras: list[Camera], config: CtaSimulation = GAMMAS) -> Path:
     with Dl1Writer(path, telescopes, cameras, config.runs()):
         return path
 
 
-def simulate(config: SimulationConfig, events: int) -> Path:
+def simulate(config: CtaSimulation, events: int) -> Path:
     data = SimulatedCta.Config(events=events, simulation=config)
     return SimulatedCta(data, seed=0).file("array", events, seed=3)
 
@@ -153,8 +153,8 @@ def test_telescopes_of_the_official_file(sample):
     assert (kind.camera.sampling_rate, kind.camera.n_samples) == (0.25, 50)
     assert kind.night_sky == pytest.approx(SST.night_sky, rel=0.05)
     made = simulate(config, 20)
-    data = IactConfig(mode="stereo", classes=["gamma"])
-    ours, official = (IactImages(data, str(one)).spec for one in (made, path))
+    data = CtaConfig(mode="stereo", classes=["gamma"])
+    ours, official = (CtaEvents(data, str(one)).spec["images"] for one in (made, path))
     np.testing.assert_array_equal(ours.telescope_ids, official.telescope_ids)
     np.testing.assert_array_equal(ours.camera, official.camera)
     np.testing.assert_allclose(ours.position, official.position, atol=1e-3)

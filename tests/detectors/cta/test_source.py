@@ -6,12 +6,12 @@ import pytest
 import torch
 from omegaconf import OmegaConf
 
+from airshower.assembly.compose import conf_folder
 from airshower.config import build
-from airshower.data.showers import ShowerBatch
-from airshower.data.source import Splits
-from airshower.detectors.cta.source import Iact, IactConfig, IactImages
+from airshower.data.containers import CameraImages
+from airshower.data.splits import Splits
+from airshower.detectors.cta.source import Cta, CtaConfig, CtaEvents
 from airshower.errors import DataError, UserError
-from airshower.main import conf_folder
 from tests.detectors.cta import layouts
 from tests.detectors.cta.small_dl1 import charge, rewrite, seen
 
@@ -38,12 +38,12 @@ def both(tmp_path, gamma, write_dl1):
 
 def source(file, **config):
     """A source of all its entries."""
-    return IactImages(IactConfig(**config), str(file))
+    return CtaEvents(CtaConfig(**config), str(file))
 
 
 def iact(file, seed=1, **config):
     """The splits of a file."""
-    return Iact(Iact.Config(file=str(file), **config), seed).open()
+    return Cta(Cta.Config(file=str(file), **config), seed).open()
 
 
 def test_mono_entries_are_images(gamma):
@@ -53,38 +53,44 @@ def test_mono_entries_are_images(gamma):
     assert images.event_ids.tolist() == [[7, event_id(i), t] for i, t in pairs]
     entries = np.array([3, 0, 7, 3])
     batch = images.read(entries)
-    (lst,) = batch.images
+    (lst,) = batch["images"].cameras
     assert (len(batch), len(lst), lst.event.tolist()) == (4, 4, [0, 1, 2, 3])
     assert lst.charge.tolist() == [charge(*pairs[entry], 7).tolist() for entry in entries]
     assert lst.telescope.tolist() == [pairs[entry][1] - 1 for entry in entries]
     assert lst.pointing == pytest.approx(np.radians([[70.0, 180.0]] * 4))
     assert lst.clean.tolist() == (lst.charge > 30).tolist()
-    assert batch.showers.core[:, 0].tolist() == [pairs[entry][0] for entry in entries]
+    assert batch.truth.get("core")["core"][:, 0].tolist() == [pairs[entry][0] for entry in entries]
 
 
 def test_stereo_entries_are_events(gamma):
     events = source(gamma, mode="stereo")
     assert events.event_ids.tolist() == [[7, event_id(i), 0] for i in range(6)]
     batch = events.read(np.array([4, 1, 2]))
-    lst, mst = batch.images
-    spec = events.spec
+    lst, mst = batch["images"].cameras
+    array = events.spec["images"]
     for camera, pixels, images in ((0, 7, lst), (1, 4, mst)):
         expected = [(row, t) for row, i in enumerate((4, 1, 2)) for t in (1, 2, 5) if seen(i, t) and (t == 5) == camera]
-        assert [(e, spec.telescope_ids[t]) for e, t in zip(images.event, images.telescope, strict=True)] == expected
+        assert [(e, array.telescope_ids[t]) for e, t in zip(images.event, images.telescope, strict=True)] == expected
         assert images.charge.tolist() == [charge((4, 1, 2)[row], t, pixels).tolist() for row, t in expected]
-    assert batch.showers.energy.tolist() == [3.0, 1.0, 2.0]
-    assert batch.showers.direction == pytest.approx(np.array([[1.2, 3.0]] * 3))
-    assert events.truth([4, 1])["multiplicity"].tolist() == [sum(seen(i, t) for t in (1, 2, 5)) for i in (4, 1)]
+    truth = batch.truth.get("energy", "direction")
+    assert truth["energy"].tolist() == [3.0, 1.0, 2.0]
+    assert truth["direction"] == pytest.approx(np.array([[1.2, 3.0]] * 3))
+    row, _, _ = events.images_of(np.array([4, 1]))
+    assert np.bincount(row).tolist() == [sum(seen(i, t) for t in (1, 2, 5)) for i in (4, 1)]
 
 
 def test_spec(gamma):
     spec = source(gamma, mode="stereo", classes=["proton", "gamma"]).spec
-    assert (spec.mode, spec.classes, spec.telescope_types) == ("stereo", ("proton", "gamma"), ("LST", "LST", "MST"))
-    assert (spec.telescope_ids.tolist(), spec.camera.tolist()) == ([1, 2, 5], [0, 0, 1])
-    assert [camera.name for camera in spec.cameras] == ["LSTCam", "MSTCam"]
-    assert spec.position.tolist() == [[30.0, -10.0, 2.0], [60.0, -10.0, 2.0], [150.0, -10.0, 2.0]]
-    assert spec.focal_length.tolist() == pytest.approx([29.3, 29.3, 16.0])
-    only = source(gamma, telescopes=[5]).spec
+    array = spec["images"]
+    assert (array.mode, array.telescope_types) == ("stereo", ("LST", "LST", "MST"))
+    assert (array.telescope_ids.tolist(), array.camera.tolist()) == ([1, 2, 5], [0, 0, 1])
+    assert [camera.name for camera in array.cameras] == ["LSTCam", "MSTCam"]
+    assert array.position.tolist() == [[30.0, -10.0, 2.0], [60.0, -10.0, 2.0], [150.0, -10.0, 2.0]]
+    assert array.focal_length.tolist() == pytest.approx([29.3, 29.3, 16.0])
+    assert spec.column("primary").classes == ("proton", "gamma")
+    columns = ["primary", "energy", "direction", "core", "x_max", "h_first_interaction"]
+    assert [column.name for column in spec.truth] == spec.wanted(None) == columns
+    only = source(gamma, telescopes=[5]).spec["images"]
     assert (only.telescope_ids.tolist(), only.camera.tolist(), only.cameras[0].name) == ([5], [0], "MSTCam")
 
 
@@ -99,22 +105,24 @@ def test_files_are_read_as_one(both, gamma, tmp_path):
     )
     batch, single = together.read(np.array([15, 3, 6])), [parts[1].read([9]), parts[0].read([3]), parts[1].read([0])]
     for camera in (0, 1):
-        expected = np.concatenate([part.images[camera].charge for part in single])
-        assert np.array_equal(batch.images[camera].charge, expected)
-    assert batch.showers.primary.tolist() == [1, 0, 1]
-    assert together.truth([15, 3])["interaction"].tolist() == ["proton", "gamma"]
-    listed = IactImages(IactConfig(data_directory=str(tmp_path), mode="stereo"), ["proton.h5", "gam*.h5", "proton.h5"])
+        expected = np.concatenate([part["images"].cameras[camera].charge for part in single])
+        assert np.array_equal(batch["images"].cameras[camera].charge, expected)
+    assert batch.truth.get("primary")["primary"].tolist() == [1, 0, 1]
+    assert together.truth([15, 3])["primary"].tolist() == [1, 0]
+    files = ["proton.h5", "gam*.h5", "proton.h5"]
+    listed = Cta(Cta.Config(file=files, data_directory=str(tmp_path), mode="stereo"), 1).open().train.source
     assert [file.path.name for file in listed.files] == ["proton.h5", "gamma.h5"]
     assert listed.digest != together.digest
 
 
 def test_batches_become_tensors(gamma):
     batch = source(gamma, mode="stereo").read(np.array([1, 2]))
-    size = sum(len(images) * (2 * 4 + 1) * images.charge.shape[1] for images in batch.images)
-    assert batch.nbytes == size + sum(len(images) * (2 * 8 + 2 * 4) for images in batch.images)
+    cameras = batch["images"].cameras
+    size = sum(len(images) * (2 * 4 + 1) * images.charge.shape[1] for images in cameras)
+    assert batch.nbytes == size + sum(len(images) * (2 * 8 + 2 * 4) for images in cameras)
     moved = batch.to(torch.device("cpu"))
-    assert isinstance(moved, ShowerBatch)
-    types = {name: value.dtype for name, value in vars(moved.images[0]).items()}
+    assert isinstance(moved["images"], CameraImages)
+    types = {name: value.dtype for name, value in vars(moved["images"].cameras[0]).items()}
     real, whole = torch.float32, torch.int64
     assert types == {
         "charge": real,
@@ -124,25 +132,28 @@ def test_batches_become_tensors(gamma):
         "telescope": whole,
         "pointing": real,
     }
-    assert {value.dtype for name, value in vars(moved.showers).items() if name != "primary"} == {real}
-    assert moved.showers.primary.tolist() == [0, 0]
+    assert moved.frame.axis.dtype == moved.frame.origin.dtype == real
+    assert moved.truth.get("primary")["primary"].tolist() == [0, 0]
     assert isinstance(moved.event_ids, np.ndarray)
-    assert torch.equal(moved.to(torch.device("cpu")).images[1].charge, moved.images[1].charge)
+    again = moved.to(torch.device("cpu"))["images"].cameras[1]
+    assert torch.equal(again.charge, moved["images"].cameras[1].charge)
 
 
 def test_no_entries_are_an_empty_batch(gamma):
     batch = source(gamma, mode="stereo").read(np.empty(0, np.int64))
-    assert (len(batch), batch.event_ids.shape, batch.showers.direction.shape) == (0, (0, 3), (0, 2))
-    assert [images.charge.shape for images in batch.images] == [(0, 7), (0, 4)]
-    assert batch.to(torch.device("cpu")).images[0].charge.dtype == torch.float32
+    assert (len(batch), batch.event_ids.shape) == (0, (0, 3))
+    assert batch.truth.get("direction")["direction"].shape == batch.frame.axis.shape == (0, 2)
+    assert [images.charge.shape for images in batch["images"].cameras] == [(0, 7), (0, 4)]
+    assert batch.to(torch.device("cpu"))["images"].cameras[0].charge.dtype == torch.float32
 
 
 def test_observations(tmp_path, write_dl1):
     observed = source(write_dl1(tmp_path / "a.h5", "observed"), mode="stereo")
     batch = observed.read(np.array([0, 1]))
-    assert batch.showers is None
-    assert batch.to(torch.device("cpu")).showers is None
-    assert list(observed.truth([0])) == ["multiplicity"]
+    assert batch.truth is None
+    assert batch.to(torch.device("cpu")).truth is None
+    assert not observed.spec.known
+    assert observed.truth([0]) == {}
     assert len(np.unique(observed.showers)) == 6
     write_dl1(tmp_path / "b.h5")
     with pytest.raises(DataError, match=r"b\.h5: one of it and .*a\.h5 is simulated, the other observed"):
@@ -153,21 +164,21 @@ def test_observed_events_are_a_class(tmp_path, write_dl1):
     write_dl1(tmp_path / "a.h5")
     write_dl1(tmp_path / "b.h5", "observed", obs_id=8)
     both = source(tmp_path / "?.h5", mode="stereo", classes=["gamma", "observed"])
-    assert both.truth(np.arange(12), ("interaction",))["interaction"].tolist() == ["gamma"] * 6 + ["observed"] * 6
-    showers = both.read(np.array([0, 7])).showers
-    assert showers.primary.tolist() == [0, 1]
-    assert showers.energy[0] == 1.0
-    assert np.isnan([showers.energy[1], *showers.direction[1], *showers.core[1], showers.x_max[1]]).all()
+    assert both.truth(np.arange(12), ("primary",))["primary"].tolist() == [0] * 6 + [1] * 6
+    truth = both.read(np.array([0, 7])).truth.get("primary", "energy", "direction", "core", "x_max")
+    assert truth["primary"].tolist() == [0, 1]
+    assert truth["energy"][0] == 1.0
+    assert np.isnan([truth["energy"][1], *truth["direction"][1], *truth["core"][1], truth["x_max"][1]]).all()
     assert len(np.unique(both.showers)) == 3 + 6, "of the observed, each is a shower"
     only = source(tmp_path / "?.h5", mode="stereo", classes=["gamma", "observed"], cuts="true_energy < 2.5")
     assert (len(only), only.cut_flow.removed["true_energy < 2.5"][1]) == (4, 8)
-    assert source(tmp_path / "b.h5", mode="stereo", classes=["gamma", "observed"]).read([0]).showers is None
+    assert source(tmp_path / "b.h5", mode="stereo", classes=["gamma", "observed"]).read([0]).truth is None
 
 
 def test_a_file_of_simulated_and_observed_events(tmp_path):
     path = layouts.fact(tmp_path / "a.h5", events=30)
     mixed = source(path, classes=["gamma", "observed"])
-    assert mixed.truth(np.arange(len(mixed)))["interaction"].tolist().count("gamma") == 10
+    assert mixed.truth(np.arange(len(mixed)))["primary"].tolist().count(0) == 10
     assert mixed.cut_flow.removed["calibration"] == (4, 4)
     assert mixed.cut_flow.removed["other primaries than data.classes"] == (10, 10)
     assert len(np.unique(mixed.showers)) == len(mixed) == 16
@@ -178,7 +189,7 @@ def test_a_file_of_simulated_and_observed_events(tmp_path):
 def test_showers_of_corsika_stay_together(tmp_path):
     path = layouts.corsika(tmp_path / "a.npz")
     splits = iact(path, mode="stereo", classes=["unknown"], validation_fraction=0.3, test_fraction=0.2)
-    parts = [splits.train, splits.validation, splits.whole]
+    parts = [splits.train, splits.validation, splits.test]
     numbers = [set((part.source.event_ids[part.entries, 1] // 100).tolist()) for part in parts]
     assert [len(shower) for shower in numbers] == [2, 2, 2]
     assert len(set.union(*numbers)) == 6
@@ -188,18 +199,19 @@ def test_showers_of_corsika_stay_together(tmp_path):
 def resampled(path, how, seed=1):
     """The class of each entry to train on, and the entries."""
     train = iact(path, seed, mode="stereo", resample=how).train
-    return train.source.truth(train.entries, ("interaction",))["interaction"].tolist(), train.entries.tolist()
+    truth = train.source.truth(train.entries, ("primary",))
+    return truth.get("primary", np.empty(0)).tolist(), train.entries.tolist()
 
 
 def test_resampling(both):
-    assert [resampled(both, "none")[0].count(name) for name in ("gamma", "proton")] == [6, 10]
+    assert [resampled(both, "none")[0].count(row) for row in (0, 1)] == [6, 10]
     classes, entries = resampled(both, "undersample")
-    assert [classes.count(name) for name in ("gamma", "proton")] == [6, 6]
+    assert [classes.count(row) for row in (0, 1)] == [6, 6]
     assert len(set(entries)) == 12
     assert resampled(both, "undersample")[1] == entries
     assert len({tuple(resampled(both, "undersample", seed)[1]) for seed in range(5)}) > 1
     classes, entries = resampled(both, "oversample")
-    assert [classes.count(name) for name in ("gamma", "proton")] == [10, 10]
+    assert [classes.count(row) for row in (0, 1)] == [10, 10]
     assert set(entries) == set(range(16))
     assert {entries.count(entry) for entry in range(6)} == {1, 2}
     assert all(entries.count(entry) == 1 for entry in range(6, 16))
@@ -209,7 +221,7 @@ def test_resampling_is_of_what_is_trained_on_alone(both):
     options = {"mode": "stereo", "validation_fraction": 0.25, "test_fraction": 0.2}
     plain, over = (iact(both, resample=how, **options) for how in ("none", "oversample"))
     assert over.validation.entries.tolist() == plain.validation.entries.tolist()
-    assert over.whole.entries.tolist() == plain.whole.entries.tolist()
+    assert over.test.entries.tolist() == plain.test.entries.tolist()
     assert set(over.train.entries) == set(plain.train.entries)
 
 
@@ -246,12 +258,12 @@ def test_cameras_are_those_of_a_type_of_telescope(tmp_path, write_dl1, altered):
 
     path = write_dl1(tmp_path / "a.h5")
     same = altered(path, alike, "same.h5")
-    spec = source(same, mode="stereo").spec
-    assert ([camera.name for camera in spec.cameras], spec.camera.tolist()) == (["LSTCam", "Nectar"], [0, 0, 1])
+    array = source(same, mode="stereo").spec["images"]
+    assert ([camera.name for camera in array.cameras], array.camera.tolist()) == (["LSTCam", "Nectar"], [0, 0, 1])
     with pytest.raises(UserError, match="2 LST with LSTCam, 1 MST with Nectar"):
         source(same)
-    assert source(same, mode="stereo", telescope_types=["Nectar"]).spec.telescope_ids.tolist() == [5]
-    other = source(altered(path, turned, "turned.h5"), mode="stereo").spec
+    assert source(same, mode="stereo", telescope_types=["Nectar"]).spec["images"].telescope_ids.tolist() == [5]
+    other = source(altered(path, turned, "turned.h5"), mode="stereo").spec["images"]
     assert other.camera.tolist() == [0, 1, 2]
 
 
@@ -272,7 +284,7 @@ def test_cuts_on_parameters_that_are_computed(tmp_path):
 
 def test_lists_of_files_that_name_none(gamma, tmp_path):
     with pytest.raises(UserError, match=r"data\.file: is empty"):
-        IactImages(IactConfig(), [])
+        CtaEvents(CtaConfig(), [])
     with pytest.raises(DataError, match="is a directory, a file is needed"):
         source(tmp_path)
     with pytest.raises(DataError, match=r"\[z-a\]\.h5: no file matches"):
@@ -282,7 +294,7 @@ def test_lists_of_files_that_name_none(gamma, tmp_path):
 def test_cuts_on_parameters_and_truth(gamma):
     bright = [(i, t) for i, t in PAIRS if charge(i, t, 4 if t == 5 else 7).sum() > 100 and i < 5]
     images = source(gamma, mode="stereo", cuts="hillas_intensity > 100 and true_core_x < 5")
-    assert sum(images.truth(np.arange(len(images)))["multiplicity"]) == len(bright)
+    assert len(images.images_of(np.arange(len(images)))[0]) == len(bright)
     assert images.event_ids[:, 1].tolist() == sorted({event_id(i) for i, _ in bright})
     removed = images.cut_flow.removed
     assert removed["hillas_intensity > 100"][0] + removed["true_core_x < 5"][0] == len(PAIRS) - len(bright)
@@ -304,8 +316,8 @@ def test_multiplicity(gamma):
 
 @pytest.mark.parametrize("name", ["LST", "LSTN", "LST_LST_LSTCam", "LSTCam"])
 def test_telescopes_by_any_of_their_names(gamma, name):
-    assert source(gamma, telescope_types=[name]).spec.telescope_ids.tolist() == [1, 2]
-    assert source(gamma, telescope_types=[name], telescopes=[2, 5]).spec.telescope_ids.tolist() == [2]
+    assert source(gamma, telescope_types=[name]).spec["images"].telescope_ids.tolist() == [1, 2]
+    assert source(gamma, telescope_types=[name], telescopes=[2, 5]).spec["images"].telescope_ids.tolist() == [2]
 
 
 def test_a_mono_run_over_different_cameras_is_refused(gamma, sample):
@@ -374,8 +386,8 @@ def test_events_of_which_no_telescope_is_named_may_have_no_image(gamma, altered)
 
 def test_classes_of_primaries(both):
     images = source(both, mode="stereo", classes=["electron", "gamma+101", "helium"])
-    assert set(images.read(np.arange(16)).showers.primary.tolist()) == {1}
-    assert images.truth(np.arange(2))["interaction"].tolist() == ["gamma+101"] * 2
+    assert set(images.read(np.arange(16)).truth.get("primary")["primary"].tolist()) == {1}
+    assert images.spec.column("primary").classes == ("electron", "gamma+101", "helium")
     assert len(source(both, mode="stereo", classes=["proton"])) == 10
 
 
@@ -401,7 +413,7 @@ def test_splits_share_no_shower(both):
     with_seeds = set()
     for seed in range(5):
         splits = iact(both, seed, mode="stereo", validation_fraction=0.25, test_fraction=0.2)
-        parts = [splits.train, splits.validation, splits.whole]
+        parts = [splits.train, splits.validation, splits.test]
         entries = np.concatenate([part.entries for part in parts])
         assert sorted(entries.tolist()) == list(range(16))
         showers = [set(part.source.showers[part.entries].tolist()) for part in parts]
@@ -424,14 +436,14 @@ def test_splits_of_a_sample_share_no_shower(sample, mode):
         assert not corsika[0] & corsika[1]
         assert (len(corsika[0]), len(corsika[1])) == (7, 4)
         assert len(train) + len(validation) == (129 if mode == "mono" else 31)
-        assert splits.whole.entries.tolist() == list(range(len(splits.whole.source)))
+        assert splits.test is splits.validation
 
 
 def test_splits_that_are_not_asked_for(gamma):
     splits = iact(gamma, mode="stereo")
     assert isinstance(splits, Splits)
     assert splits.validation is None
-    assert splits.train.entries.tolist() == splits.whole.entries.tolist() == list(range(6))
+    assert splits.train.entries.tolist() == splits.test.entries.tolist() == list(range(6))
 
 
 def test_fractions_that_leave_nothing_are_refused(gamma):
@@ -448,7 +460,7 @@ def test_validation_from_another_file(tmp_path, gamma, write_dl1):
         splits.validation.source is splits.train.source,
     ) == (6, 6, False)
     again = write_dl1(tmp_path / "again.h5", obs_id=8)  # the same showers in another run
-    with pytest.raises(UserError, match=r"data\.aux_file: 3 of its showers are also in data\.file"):
+    with pytest.raises(UserError, match=r"data\.aux_file: 3 showers are also in the files to train on"):
         iact(gamma, mode="stereo", aux_file=str(again))
     with pytest.raises(UserError, match=r"data\.aux_file: its telescopes are not those of data\.file"):
         iact(gamma, mode="stereo", aux_file=str(write_dl1(tmp_path / "lst.h5", "lstchain", primary=101)))
@@ -470,14 +482,11 @@ def test_the_yaml_builds_the_source(gamma):
 
 def test_sample_mixtures_of_gammas_and_protons(sample):
     names = ("gamma_diffuse_prod6_north.dl1.h5", "proton_prod6_north_602.dl1.h5")
-    mixed = IactImages(IactConfig(mode="stereo"), [str(sample(name)) for name in names])
-    assert (len(mixed), len(mixed.spec.cameras), mixed.truth(np.arange(6))["interaction"].tolist()) == (
-        6,
-        2,
-        ["gamma"] * 2 + ["proton"] * 4,
-    )
+    mixed = CtaEvents(CtaConfig(mode="stereo"), [str(sample(name)) for name in names])
+    assert (len(mixed), len(mixed.spec["images"].cameras)) == (6, 2)
+    assert mixed.truth(np.arange(6))["primary"].tolist() == [0] * 2 + [1] * 4
     batch = mixed.read(np.arange(6))
-    assert [images.charge.shape for images in batch.images] == [(8, 1855), (15, 1855)]
+    assert [images.charge.shape for images in batch["images"].cameras] == [(8, 1855), (15, 1855)]
     assert len(np.unique(mixed.showers)) == 4
 
 

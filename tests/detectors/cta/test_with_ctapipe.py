@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from airshower.detectors.cta.dl1_file import Dl1File
+from airshower.detectors.cta.dl1.file import Dl1File
 
 pytestmark = pytest.mark.heavy
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from airshower.detectors.hawc.xcdf_block import Columns, Ragged
-from airshower.detectors.hawc.xcdf_format import Alias, Field, FieldType
-from airshower.detectors.hawc.xcdf_writer import XcdfWriter
+from airshower.detectors.hawc.xcdf.block import Columns, Ragged
+from airshower.detectors.hawc.xcdf.format import Alias, Field, FieldType
+from airshower.detectors.hawc.xcdf.writer import XcdfWriter
 
 UNSIGNED, SIGNED, FLOAT = FieldType
 FIELDS = (

@@ -7,9 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airshower.data.tank_summary import summaries
-from airshower.data.tanks import TankHits
-from airshower.detectors.hawc.array import PMTS, hawc_array
+from airshower.data.hits import TankHits
 from airshower.detectors.hawc.event_fields import (
     AZIMUTH,
     CHARGE,
@@ -21,10 +19,11 @@ from airshower.detectors.hawc.event_fields import (
     ZENITH,
 )
 from airshower.detectors.hawc.simulation.reconstruction import reconstruct
-from airshower.detectors.hawc.source import HawcEvents, TankConfig
-from airshower.detectors.hawc.xcdf_block import Columns, Ragged
-from airshower.detectors.hawc.xcdf_file import XcdfFile
-from airshower.detectors.hawc.xcdf_writer import XcdfWriter
+from airshower.detectors.hawc.source import HawcConfig, HawcEvents
+from airshower.detectors.hawc.xcdf.block import Columns, Ragged
+from airshower.detectors.hawc.xcdf.file import XcdfFile
+from airshower.detectors.hawc.xcdf.writer import XcdfWriter
+from airshower.geometry.tank_array import PMTS, hawc_array
 
 EVENTS = 120
 CUTS = [range(1, EVENTS), range(7, EVENTS, 7), [64]]
@@ -53,12 +52,12 @@ def written(path: Path, infinite: int | None = None) -> Path:
 
 def source(path: Path, **config: object) -> HawcEvents:
     return HawcEvents(
-        TankConfig(channels=["charge", "time"], parameters=[], conditions=[], **config), {"gamma": [path]}
+        HawcConfig(channels=["charge", "time"], parameters=[], conditions=[], **config), {"gamma": [path]}
     )
 
 
 def images(events: HawcEvents, cuts: object = ()) -> np.ndarray:
-    return np.concatenate([events.read(part).images for part in np.split(np.arange(len(events)), list(cuts))])
+    return np.concatenate([events.read(part)["images"].values for part in np.split(np.arange(len(events)), list(cuts))])
 
 
 @pytest.mark.parametrize("keep", ["largest", "first", "last"])
@@ -69,7 +68,7 @@ def test_images(keep: str, tmp_path: Path) -> None:
     for cuts in CUTS:
         assert np.array_equal(images(events, cuts), whole)
     order = np.random.default_rng(0).permutation(EVENTS)
-    assert np.array_equal(events.read(order).images, whole[order])
+    assert np.array_equal(events.read(order)["images"].values, whole[order])
 
 
 def test_images_of_a_sample_file(sample: Callable[[str], Path]) -> None:
@@ -88,7 +87,7 @@ def test_an_infinite_charge_moves_no_other_event(tmp_path: Path) -> None:
 
 def test_reconstruction_and_summaries(tmp_path: Path) -> None:
     events, array = source(written(tmp_path / "a.xcd"), time="absolute"), hawc_array()
-    hits, spec = events.hits(np.arange(EVENTS)), events.spec
+    hits, spec = events.hits(np.arange(EVENTS)), events.spec["images"]
 
     def part(begin: int, end: int) -> TankHits:
         some = hits.rows((hits.event >= begin) & (hits.event < end))
@@ -97,8 +96,8 @@ def test_reconstruction_and_summaries(tmp_path: Path) -> None:
     def found(cuts: object) -> list[np.ndarray]:
         ends = list(pairwise([0, *cuts, EVENTS]))
         fitted = [vars(reconstruct(part(a, b), b - a, array)) for a, b in ends]
-        seen = [(events.read(np.arange(a, b)).images, b - a) for a, b in ends]
-        shown = [summaries(spec.hits(some), count, spec).scaled for some, count in seen]
+        seen = [(events.read(np.arange(a, b))["images"].values, b - a) for a, b in ends]
+        shown = [spec.summaries(spec.hits(some), count).scaled for some, count in seen]
         return [np.concatenate([each[name] for each in fitted]) for name in fitted[0]] + [np.concatenate(shown)]
 
     whole = found([])

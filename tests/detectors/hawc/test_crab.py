@@ -8,17 +8,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airshower.data.source import Splits
+from airshower.data.splits import Splits
 from airshower.detectors.hawc.crab import PARAMETERS, QUANTITIES, HawcCrab
 from airshower.detectors.hawc.event_list import EventList
-from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.detectors.hawc.xcdf.file import XcdfFile
 from airshower.errors import DataError, UserError
 
 LISTS = {f"EventList_Crab_fHitbin{bin_}GP.fits.gz": count for bin_, count in ((5, 13985), (6, 3687), (7, 1286))}
 
 
 def opened(files: object, **config: object) -> Splits:
-    return HawcCrab(HawcCrab.Config(**{"files": files} | config), 0).open()
+    return HawcCrab(HawcCrab.Config(**{"file": files} | config), 0).open()
 
 
 @pytest.fixture(autouse=True)
@@ -54,21 +54,20 @@ def test_columns_come_back(name: str, write: Callable[..., Path]) -> None:
     path = write(name, logGPV2=energies, kind=np.array(["real"] * 10))
     splits = opened(str(path), conditions=["logGPV2"], validation_fraction=0.2, test_fraction=0.3)
     source, spec = splits.train.source, splits.train.source.spec
-    assert [len(part.entries) for part in (splits.train, splits.validation, splits.whole)] == [5, 2, 3]
-    assert sorted(np.concatenate([splits.train.entries, splits.validation.entries, splits.whole.entries])) == [
+    assert [len(part.entries) for part in (splits.train, splits.validation, splits.test)] == [5, 2, 3]
+    assert sorted(np.concatenate([splits.train.entries, splits.validation.entries, splits.test.entries])) == [
         *range(10)
     ]
-    assert (source.kind, spec.channels, spec.classes) == ("tank_hits", (), ("observed",))
+    assert (set(spec.inputs), spec.truth, spec.known) == ({"parameters", "conditions"}, (), frozenset())
     assert source.event_ids.tolist() == [[0, event, 0] for event in range(10)]
     batch, stored = source.read(np.array([7, 0])), EventList(path).columns(PARAMETERS)
-    assert batch.images.shape == (2, 0, 40, 40)
-    for parameter, values in spec.physical(batch.parameters, spec.parameters).items():
+    assert batch.inputs.keys() == {"parameters", "conditions"}
+    assert (batch.truth, batch.frame) == (None, None)
+    for parameter, values in spec["parameters"].physical(batch["parameters"].values).items():
         np.testing.assert_allclose(values, stored[parameter][[7, 0]], rtol=1e-5, atol=1e-5)
-    conditions = spec.physical(batch.conditions, spec.conditions)["logGPV2"]
+    conditions = spec["conditions"].physical(batch["conditions"].values)["logGPV2"]
     np.testing.assert_allclose(conditions, energies[[7, 0]], rtol=1e-6)
-    truth = source.truth(np.array([7, 0]), None)
-    assert truth["interaction"].tolist() == ["observed"] * 2
-    assert set(truth) == {*PARAMETERS, "logGPV2", "interaction"}
+    assert source.truth(np.array([7, 0])) == {}
     assert "kind" not in EventList(path).scalars
 
 
@@ -82,12 +81,25 @@ def test_several_lists_and_cuts(write: Callable[..., Path], tmp_path: Path) -> N
     write("a.fits", nHit=np.arange(400, 410))
     write("b.fits.gz", nHit=np.arange(500, 510))
     config = {"data_directory": str(tmp_path), "cuts": "nHit >= 405 and nHit < 503", "validation_fraction": 0.0}
+
+    def digest_of(files: object) -> str:
+        return opened(files, **config).test.source.digest
+
     splits = opened(["b*", "a.fits"], **config)
-    source = splits.whole.source
+    source = splits.test.source
     assert source.columns["nHit"].tolist() == [500, 501, 502, 405, 406, 407, 408, 409]
     assert source.event_ids[:, 0].tolist() == [0] * 3 + [1] * 5
     assert splits.validation is None
-    assert source.digest == opened(["b*", "a.fits"], **config).digest != opened("a.fits", **config).digest
+    assert source.digest == digest_of(["b*", "a.fits"]) != digest_of("a.fits")
+
+
+def test_a_list_for_validation(write: Callable[..., Path]) -> None:
+    paths = [str(write("a.fits", nHit=np.arange(400, 410))), str(write("b.fits", nHit=np.arange(500, 510)))]
+    splits = opened(paths[0], aux_file=paths[1])
+    assert splits.validation.source.columns["nHit"].tolist() == [*range(500, 510)]
+    assert len(splits.train.entries) == 10
+    with pytest.raises(UserError, match=r"a\.fits: is among the files for validation and those to train on"):
+        opened(paths, aux_file=paths[0])
 
 
 def test_events_of_numbers_that_are_none_are_left_out(write: Callable[..., Path]) -> None:
@@ -99,7 +111,7 @@ def test_events_of_numbers_that_are_none_are_left_out(write: Callable[..., Path]
 
 def test_generated_events_have_the_lists_names(write: Callable[..., Path], tmp_path: Path) -> None:
     source = opened(str(write())).train.source
-    with source.prediction_writer(tmp_path / "generated.h5", {"step": "1"}) as writer:
+    with source.generated_writer(tmp_path / "generated.h5", {"step": "1"}) as writer:
         writer.append(source.columns)
     found = XcdfFile(tmp_path / "generated.xcd").columns()
     assert found["nHit"].tolist() == source.columns["nHit"].tolist()
@@ -173,13 +185,13 @@ def test_sample_lists(sample: Callable[[str], Path]) -> None:
     assert len(source) == count
     assert np.bincount(source.event_ids[:, 0]).tolist() == list(LISTS.values())
     held = -(-count // 10)
-    assert [len(part.entries) for part in (splits.train, splits.validation, splits.whole)] == [
+    assert [len(part.entries) for part in (splits.train, splits.validation, splits.test)] == [
         count - held,
         held,
-        count,
+        held,
     ]
-    scaled = source.read(np.arange(count)).parameters
-    for quantity, values in zip(source.spec.parameters, scaled.T, strict=True):
+    scaled = source.read(np.arange(count))["parameters"].values
+    for quantity, values in zip(source.spec.quantities("parameters"), scaled.T, strict=True):
         steps = source.columns[quantity.name] / quantity.step
         assert np.abs(steps - np.rint(steps)).max() < 1e-6
         assert quantity.period or abs(values.mean()) < 0.02

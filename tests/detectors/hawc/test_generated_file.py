@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from airshower.data.tanks import TankHits
+from airshower.data.hits import TankHits
 from airshower.detectors.hawc.event_fields import EVENT_FIELDS
 from airshower.detectors.hawc.generated_file import field_of
 from airshower.detectors.hawc.quantities import CONDITIONS, PARAMETERS, QUANTITIES
 from airshower.detectors.hawc.simulated import SimulatedHawc
 from airshower.detectors.hawc.source import Hawc, HawcEvents
-from airshower.detectors.hawc.xcdf_file import XcdfFile
+from airshower.detectors.hawc.xcdf.file import XcdfFile
 from airshower.errors import DataError, UserError
 
 COUNTS = ("rec.nHit", "rec.nTankHit")
@@ -19,7 +19,7 @@ COUNTS = ("rec.nHit", "rec.nTankHit")
 
 @pytest.fixture(scope="module")
 def source() -> HawcEvents:
-    config = SimulatedHawc.Config(events=20, validation_events=5)
+    config = SimulatedHawc.Config(events=20)
     return SimulatedHawc(config, 0).open().train.source
 
 
@@ -30,7 +30,7 @@ def generated(count: int, names: tuple[str, ...] = PARAMETERS + CONDITIONS, seed
 
 
 def write(source: HawcEvents, path: Path, *parts: dict[str, np.ndarray], **provenance: str) -> None:
-    with source.prediction_writer(path, provenance) as writer:
+    with source.generated_writer(path, provenance) as writer:
         for part in parts:
             writer.append(part)
 
@@ -71,23 +71,23 @@ def test_generated_events_are_read_as_any_other(source: HawcEvents, tmp_path: Pa
 @pytest.mark.parametrize("channels", [["charge"], ["charge", "time"]])
 def test_generated_images_are_read_as_they_were(channels: list[str], tmp_path: Path) -> None:
     """To the file's resolutions, with the least and the largest values that a generator gives, and without hits."""
-    config = SimulatedHawc.Config(events=20, validation_events=5, channels=channels)
+    config = SimulatedHawc.Config(events=20, channels=channels)
     source = SimulatedHawc(config, 0).open().train.source
-    images = source.read(np.arange(20)).images
-    row, column = source.spec.cell[:3].T
+    images, spec = source.read(np.arange(20))["images"].values, source.spec["images"]
+    row, column = spec.cell[:3].T
     images[3, :, row, column] = np.array([1, 128, 255])[:, None] / 255
     images[7] = 0.0
-    hits = source.spec.hits(images)
-    with source.prediction_writer(tmp_path / "generated", {"step": "1"}) as writer:
+    hits = spec.hits(images)
+    with source.generated_writer(tmp_path / "generated", {"step": "1"}) as writer:
         for events in (np.arange(8), np.arange(8, 20)):
             chosen = hits.rows(np.isin(hits.event, events))
             writer.append({}, chosen._replace(event=chosen.event - events[0]), len(events))
     path = tmp_path / "generated.xcd"
     shown = {"channels": channels, "time": "absolute", "parameters": [], "conditions": [], "validation_fraction": 0.0}
     again = Hawc(Hawc.Config(gammas=str(path), **shown), 0).open().train.source
-    found = again.read(np.arange(20)).images
+    found = again.read(np.arange(20))["images"].values
     assert ((found > 0) == (images > 0)).all()
-    charges = [source.spec.channels[0].physical(values[images[:, 0] > 0]) for values in (images[:, 0], found[:, 0])]
+    charges = [spec.channels[0].physical(values[images[:, 0] > 0]) for values in (images[:, 0], found[:, 0])]
     assert np.abs(charges[1] - charges[0]).max() < 0.0101
     timed = len(channels) == 2
     if timed:
@@ -108,7 +108,7 @@ def test_generated_images_are_read_as_they_were(channels: list[str], tmp_path: P
 )
 def test_what_needs_times_that_files_do_not_have(source: HawcEvents, changed: dict, said: str, tmp_path: Path) -> None:
     hits = TankHits(np.array([0, 1]), np.array([5, 7]), np.array([2.0, 3.0]), None)
-    with source.prediction_writer(tmp_path / "a", {}) as writer:
+    with source.generated_writer(tmp_path / "a", {}) as writer:
         writer.append({}, hits, 2)
     shown = {"channels": ["charge"], "parameters": [], "conditions": [], "validation_fraction": 0.0}
     assert Hawc(config(tmp_path, shown), 0).open().train.source.hits(np.arange(2)).time is None
@@ -118,19 +118,19 @@ def test_what_needs_times_that_files_do_not_have(source: HawcEvents, changed: di
 
 def test_events_of_two_classes_are_read_as_what_they_are(tmp_path: Path) -> None:
     """Their file is named for both."""
-    simulated = SimulatedHawc.Config(events=20, validation_events=5, proton_fraction=0.5, conditions=["primary"])
+    simulated = SimulatedHawc.Config(events=20, proton_fraction=0.5, conditions=["primary"])
     source = SimulatedHawc(simulated, 0).open().train.source
     write(source, tmp_path / "a", generated(4, PARAMETERS) | {"primary": np.array([0.0, 1.0, 1.0, 0.0])})
     both = {"protons": str(tmp_path / "a.xcd"), "conditions": ["primary"]}
     for shown, classes, events in (({"conditions": []}, [0, 0], [0, 3]), (both, [0, 0, 1, 1], [0, 3, 1, 2])):
         again = Hawc(config(tmp_path, shown | {"validation_fraction": 0.0}), 0).open().train.source
-        assert again.read(np.arange(len(classes))).primary.tolist() == classes
+        assert again.truth(np.arange(len(classes)))["primary"].tolist() == classes
         assert again.event_ids[:, 1].tolist() == events
 
 
 def test_times_behind_a_plane_are_not_put_behind_another(source: HawcEvents, tmp_path: Path) -> None:
     hits = TankHits(np.array([0, 1]), np.array([5, 7]), np.array([2.0, 3.0]), np.zeros(2))
-    with source.prediction_writer(tmp_path / "a", {}) as writer:
+    with source.generated_writer(tmp_path / "a", {}) as writer:
         writer.append({}, hits, 2)
     shown = {"channels": ["charge"], "parameters": [], "conditions": [], "validation_fraction": 0.0}
     with pytest.raises(UserError, match=r"no rec.zenithAngle in all files; .* are read with data.time=absolute"):

@@ -7,18 +7,18 @@ import numpy as np
 import pytest
 import yaml
 
+from airshower.assembly.compose import conf_folder
 from airshower.config.fields import check
-from airshower.data.tanks import TankHits
-from airshower.detectors.hawc.array import PMTS, hawc_array
+from airshower.data.hits import TankHits
 from airshower.detectors.hawc.event_fields import EVENT_FIELDS
-from airshower.detectors.hawc.simulation import PRIMARIES, SimulationConfig, simulate_events
+from airshower.detectors.hawc.simulation import PRIMARIES, HawcSimulation, simulate_events
 from airshower.detectors.hawc.simulation.event import throw
 from airshower.detectors.hawc.simulation.reconstruction import reconstruct
 from airshower.detectors.hawc.simulation.showers import MOLIERE, Cascades, Primaries, density, develop, greisen
 from airshower.detectors.hawc.simulation.tanks import observe, promising, read_out, triggered
-from airshower.detectors.hawc.xcdf_block import Columns, Ragged
+from airshower.detectors.hawc.xcdf.block import Columns, Ragged
 from airshower.errors import UserError
-from airshower.main import conf_folder
+from airshower.geometry.tank_array import PMTS, hawc_array
 
 # mean and standard deviation of the gammas of hawc-deep-learning, of logarithms where a name begins with ln
 PUBLISHED = {
@@ -37,7 +37,7 @@ PUBLISHED = {
 
 
 def events(primary: str, count: int, seed: int = 1, **config: float) -> Columns:
-    parts = list(simulate_events(SimulationConfig(**config), primary, seed, count))
+    parts = list(simulate_events(HawcSimulation(**config), primary, seed, count))
     joined: Columns = {}
     for name, column in parts[0].items():
         columns = [part[name] for part in parts]
@@ -205,7 +205,7 @@ def test_trigger_counts_pmts_within_150_ns() -> None:
 @pytest.mark.parametrize("primary", PRIMARIES)
 def test_showers_that_are_left_out_do_not_trigger(primary: str) -> None:
     array, rng = hawc_array(), np.random.default_rng(5)
-    primaries = throw(rng, SimulationConfig(), primary, 4096)
+    primaries = throw(rng, HawcSimulation(), primary, 4096)
     cascades = develop(rng, primaries)
     rows = promising(primaries, cascades, array, 28)
     found, _ = triggered(rng, *observe(rng, primaries, cascades, array), 28, 25.0)
@@ -224,7 +224,7 @@ def test_showers_that_are_left_out_do_not_trigger(primary: str) -> None:
 def test_impossible_configurations(config: dict, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("airshower.detectors.hawc.simulation.event.MOST_THROWN", 3000)
     with pytest.raises(UserError, match=message):
-        next(simulate_events(SimulationConfig(**config), "gamma", 1, 1))
+        next(simulate_events(HawcSimulation(**config), "gamma", 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -232,7 +232,7 @@ def test_impossible_configurations(config: dict, message: str, monkeypatch: pyte
 )
 def test_values_out_of_range_are_named(key: str, value: float) -> None:
     with pytest.raises(UserError, match=f"data.simulation.{key}={value}: must be"):
-        check(SimulationConfig(**{key: value}), "data.simulation")
+        check(HawcSimulation(**{key: value}), "data.simulation")
 
 
 def test_events_without_hits_fail_the_fits() -> None:
@@ -248,7 +248,7 @@ def test_events_without_hits_fail_the_fits() -> None:
 
 def test_yaml_has_the_defaults() -> None:
     section = yaml.safe_load(Path(conf_folder() / "data" / "hawc_simulated.yaml").read_text())["simulation"]
-    assert section == vars(SimulationConfig())
+    assert section == vars(HawcSimulation())
 
 
 def _vertical(energy: float, count: int) -> Primaries:

@@ -5,20 +5,22 @@ from itertools import accumulate
 import numpy as np
 import pytest
 
-from airshower.data.shower_front import LIGHT_SPEED
-from airshower.data.tanks import Quantity, TankHits, TankSpec
-from airshower.detectors.hawc.array import PMTS, hawc_array
+from airshower.data.hits import TankHits
+from airshower.data.quantity import Quantity
+from airshower.detectors.hawc.image_spec import HawcImagesSpec
 from airshower.detectors.hawc.images import KEEP, behind_plane, one_hit_each
 from airshower.detectors.hawc.quantities import QUANTITIES, chosen, image_channels
 from airshower.errors import UserError
+from airshower.geometry.shower_front import LIGHT_SPEED
+from airshower.geometry.tank_array import PMTS, hawc_array
 
 NAMES = ["charge", "time"]
 
 
-def spec(names: list[str]) -> TankSpec:
+def spec(names: list[str]) -> HawcImagesSpec:
     array = hawc_array()
     channels = image_channels(names, 1e4, -100.0, 200.0)
-    return TankSpec(channels, "plane", (), (), array.position, array.cell, array.pmt, ("gamma",))
+    return HawcImagesSpec(channels, array.position, array.cell, array.pmt)
 
 
 def hits(*rows: tuple[int, int, float, float]) -> TankHits:

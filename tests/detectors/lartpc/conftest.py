@@ -9,9 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
-from airshower.detectors.lartpc.larcv_format import PARTICLE, UNSET_PARTICLE
-from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
-from airshower.detectors.lartpc.wires import WireEvent
+from airshower.detectors.lartpc.larcv.format import PARTICLE, UNSET_PARTICLE
+from airshower.detectors.lartpc.larcv.wires import WireEvent
+from airshower.detectors.lartpc.larcv.writer import ImageMeta, LarcvWriter, Voxels
 
 WIRES, TICKS = 16, 12
 

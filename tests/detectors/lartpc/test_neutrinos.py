@@ -6,10 +6,10 @@ import h5py
 import numpy as np
 import pytest
 
-from airshower.detectors.lartpc.larcv_file import LarcvFile
-from airshower.detectors.lartpc.larcv_format import PARTICLE
-from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
-from airshower.detectors.lartpc.source import EVENT_CLASSES, WireConfig, WireImages
+from airshower.detectors.lartpc.larcv.file import LarcvFile
+from airshower.detectors.lartpc.larcv.format import PARTICLE
+from airshower.detectors.lartpc.larcv.writer import ImageMeta, LarcvWriter, Voxels
+from airshower.detectors.lartpc.source import EVENT_CLASSES, INTERACTIONS, LartpcConfig, LartpcEvents
 from airshower.errors import DataError
 
 NAMES = {"image_producer": "wire", "label_producer": "label", "particle_producer": "nu", "downsample": 0}
@@ -49,10 +49,11 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_interactions_and_energies(path: Path) -> None:
-    truth = WireImages(WireConfig(**NAMES), str(path)).truth(np.arange(len(EVENTS)))
-    assert truth["interaction"].tolist() == [name for _, name, _ in EVENTS]
+    truth = LartpcEvents(LartpcConfig(**NAMES), str(path)).truth(np.arange(len(EVENTS)))
+    names = [INTERACTIONS[row] for row in truth["interaction"]]
+    assert names == [name for _, name, _ in EVENTS]
     np.testing.assert_array_equal(truth["energy"], [energy for *_, energy in EVENTS])
-    assert set(EVENT_CLASSES) == set(truth["interaction"]) - {"nu_tau CC", "unknown"}
+    assert set(EVENT_CLASSES) == set(names) - {"nu_tau CC", "unknown"}
 
 
 def test_the_order_of_events_in_the_table_does_not_matter(path: Path, tmp_path: Path, rewrite) -> None:
@@ -87,8 +88,8 @@ def test_wide_columns_do_not_wrap(path: Path, tmp_path: Path, rewrite) -> None:
         return rows
 
     rewrite(copy, "Data/particle_nu_group/particles", wide)
-    truth = WireImages(WireConfig(**NAMES), str(copy)).truth(np.arange(3))
-    assert truth["interaction"].tolist() == ["cosmic", "nu_e CC", "unknown"]
+    truth = LartpcEvents(LartpcConfig(**NAMES), str(copy)).truth(np.arange(3))
+    assert [INTERACTIONS[row] for row in truth["interaction"]] == ["cosmic", "nu_e CC", "unknown"]
 
 
 def test_particles_of_two_events_are_refused(path: Path, tmp_path: Path, rewrite) -> None:
@@ -113,7 +114,8 @@ def test_truth_that_some_files_lack_is_refused(path: Path, tmp_path: Path, lacki
     with pytest.raises(
         DataError, match=rf"{lacking}\.h5: has no product particle_nu, but .*\.h5 has; .*particle_producer"
     ):
-        WireImages(WireConfig(**NAMES), str(tmp_path / "[ab].h5"))
+        LartpcEvents(LartpcConfig(**NAMES), str(tmp_path / "[ab].h5"))
     assert (
-        WireImages(WireConfig(**NAMES | {"particle_producer": ""}), str(tmp_path / "[ab].h5")).truth(np.arange(2)) == {}
+        LartpcEvents(LartpcConfig(**NAMES | {"particle_producer": ""}), str(tmp_path / "[ab].h5")).truth(np.arange(2))
+        == {}
     )

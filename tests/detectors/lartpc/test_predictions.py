@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from airshower.data.pixels import FoundPixels
-from airshower.detectors.lartpc.larcv_file import LarcvFile
-from airshower.detectors.lartpc.source import WireConfig, WireImages
+from airshower.detectors.lartpc.larcv.file import LarcvFile
+from airshower.detectors.lartpc.source import LartpcConfig, LartpcEvents
 
 
 def found(labels, scores=None):
@@ -21,9 +21,9 @@ PRODUCTS = {1: "airshower_cosmic", 2: "airshower_neutrino"}
 @pytest.fixture(scope="module")
 def predicted(sbnd_file, tmp_path_factory):
     """A file of predictions at downsample 2 for entries 3 and 0, and their (labels, scores)."""
-    source = WireImages(WireConfig(downsample=2), str(sbnd_file))
+    source = LartpcEvents(LartpcConfig(downsample=2), str(sbnd_file))
     path, rng, content = tmp_path_factory.mktemp("predictions") / "p.h5", np.random.default_rng(1), []
-    with source.prediction_writer(path, {"made_by": "a test"}) as writer:
+    with source.pixel_writer(path, {"made_by": "a test"}) as writer:
         for entry in (3, 0):
             labels = rng.choice(3, (3, 320, 512), p=[0.99, 0.008, 0.002]).astype(np.uint8)
             labels[1] = 0 if entry == 0 else labels[1]
@@ -93,8 +93,8 @@ def test_the_reader_reads_predictions(predicted):
 
 
 def test_labels_alone(sbnd_file, tmp_path):
-    source = WireImages(WireConfig(downsample=3), str(sbnd_file))
-    with source.prediction_writer(tmp_path / "p.h5", {}) as writer:
+    source = LartpcEvents(LartpcConfig(downsample=3), str(sbnd_file))
+    with source.pixel_writer(tmp_path / "p.h5", {}) as writer:
         writer.append(2, writer.pack(found(np.zeros((3, 160, 256), np.uint8))))
     file = LarcvFile(tmp_path / "p.h5")
     assert file.products == [("sparse2d", "airshower_label")]
@@ -102,7 +102,7 @@ def test_labels_alone(sbnd_file, tmp_path):
 
 
 def test_a_failure_leaves_no_predictions(sbnd_file, tmp_path):
-    writer = WireImages(WireConfig(downsample=3), str(sbnd_file)).prediction_writer(tmp_path / "p.h5", {})
+    writer = LartpcEvents(LartpcConfig(downsample=3), str(sbnd_file)).pixel_writer(tmp_path / "p.h5", {})
     with pytest.raises(ValueError, match="lie in the image"), writer:
         writer.append(2, writer.pack(found(np.ones((3, 1280, 2048), np.uint8))))
     assert not list(tmp_path.iterdir())

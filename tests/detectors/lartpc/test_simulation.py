@@ -1,11 +1,16 @@
 """Simulated events: their form, their reproducibility and how they compare with the public SBND events."""
 
+from dataclasses import replace
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from airshower.detectors.lartpc.larcv_format import PARTICLE
-from airshower.detectors.lartpc.simulation import SimulationConfig, simulate_event
-from airshower.detectors.lartpc.simulation.geometry import Geometry
+from airshower.detectors.lartpc.larcv.format import PARTICLE
+from airshower.detectors.lartpc.larcv.wires import Products, WireFile
+from airshower.detectors.lartpc.simulation import LartpcSimulation, simulate_event
+from airshower.detectors.lartpc.simulation.event import Randomisation, randomised
+from airshower.geometry.wire_planes import Geometry
 
 SMALL = [256, 160]
 
@@ -22,7 +27,7 @@ REAL_VERTICES = [
 @pytest.fixture(scope="module")
 def events():
     """A few full-size events."""
-    return [simulate_event(SimulationConfig(), 11, entry) for entry in range(24)]
+    return [simulate_event(LartpcSimulation(), 11, entry) for entry in range(24)]
 
 
 def same(one, other) -> bool:
@@ -49,7 +54,7 @@ def test_planes_are_sparse_images(events):
 
 
 def test_same_arguments_same_event_whatever_was_made_before(events):
-    config = SimulationConfig()
+    config = LartpcSimulation()
     assert same(simulate_event(config, 11, 3), events[3])
     assert not same(simulate_event(config, 12, 3), events[3])
     assert not same(events[3], events[4])
@@ -148,31 +153,38 @@ def test_wires_end_where_the_detector_does(events):
 
 
 def test_no_cosmics_no_cosmic_label():
-    event = simulate_event(SimulationConfig(image_size=SMALL, cosmic_rate=0.0), 1, 0)
+    event = simulate_event(LartpcSimulation(image_size=SMALL, cosmic_rate=0.0), 1, 0)
     assert not any((plane.labels == 1).any() for plane in event.planes)
     assert any((plane.labels == 2).any() for plane in event.planes)
 
 
 def test_no_neutrino_no_neutrino_label():
-    event = simulate_event(SimulationConfig(image_size=SMALL, neutrino_fraction=0.0), 1, 0)
+    event = simulate_event(LartpcSimulation(image_size=SMALL, neutrino_fraction=0.0), 1, 0)
     assert not any((plane.labels == 2).any() for plane in event.planes)
     assert len(event.particles) == 0
     assert event.particles.dtype == PARTICLE
     assert np.all(event.vertex == -1)
 
 
-def test_an_event_without_muons_neutrino_and_noise_holds_argon_39_only():
-    config = SimulationConfig(image_size=SMALL, cosmic_rate=0.0, neutrino_fraction=0.0, noise=0.0)
-    event = simulate_event(config, 1, 0)
+def nothing_but(argon39: float = 0.0, photons: float = 0.0) -> LartpcSimulation:
+    """Events without muons, neutrino and noise."""
+    quiet = LartpcSimulation(image_size=SMALL, cosmic_rate=0.0, neutrino_fraction=0.0, noise=0.0)
+    return replace(quiet, argon39=argon39, photons=photons)
+
+
+@pytest.mark.parametrize("option", [{"argon39": 1.0}, {"photons": 30.0}])
+def test_radioactivity_leaves_unlabelled_spots(option):
+    event = simulate_event(nothing_but(**option), 1, 0)
     for plane in event.planes:
         assert not plane.labels.any()
         assert 0 < len(plane.ids) < 600
+    assert not any(len(plane.ids) for plane in simulate_event(nothing_but(), 1, 0).planes)
 
 
 @pytest.mark.parametrize("size", [[64, 40], [512, 320], [1024, 640]])
 def test_coarser_images_show_the_same_detector(size):
-    config = SimulationConfig(noise=0.0, threshold=1.0)
-    coarse = simulate_event(SimulationConfig(image_size=size, noise=0.0, threshold=1.0), 2, 5)
+    config = LartpcSimulation(noise=0.0, threshold=1.0)
+    coarse = simulate_event(LartpcSimulation(image_size=size, noise=0.0, threshold=1.0), 2, 5)
     full = simulate_event(config, 2, 5)
     assert coarse.particles.tobytes() == full.particles.tobytes()
     scale = 2048 // size[0]
@@ -184,8 +196,61 @@ def test_coarser_images_show_the_same_detector(size):
 
 def test_lifetime_and_threshold_take_charge_away():
     def total(**options) -> float:
-        return sum(plane.values.sum() for plane in simulate_event(SimulationConfig(noise=0.0, **options), 4, 1).planes)
+        return sum(plane.values.sum() for plane in simulate_event(LartpcSimulation(noise=0.0, **options), 4, 1).planes)
 
     assert total(electron_lifetime=500.0) < 0.8 * total()
     assert total(threshold=30.0) < total()
     assert total(electrons_per_count=530.0) < 0.6 * total()
+
+
+def faint_and_bright(planes) -> tuple[float, float]:
+    """Share of labelled pixels below 8 counts, and unlabelled pixels above 30 counts for each labelled one."""
+    values, labels = (np.concatenate([getattr(plane, name) for plane in planes]) for name in ("values", "labels"))
+    labelled = labels > 0
+    return float((values[labelled] < 8.0).mean()), np.count_nonzero(values[~labelled] > 30.0) / labelled.sum()
+
+
+def test_edges_of_tracks_are_those_of_the_real_events(events, sbnd_file):
+    """Wires beside a track get little of its charge but its label, rows beside it much of its pulse but no label."""
+    file = WireFile(sbnd_file, Products("sbndwire", "sbnd_cosmicseg", "sbndneutrino"))
+    pixels = [file.read(entry) for entry in range(len(file))]
+    real = faint_and_bright([SimpleNamespace(values=event.value, labels=event.label) for event in pixels])
+    made = faint_and_bright([plane for event in events for plane in event.planes])
+    assert made[0] == pytest.approx(real[0], rel=0.3)  # 0.044 in the file
+    assert 0.5 < made[1] / real[1] < 1.5  # 0.028; it follows the directions of the few real tracks
+
+
+def test_bright_unlabelled_pixels_lie_beside_tracks_in_time(events):
+    for plane in (plane for event in events for plane in event.planes):
+        labelled = plane.ids[plane.labels > 0]
+        bright = plane.ids[(plane.labels == 0) & (plane.values > 30.0)]
+        beside = np.isin(bright - np.uint64(1), labelled) | np.isin(bright + np.uint64(1), labelled)
+        assert np.count_nonzero(~beside) < 0.3 * len(bright) + 15  # the rest: photons
+
+
+SPREADS = {"electron_lifetime": 0.5, "electrons_per_count": 0.2, "diffusion": 0.5, "threshold": 0.2, "noise": 0.5}
+
+
+@pytest.mark.parametrize("name", SPREADS)
+def test_randomisation_changes_the_image_but_not_the_particles(name):
+    plain = simulate_event(LartpcSimulation(image_size=SMALL), 1, 0)
+    randomisation = Randomisation(**{name: SPREADS[name]})
+    config = LartpcSimulation(image_size=SMALL, randomisation=randomisation)
+    drawn = simulate_event(config, 1, 0)
+    assert same(drawn, simulate_event(config, 1, 0))
+    assert not same(drawn, plain)
+    assert drawn.particles.tobytes() == plain.particles.tobytes()
+
+
+def test_randomised_values_fill_their_range():
+    config = LartpcSimulation(randomisation=Randomisation(**SPREADS))
+    drawn = [randomised(config, 1, entry) for entry in range(400)]
+    for name, spread in SPREADS.items():
+        factor = np.array([getattr(one, name) for one in drawn]) / getattr(config, name)
+        assert 1.0 / (1.0 + spread) <= factor.min() < 1.0 / (1.0 + 0.9 * spread)
+        assert 1.0 + 0.9 * spread < factor.max() <= 1.0 + spread
+        assert abs(np.log(factor).mean()) < 0.1 * np.log(1.0 + spread)
+
+
+def test_without_randomisation_the_configuration_is_the_events():
+    assert randomised(LartpcSimulation(), 1, 0) == LartpcSimulation()

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.special import ndtr
 
-from airshower.detectors.lartpc.simulation import cosmics, neutrino, showers, tracks
+from airshower.detectors.lartpc.simulation import cosmics, neutrino, response, showers, tracks
 from airshower.detectors.lartpc.simulation.deposits import NEUTRINO, Quanta, Tracks, deflected, isotropic
 from airshower.detectors.lartpc.simulation.energy_loss import (
     DELTA_CUT,
@@ -19,8 +20,9 @@ from airshower.detectors.lartpc.simulation.energy_loss import (
     sample_landau,
     sample_soft_loss,
 )
-from airshower.detectors.lartpc.simulation.geometry import Geometry
-from airshower.detectors.lartpc.simulation.readout import recombination
+from airshower.detectors.lartpc.simulation.readout import Clouds, recombination
+from airshower.detectors.lartpc.simulation.response import PHASES, taps
+from airshower.geometry.wire_planes import Geometry
 
 MINIMUM = np.array([1.0 + 266.0 / MUON_MASS])  # gamma of a minimum-ionising muon
 MUON = np.array([MUON_MASS])
@@ -214,3 +216,48 @@ def test_deflection_keeps_the_angle(rng):
     start, cosine = isotropic(rng, 500), rng.uniform(-1.0, 1.0, 500)
     turned = deflected(start, cosine, rng.uniform(0.0, 6.28, 500))
     np.testing.assert_allclose(np.einsum("ij,ij->i", start, turned), cosine, atol=1e-9)
+
+
+def test_photons_below_100_kev_are_absorbed(rng):
+    """NIST XCOM, total of argon without coherent scattering: 0.64 cm2/g at 50 keV, 0.116 at 200 keV."""
+    energy = np.array([0.05, 0.2])
+    total = showers.photoelectric_coefficient(energy) + showers.compton_coefficient(energy)
+    np.testing.assert_allclose(total / DENSITY, [0.64, 0.116], rtol=0.05)
+    made, left = showers.interact_photons(rng, along_z(2000, 0.04))
+    assert (made.energy == 0.04).mean() > 0.8
+    assert made.energy.sum() + left.energy.sum() == pytest.approx(2000 * 0.04)
+
+
+@pytest.mark.parametrize("plane", [0, 1, 2])
+@pytest.mark.parametrize("row", [2.0, 5.0])
+def test_pulse_keeps_the_charge_and_mirrors(plane, row):
+    shares = taps(plane, row)
+    np.testing.assert_allclose(shares.sum(axis=1), np.ones(PHASES))
+    np.testing.assert_allclose(shares, shares[::-1, ::-1], atol=1e-12)
+
+
+def test_pulses_have_lobes_and_are_narrower_in_the_collection_plane():
+    induction, collection = (taps(plane, 2.0)[1] for plane in (1, 2))  # of charges a quarter us before a row's middle
+    middle = len(collection) // 2
+    assert 0.6 < induction[middle] < collection[middle] < 0.8
+    assert max(induction[middle - 2], collection[middle - 2]) < -0.02
+    assert 0.01 < collection[middle - 3] < 0.05  # the pixels of 5 to 6 counts beside tracks
+
+
+def test_a_gaussian_filter_makes_a_gaussian_pulse(monkeypatch):
+    monkeypatch.setattr(response, "FILTERS", ((0.15, 2.0),))
+    time = np.linspace(-4.0, 4.0, 33)
+    np.testing.assert_allclose(response.running_pulse(time, 0), ndtr(2.0 * np.pi * 0.15 * time), atol=1e-3)
+
+
+def test_clouds_share_charge_among_wires():
+    geometry = Geometry()
+    z = 250.0 + 0.3 * np.array([0.5, 0.98])  # in the middle and near the end of wire 1024
+    width = np.full(2, 0.1)
+    clouds = Clouds(np.zeros(2), z, width, np.zeros(2), np.array([10.0, 20.0]), np.zeros(2, np.uint8))
+    cloud, column, charge = clouds.on_wires(geometry, 2, 2048)
+    np.testing.assert_allclose(np.bincount(cloud, charge), [10.0, 20.0])
+    assert set(column[cloud == 0]) == {1023, 1024, 1025}
+    near_edge = dict(zip(column[cloud == 1], charge[cloud == 1], strict=True))
+    assert near_edge[1025] == pytest.approx(20.0 * 0.476, abs=0.1)
+    assert near_edge[1024] == pytest.approx(20.0 - near_edge[1025], abs=0.1)

@@ -5,11 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from airshower.detectors.lartpc.cache import CachedReader
-from airshower.detectors.lartpc.larcv_format import PARTICLE
-from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
-from airshower.detectors.lartpc.source import WireConfig, WireImages
-from airshower.detectors.lartpc.wires import Products, WireFile
+from airshower.data.handles import HANDLES
+from airshower.detectors.lartpc.larcv.cache import CachedReader
+from airshower.detectors.lartpc.larcv.format import PARTICLE
+from airshower.detectors.lartpc.larcv.wires import Products, WireFile
+from airshower.detectors.lartpc.larcv.writer import ImageMeta, LarcvWriter, Voxels
+from airshower.detectors.lartpc.source import LartpcConfig, LartpcEvents
 
 
 def write(path: Path) -> Path:
@@ -32,14 +33,14 @@ def write(path: Path) -> Path:
 def read_all(path: Path) -> Iterator[np.ndarray]:
     """All that a source reads of a file."""
     names = {"image_producer": "wire", "label_producer": "label", "particle_producer": "nu", "downsample": 0}
-    source = WireImages(WireConfig(**names), str(path))
+    source = LartpcEvents(LartpcConfig(**names), str(path))
     yield source.event_ids
     entries = np.arange(len(source))
-    images = source.read(entries).images
+    images = source.read(entries)["images"]
     yield from (images.row, images.column, images.value, images.label, images.counts)
     yield source.files[0].images.planes.meta["origin"]
     yield from source.truth(entries, ("energy", "interaction", "vertex")).values()
-    source.files[0].file.close()
+    source.files[0].close()
 
 
 def read_copy(copy: Path) -> Iterator[np.ndarray]:
@@ -50,4 +51,4 @@ def read_copy(copy: Path) -> Iterator[np.ndarray]:
     for entry in range(len(file)):
         event = reader.read(entry)
         yield from (event.row, event.column, event.value, event.label, event.counts)
-    reader.file.close()
+    HANDLES.close(reader.copy)

@@ -10,11 +10,11 @@ from functools import cached_property
 
 import numpy as np
 
-from airshower.detectors.cta.camera import CameraGeometry, lattice, neighbours
+from airshower.geometry.camera import CameraGeometry, lattice, neighbours
 
 PICTURE, BOUNDARY, PICTURE_NEIGHBOURS = 10.0, 5.0, 2  # p.e., p.e., pixels: ctapipe's defaults
 SMALL_ISLAND, MEDIUM_ISLAND = 2, 50  # pixels at most
-FLAT = 1e-13  # deg2: a smaller variance is that of pixels in one line, but for rounding
+FLAT = 1e-13  # deg2: a smaller variance is a rounding error of pixels in one line
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,19 +70,20 @@ def clean(pixels: SkyPixels, charge: np.ndarray, picture: float = PICTURE, bound
     Picture pixels have `picture` p.e. and two neighbours like them; pixels of `boundary` p.e. beside one are kept too
     (Punch, VERITAS/Whipple's "picture and boundary": Reynolds et al., ApJ 404 (1993) 206).
     """
-    # one pixel more in each image stands for neighbours that aren't there
+    # an additional pixel in each image represents missing neighbours
     padded = np.concatenate([charge, np.full((len(charge), 1), -np.inf, np.float32)], 1)
-    place = np.flatnonzero(padded >= boundary)
-    image, pixel = np.divmod(place, padded.shape[1])
+    cell = np.flatnonzero(padded >= boundary)
+    image, pixel = np.divmod(cell, padded.shape[1])
     beside = pixels.beside[:, pixel] + image * padded.shape[1]
-    bright = padded.ravel()[place] >= picture
+    bright = padded.ravel()[cell] >= picture
     count = np.zeros(len(bright), np.int8)
     for neighbour in beside[:, bright]:
         count[bright] += padded.ravel()[neighbour] >= picture
     bright &= count >= PICTURE_NEIGHBOURS
-    core, mask = np.zeros(padded.size, bool), np.zeros(padded.shape, bool)
-    core[place[bright]] = True
-    mask.ravel()[place[np.logical_or.reduce([bright, *core[beside]])]] = True
+    core = np.zeros(padded.size, bool)
+    mask = np.zeros(padded.shape, bool)
+    core[cell[bright]] = True
+    mask.ravel()[cell[np.logical_or.reduce([bright, *core[beside]])]] = True
     return mask[:, :-1]
 
 
@@ -97,18 +98,18 @@ def image_parameters(
     image, pixel = np.nonzero(mask)
     some = _Selected(pixels, len(charge), image, pixel, charge[image, pixel].astype(np.float64))
     with np.errstate(all="ignore"):  # images without pixels: 0 / 0
-        axis, found = _hillas(some)
+        axis, parameters = _hillas(some)
         if peak_time is not None:
-            found |= _timing(some, axis, peak_time[image, pixel].astype(np.float64))
-        found |= _leakage(some) | _concentration(some, axis, found)
-        found |= {f"intensity_{name}": value for name, value in _statistics(some, some.charge).items()}
+            parameters |= _timing(some, axis, peak_time[image, pixel].astype(np.float64))
+        parameters |= _leakage(some) | _concentration(some, axis, parameters)
+        parameters |= {f"intensity_{name}": value for name, value in _statistics(some, some.charge).items()}
         if peak_time is not None:
             times = _statistics(some, peak_time[image, pixel].astype(np.float64))
-            found |= {f"peak_time_{name}": value for name, value in times.items()}
+            parameters |= {f"peak_time_{name}": value for name, value in times.items()}
     empty = ~mask.any(1)
-    for value in found.values():
+    for value in parameters.values():
         value[empty] = np.nan
-    return found | {name: np.where(empty, -1, value) for name, value in _morphology(some).items()}
+    return parameters | {name: np.where(empty, -1, value) for name, value in _morphology(some).items()}
 
 
 @dataclass(frozen=True, eq=False)
@@ -135,9 +136,9 @@ class _Selected:
 
     def extreme(self, values: np.ndarray, which: Callable) -> np.ndarray:
         """`which` is np.maximum or np.minimum; f8 [images]."""
-        found = np.full(self.images, -np.inf if which is np.maximum else np.inf)
-        which.at(found, self.image, values)
-        return found
+        extremes = np.full(self.images, -np.inf if which is np.maximum else np.inf)
+        which.at(extremes, self.image, values)
+        return extremes
 
 
 @dataclass(frozen=True)
@@ -153,15 +154,24 @@ def _hillas(some: _Selected) -> tuple[_Axis, dict[str, np.ndarray]]:
 
     Uncertainties are those of moments of `intensity` photo-electrons.
     """
-    x, y, size = some.pixels.lon[some.pixel], some.pixels.lat[some.pixel], some.size
-    lon, lat = some.mean(x), some.mean(y)
-    dx, dy = x - lon[some.image], y - lat[some.image]
-    xx, yy, xy = some.mean(dx * dx), some.mean(dy * dy), some.mean(dx * dy)
+    x = some.pixels.lon[some.pixel]
+    y = some.pixels.lat[some.pixel]
+    size = some.size
+    lon = some.mean(x)
+    lat = some.mean(y)
+    dx = x - lon[some.image]
+    dy = y - lat[some.image]
+    xx = some.mean(dx * dx)
+    yy = some.mean(dy * dy)
+    xy = some.mean(dx * dy)
     split = np.hypot((xx - yy) / 2.0, xy)
-    large, small = (xx + yy) / 2.0 + split, (xx + yy) / 2.0 - split
-    length, width = np.sqrt(np.where(large > FLAT, large, 0.0)), np.sqrt(np.where(small > FLAT, small, 0.0))
+    large = (xx + yy) / 2.0 + split
+    small = (xx + yy) / 2.0 - split
+    length = np.sqrt(np.where(large > FLAT, large, 0.0))
+    width = np.sqrt(np.where(small > FLAT, small, 0.0))
     psi = 0.5 * np.arctan2(2.0 * xy, xx - yy)  # from -90 to 90 deg
-    cosine, sine = np.cos(psi)[some.image], np.sin(psi)[some.image]
+    cosine = np.cos(psi)[some.image]
+    sine = np.sin(psi)[some.image]
     axis = _Axis(dx * cosine + dy * sine, dy * cosine - dx * sine)
 
     def error(coordinate: np.ndarray, variance: np.ndarray) -> np.ndarray:
@@ -190,7 +200,8 @@ def _hillas(some: _Selected) -> tuple[_Axis, dict[str, np.ndarray]]:
 
 
 def _timing(some: _Selected, axis: _Axis, time: np.ndarray) -> dict[str, np.ndarray]:
-    """Line of peak time over the place along the major axis, weighted with charge; the deviation is not weighted."""
+    """Charge-weighted linear fit of peak time against the position along the major axis; the deviation is not
+    weighted."""
     mean = some.mean(time)
     slope = some.mean(axis.along * (time - mean[some.image])) / some.mean(axis.along**2)
     rest = time - mean[some.image] - slope[some.image] * axis.along
@@ -207,9 +218,10 @@ def _leakage(some: _Selected) -> dict[str, np.ndarray]:
 
 
 def _concentration(some: _Selected, axis: _Axis, hillas: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Shares of the light near the centre, in the ellipse of length and width, and in the brightest pixel."""
+    """Fractions of the light near the centre, in the ellipse of length and width, and in the brightest pixel."""
     near = axis.along**2 + axis.across**2 < some.pixels.width[some.pixel] ** 2
-    length, width = hillas["hillas_length"][some.image], hillas["hillas_width"][some.image]
+    length = hillas["hillas_length"][some.image]
+    width = hillas["hillas_width"][some.image]
     core = (axis.along / length) ** 2 + (axis.across / width) ** 2 <= 1.0
     return {
         "concentration_cog": some.mean(near),
@@ -236,20 +248,20 @@ def _statistics(some: _Selected, values: np.ndarray) -> dict[str, np.ndarray]:
 def _morphology(some: _Selected) -> dict[str, np.ndarray]:
     """Pixels and islands of neighbouring pixels.
 
-    Each pixel takes the lowest label around it, and the label of the pixel that it was named after, until nothing
+    Each pixel takes the lowest label around it, and then the label of the pixel with that index, until nothing
     changes.
     """
     total = len(some.pixels.neighbours)
     label = np.full(some.images * (total + 1), some.images * (total + 1))
-    place = some.image * (total + 1) + some.pixel
-    label[place] = place
+    cell = some.image * (total + 1) + some.pixel
+    label[cell] = cell
     beside = some.pixels.beside[:, some.pixel] + some.image * (total + 1)
     while True:
-        lowest = np.minimum.reduce([label[place], *label[beside]])
+        lowest = np.minimum.reduce([label[cell], *label[beside]])
         lowest = label[lowest]
-        if (lowest == label[place]).all():
+        if (lowest == label[cell]).all():
             break
-        label[place] = lowest
+        label[cell] = lowest
     island, pixels = np.unique(lowest, return_counts=True)
     image = island // (total + 1)
 

@@ -1,4 +1,4 @@
-"""Joins of tables on their whole key, in whatever order their rows are.
+"""Joins of tables on their whole key, with rows in any order.
 
 Keys are int64 [rows, columns], of which the first are obs_id, event_id and, of images, tel_id.
 """
@@ -13,7 +13,8 @@ KEYS = ("obs_id", "event_id", "tel_id")
 def find(wanted: np.ndarray, among: np.ndarray) -> np.ndarray:
     """The row of each `wanted` key `among` others, int64; -1 where it is missing. Of equal ones it is the first."""
     codes = _codes(np.concatenate([among, wanted]))
-    stored, sought = codes[: len(among)], codes[len(among) :]
+    stored = codes[: len(among)]
+    sought = codes[len(among) :]
     if not len(stored):
         return np.full(len(sought), -1)
     order = np.argsort(stored, kind="stable")

@@ -1,4 +1,4 @@
-"""Which images are used: a count of what each cut on them removes."""
+"""Selection of images, with the number of images and events that each cut removes."""
 
 import numpy as np
 
@@ -29,24 +29,27 @@ class CutFlow:
 class Selector:
     """Narrows down the images of one file, cut by cut, and counts in a `CutFlow` that other files share.
 
-    `event` int64 [images] is the row of each image's event, of `events` in all; `kept` bool [images] what is left.
-    An event is left while one of its images is.
+    `event` int64 [images] is the row of each image's event, of `events` in all; `kept` bool [images] are the remaining
+    images. An event remains as long as one of its images does.
     """
 
     def __init__(self, event: np.ndarray, events: int, flow: CutFlow):
-        self.event, self.flow = event, flow
+        self.event = event
+        self.flow = flow
         self.kept = np.ones(len(event), bool)
-        flow.images, flow.events = flow.images + len(event), flow.events + events
+        flow.images = flow.images + len(event)
+        flow.events = flow.events + events
         flow.add("having no image", 0, events - self._count())
 
     def cut(self, name: str, keep: np.ndarray) -> None:
         """Remove the images where `keep` (bool [images]) is false."""
-        images, events = int(self.kept.sum()), self._count()
+        images = int(self.kept.sum())
+        events = self._count()
         self.kept = self.kept & keep
         self.flow.add(name, images - int(self.kept.sum()), events - self._count())
 
     def cut_multiplicity(self, least: int) -> None:
-        """Remove events of which less than `least` images are left."""
+        """Remove events with fewer than `least` remaining images."""
         if least > 1 and len(self.event):
             images = np.bincount(self.event[self.kept], minlength=self.event.max() + 1)
             self.cut(f"multiplicity {least}", images[self.event] >= least)

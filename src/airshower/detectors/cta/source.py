@@ -4,36 +4,42 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
 
 import numpy as np
-from omegaconf import MISSING
+import torch
 
 from airshower.config.fields import choice, number
+from airshower.data.batch import Batch
+from airshower.data.containers import CameraImages, TelescopeImages, spans
 from airshower.data.cuts import Cut, check_names, parse_cuts
-from airshower.data.showers import ShowerBatch, Showers, TelescopeImages
-from airshower.data.source import Selection, Splits, ThrownShowers
-from airshower.data.splits import matching_files, split_by_shower
-from airshower.detectors.cta.dl2_writer import ShowerPredictionWriter
+from airshower.data.files import FileData, FilesConfig, FileSource, Paths, matching_files
+from airshower.data.index import FileIndex
+from airshower.data.order import OrderConfig
+from airshower.data.source import Contents, ThrownShowers
+from airshower.data.spec import Spec
+from airshower.data.truth import CLASS, DIRECTION, NUMBER, POSITION, Column, Columns, Frame, Truth
+from airshower.detectors.cta.dl1.dl2_writer import ShowerPredictionWriter
 from airshower.detectors.cta.image_file import PART, TRUTH, ImageFile
 from airshower.detectors.cta.keys import KEYS
-from airshower.detectors.cta.open_file import open_file
+from airshower.detectors.cta.open_file import file_index, indexed_file, is_image_file
 from airshower.detectors.cta.primaries import OBSERVED, class_ids, classified
 from airshower.detectors.cta.selection import CutFlow, Selector
 from airshower.detectors.cta.subarray import chosen_telescopes, merge_subarrays, spec_of
 from airshower.errors import DataError, UserError
+from airshower.geometry.sky import common_pointing, unit_vector
 from airshower.runtime.log import logger
 
 FIRST_SHOWER_TYPE = 16  # types of events below are calibration
 # what tells showers apart: simulations use each several times, with other cores, also in other runs and files
+FIELDS = {"direction": ("alt", "az"), "core": ("core_x", "core_y")}  # of columns of truth
 SHOWER = ("primary", "energy", "alt", "az", "h_first_interaction", "x_max")
 
 
 @dataclass
-class IactConfig:
+class CtaConfig(OrderConfig):
     """What all data of Cherenkov telescopes share."""
 
-    data_directory: str = ""
     mode: str = choice("mono", "stereo")
     telescopes: list[int] = field(default_factory=list)
     telescope_types: list[str] = field(default_factory=list)
@@ -41,28 +47,30 @@ class IactConfig:
     multiplicity: int = number(1, low=1)
     classes: list[str] = field(default_factory=lambda: ["gamma", "proton"])
     bad_pixels: str = choice("error", "zero", "skip")
-    order: str = choice("shuffled", "serial", "random_blocks")
 
 
-class IactImages:
+class CtaEvents(FileSource):
     """Entries of one or more files: selected images (mono) or events of which any image is selected (stereo).
 
-    In memory is the index alone. `cut_flow` says how many images and events there were and what each cut removed;
-    `event_ids` is as in `ShowerBatch`. Raises `UserError` for a selection that leaves nothing.
+    In memory is what the `index` has of the files. `cut_flow` says how many images and events there were and what each
+    cut removed; `event_ids` int64 [n, 3]: observation, event, telescope (0 in stereo). Raises `UserError` for a
+    selection that leaves nothing.
     """
 
-    kind = "telescope_images"
-
-    def __init__(self, config: IactConfig, file: str | Sequence[str]):
-        self.config, self.classes = config, class_ids(config.classes)
+    def __init__(self, config: CtaConfig, file: str | Path | Sequence[str | Path], index: FileIndex | None = None):
+        self.config = config
+        self.classes = class_ids(config.classes)
         cuts = parse_cuts(config.cuts)
-        zeroed = config.bad_pixels != "error"
-        self.files = [open_file(path, zeroed) for path in matching_files(config.data_directory, file)]
+        indexed = (index or cta_index(config)).open(matching_files(file))
+        self.files = [indexed_file(one, config.bad_pixels != "error") for one in indexed]
         self.simulated = self._any_simulated()
         array, rows = merge_subarrays([(file.path, file.subarray) for file in self.files])
         _refuse_copies(self.files)
         allowed = chosen_telescopes(array, config.telescopes, config.telescope_types)
-        self.spec = spec_of(array, allowed, config.mode, config.classes)
+        self.array = spec_of(array, allowed, config.mode)
+        truth = true_columns(config.classes)
+        known = frozenset(column.name for column in truth) if self.simulated else frozenset[str]()
+        self.spec = Spec({"images": self.array}, truth, known)
         self.clean = all(file.has_clean for file in self.files)
         self._check_cuts(cuts)
         self.cut_flow = CutFlow()
@@ -77,29 +85,44 @@ class IactImages:
     def __len__(self) -> int:
         return len(self.event_ids)
 
-    def read(self, entries: np.ndarray) -> ShowerBatch:
-        """The images of these entries, in this order. Raises `DataError` naming file, telescope and event."""
+    def read(self, entries: np.ndarray) -> Batch:
+        """See `Source`: the container `images`. Directions are learned relative to the common pointing of an event's
+        telescopes, cores to the telescope (mono) or to the middle of the array (stereo). Raises `DataError` naming
+        file, telescope and event."""
         entries = np.asarray(entries, np.int64)
         batch_row, images = self._images_of(entries)
-        camera = self.spec.camera[self._telescope[images]]
-        parts = tuple(
-            self._camera_images(kind, images[camera == kind], batch_row[camera == kind])
-            for kind in range(len(self.spec.cameras))
+        camera = self.array.camera[self._telescope[images]]
+        parts = CameraImages(
+            tuple(
+                self._camera_images(kind, images[camera == kind], batch_row[camera == kind])
+                for kind in range(len(self.array.cameras))
+            )
         )
-        return ShowerBatch(parts, self._showers(entries), entries, self.event_ids[entries])
+        truth = Truth(self.truth, entries) if self.simulated else None
+        return Batch({"images": parts}, entries, self.event_ids[entries], truth, self._frame(parts, len(entries)))
 
-    def truth(self, entries: np.ndarray, names: tuple[str, ...] | None = None) -> dict[str, np.ndarray]:
-        """Of these names (all), what there is: of each entry `multiplicity`, its number of images, and in simulations
-        `interaction`, the name of its primary's class, and the names of `image_file.TRUTH`: energy in TeV, angles in
-        rad, lengths in m, depth in g/cm2, NaN for what was observed."""
-        found: dict[str, np.ndarray] = {"multiplicity": self._counts[entries]}
-        if self.simulated:
-            found |= {name: column[self._event[entries]] for name, column in self._truth.items()}
-            found["interaction"] = np.array(self.spec.classes)[classified(found["primary"], self.classes)]
-        return found if names is None else {name: found[name] for name in names if name in found}
+    def file_ends(self) -> np.ndarray:
+        """See `Source`."""
+        return np.searchsorted(self._file[self._first], np.arange(len(self.files)), side="right")
 
-    def prediction_writer(self, path: Path, provenance: dict[str, str]) -> ShowerPredictionWriter:
-        """Writes predictions for these entries as DL2."""
+    def truth(self, entries: np.ndarray, names: tuple[str, ...] | None = None) -> Columns:
+        """See `Source` and `true_columns`; NaN for what was observed. Nothing where all is observed."""
+        return {name: self._true(name, self._event[entries]) for name in self.spec.wanted(names)}
+
+    def contents(self) -> Contents:
+        """See `Source`: images (mono) or events (stereo)."""
+        mono = self.config.mode == "mono"
+        removed = {name: counts[0 if mono else 1] for name, counts in self.cut_flow.removed.items()}
+        return Contents(
+            tuple(file.path for file in self.files),
+            self.cut_flow.images if mono else self.cut_flow.events,
+            {name: count for name, count in removed.items() if count},
+            "images" if mono else "events",
+        )
+
+    def event_writer(self, path: Path, provenance: dict[str, str]) -> ShowerPredictionWriter:
+        """See `Source`: DL2 files."""
+        path = path.with_name(f"{path.name}.dl2.h5")
         return ShowerPredictionWriter(path, self.files, self.config.mode, self.images_of, provenance)
 
     def images_of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,14 +133,16 @@ class IactImages:
     def thrown(self) -> list[ThrownShowers]:
         """What was simulated in each run, also where no event triggered or passed the cuts: such a run is of the
         primaries of its file. Nothing for observations, and for a class of which files do not say all."""
-        found, unknown = [], set()
+        of_runs = []
+        unknown = set()
         for file in self.files:
             if file.truth is None:
                 continue
             runs = {run.obs_id: run for run in getattr(file, "runs", [])}
             kinds = classified(file.truth["primary"], self.classes)
             for obs_id in sorted({*runs, *file.events.obs_id.tolist()}):
-                run, kind = runs.get(obs_id), np.unique(kinds[file.events.obs_id == obs_id])
+                run = runs.get(obs_id)
+                kind = np.unique(kinds[file.events.obs_id == obs_id])
                 if run is not None and not len(kind):
                     if not run.showers:
                         continue
@@ -126,10 +151,10 @@ class IactImages:
                     unknown.update(kind.tolist())
                 else:
                     thrown = run.showers * run.reuse
-                    found.append(ThrownShowers(int(kind[0]), thrown, run.energy_range, run.spectral_index, run.area))
-        for kind in sorted(unknown & {run.primary for run in found} - {-1}):
-            logger.warning("no effective area of %s: not all files say what was simulated", self.spec.classes[kind])
-        return [run for run in found if run.primary not in unknown]
+                    of_runs.append(ThrownShowers(int(kind[0]), thrown, run.energy_range, run.spectral_index, run.area))
+        for kind in sorted(unknown & {run.primary for run in of_runs} - {-1}):
+            logger.warning("no effective area of %s: not all files say what was simulated", self.config.classes[kind])
+        return [run for run in of_runs if run.primary not in unknown]
 
     @property
     def showers(self) -> np.ndarray:
@@ -164,18 +189,19 @@ class IactImages:
         """Rows among `entries` and of the index of selected images, int64 [images] each."""
         counts = self._counts[entries]
         row = np.repeat(np.arange(len(entries)), counts)
-        return row, np.repeat(self._first[entries] - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+        return row, spans(self._first[entries], counts)
 
     def _selected(self, file: ImageFile, telescope: np.ndarray, cuts: list[Cut]) -> np.ndarray:
         """Rows of a file's image index that pass all cuts."""
-        images, events = file.images, file.events
+        images = file.images
+        events = file.events
         selector = Selector(images.event, len(events), self.cut_flow)
         selector.cut("no telescope triggered", (events.triggered > 0)[images.event])
         selector.cut("calibration", (events.event_type >= FIRST_SHOWER_TYPE)[images.event])
         selector.cut("telescopes", telescope[images.telescope] >= 0)
         if self.simulated:
-            found = classified(self._truth_of(file)["primary"], self.classes)
-            selector.cut("other primaries than data.classes", (found >= 0)[images.event])
+            primary = classified(self._truth_of(file)["primary"], self.classes)
+            selector.cut("other primaries than data.classes", (primary >= 0)[images.event])
         if self.config.bad_pixels == "skip":
             selector.cut("bad pixels", _without_bad_pixels(file, selector.kept))
         columns = self._columns(file, [name for cut in cuts for name in cut.names], np.flatnonzero(selector.kept))
@@ -206,7 +232,11 @@ class IactImages:
     def _index(self, kept: list[np.ndarray], telescope: list[np.ndarray]) -> None:
         """Concatenates the selected images of all files, those of an entry beside each other."""
         stereo = self.config.mode == "stereo"
-        images, ids, truth, starts, events = [], [], [], [], 0
+        images = []
+        ids = []
+        truth = []
+        starts = []
+        events = 0
         for place, (file, rows) in enumerate(zip(self.files, kept, strict=True)):
             rows = rows[np.argsort(file.images.event[rows], kind="stable")] if stereo else rows
             used, event = np.unique(file.images.event[rows], return_inverse=True)
@@ -221,92 +251,98 @@ class IactImages:
         self._first = np.flatnonzero(starts)
         self._counts = np.diff(self._first, append=len(event))
         self._event = event[self._first]
-        seen_by = np.zeros(len(self._first), np.int64) if stereo else self.spec.telescope_ids[self._telescope]
+        seen_by = np.zeros(len(self._first), np.int64) if stereo else self.array.telescope_ids[self._telescope]
         self.event_ids = np.column_stack([np.concatenate(ids)[self._event], seen_by])
 
     def _camera_images(self, camera: int, images: np.ndarray, batch_row: np.ndarray) -> TelescopeImages:
-        pixels = len(self.spec.cameras[camera].x)
+        pixels = len(self.array.cameras[camera].x)
         charge, time = np.empty((2, len(images), pixels), np.float32)
         clean = np.empty((len(images), pixels), bool) if self.clean else None
         pointing = np.empty((len(images), 2), np.float32)
         for place in np.unique(self._file[images]):
-            at, file = np.flatnonzero(self._file[images] == place), self.files[place]
+            at = np.flatnonzero(self._file[images] == place)
+            file = self.files[place]
             rows = self._image[images[at]]
             charge[at], time[at], kept = file.read(rows)
-            pointing[at] = file.pointing[rows]
+            pointing[at] = file.pointing_of(rows)
             for row in rows[~np.isfinite(pointing[at]).all(1)][:1]:
                 raise DataError(f"{file.where(row)}: the file does not say where the telescope points to")
             if clean is not None:
                 clean[at] = kept
         return TelescopeImages(charge, time, clean, batch_row, self._telescope[images], pointing)
 
-    def _showers(self, entries: np.ndarray) -> Showers | None:
-        if not self.simulated:
-            return None
-        truth = {name: column[self._event[entries]] for name, column in self._truth.items()}
+    def _true(self, name: str, events: np.ndarray) -> np.ndarray:
+        """One column of truth of these rows of `_truth`, see `truth.Column`."""
+        if name == "primary":
+            return classified(self._truth["primary"][events], self.classes)
+        parts = [self._truth[part][events] for part in FIELDS.get(name, (name,))]
+        return np.stack(parts, 1) if name in FIELDS else parts[0]
 
-        def columns(*names: str) -> np.ndarray:
-            return np.stack([truth[name].astype(np.float32) for name in names], 1)
+    def _frame(self, images: CameraImages, entries: int) -> Frame:
+        """In float64, as offsets from the pointing are small differences; given as float32."""
+        event = torch.from_numpy(np.concatenate([camera.event for camera in images.cameras]))
+        telescope = torch.from_numpy(np.concatenate([camera.telescope for camera in images.cameras]))
+        pointing = torch.from_numpy(np.concatenate([camera.pointing for camera in images.cameras]))
+        axis = common_pointing(unit_vector(pointing.double()), event, entries).float()
+        position = torch.from_numpy(self.array.position[:, :2]).float()
+        origin = position.mean(0).expand(entries, 2)
+        if self.array.mode == "mono":
+            origin = origin.index_copy(0, event, position[telescope])
+        return Frame(axis.numpy(), origin.numpy())
 
-        return Showers(
-            primary=classified(truth["primary"], self.classes),
-            energy=truth["energy"].astype(np.float32),
-            direction=columns("alt", "az"),
-            core=columns("core_x", "core_y"),
-            x_max=truth["x_max"].astype(np.float32),
-            weight=np.ones(len(entries), np.float32),
-        )
+
+def true_columns(classes: Sequence[str]) -> tuple[Column, ...]:
+    """The truth of simulated showers with primaries of these classes."""
+    return (
+        Column("primary", CLASS, classes=tuple(classes)),
+        Column("energy", NUMBER, "TeV"),
+        Column("direction", DIRECTION, "rad", parts=FIELDS["direction"]),
+        Column("core", POSITION, "m", parts=FIELDS["core"]),
+        Column("x_max", NUMBER, "g/cm2"),
+        Column("h_first_interaction", NUMBER, "m"),
+    )
 
 
-class Iact:
-    """`data=cta`: files of telescopes' images. Validation comes from `aux_file`, or from a fraction of the showers of
-    `file`; inference runs over what is held out as a test, or over everything."""
+def cta_index(config: CtaConfig) -> FileIndex:
+    """The index of files with what the config's cuts need of images."""
+    names = (name for cut in parse_cuts(config.cuts) for name in cut.names)
+    parameters = [name for name in names if name not in KEYS and not name.startswith("true_")]
+    return file_index(config.bad_pixels != "error", parameters)
 
-    kind = IactImages.kind
+
+class Cta(FileData[CtaEvents]):
+    """`data=cta`: files of telescopes' images."""
 
     @dataclass
-    class Config(IactConfig):
+    class Config(CtaConfig, FilesConfig):
         """`data.*`."""
 
-        file: Any = MISSING
-        aux_file: Any = ""
-        validation_fraction: float = number(0.0, low=0.0, high=0.9)
-        test_fraction: float = number(0.0, low=0.0, high=0.9)
-        resample: str = choice("none", "undersample", "oversample")
+    containers = MappingProxyType({"images": CameraImages})
 
-    def __init__(self, config: Config, seed: int):
-        self.config, self.seed = config, seed
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """See `Data`."""
+        return is_image_file(path)
 
-    def open(self) -> Splits:
-        """Opens the files, selects, and splits by shower. Raises `UserError` if a split would be empty."""
-        source = IactImages(self.config, self.config.file)
-        config = self.config
-        fraction = 0.0 if config.aux_file else config.validation_fraction
-        splits = split_by_shower(source, source.showers, fraction, config.test_fraction, self.seed)
-        validation = splits.validation
-        if self.config.aux_file:
-            aux = IactImages(self.config, self.config.aux_file)
-            _check_aux(source, aux)
-            validation = Selection(aux, np.arange(len(aux)))
-        train = Selection(source, self._resampled(source, splits.train.entries))
-        return Splits(train, validation, splits.whole)
+    @classmethod
+    def columns(cls, config: Config) -> tuple[Column, ...]:
+        """See `Data`."""
+        return true_columns(config.classes)
 
-    def _resampled(self, source: IactImages, entries: np.ndarray) -> np.ndarray:
-        """The entries to train on, of each class that is there as many as of the smallest or of the largest one if so
-        asked for: some left out, or all as often as there is room for and then some, drawn with the seed."""
-        of_class = source.truth(entries, ("interaction",)).get("interaction")
-        if of_class is None:  # observations, which are not trained on
-            return entries
-        groups = {name: entries[of_class == name] for name in source.spec.classes}
-        counted = ", ".join(f"{len(group)} {name}" for name, group in groups.items())
-        logger.info("data: to train on there are %s, resample=%s", counted, self.config.resample)
-        there = [group for group in groups.values() if len(group)]
-        if self.config.resample == "none" or len(there) < 2:
-            return entries
-        size = (min if self.config.resample == "undersample" else max)(map(len, there))
-        generator = np.random.default_rng(self.seed)
-        drawn = [(np.tile(group, size // len(group)), generator.permutation(group)) for group in there]
-        return np.sort(np.concatenate([part for whole, some in drawn for part in (whole, some[: size % len(some)])]))
+    def source(self, paths: Paths) -> CtaEvents:
+        """See `FileData.source`."""
+        return CtaEvents(self.config, paths["file"], self.index)
+
+    def build_index(self) -> FileIndex:
+        """See `FileData`."""
+        return cta_index(self.config)
+
+    def check_alike(self, source: CtaEvents, aux: CtaEvents) -> None:
+        """Their telescopes must be the same ones, and both simulated or both observed."""
+        same = np.array_equal(aux.array.telescope_ids, source.array.telescope_ids)
+        if aux.simulated != source.simulated or not same:
+            raise UserError("data.aux_file: its telescopes are not those of data.file, or one of both is not simulated")
+        merge_subarrays([(file.path, file.subarray) for file in (*source.files, *aux.files)])
 
 
 def _refuse_copies(files: Sequence[ImageFile]) -> None:
@@ -321,18 +357,10 @@ def _refuse_copies(files: Sequence[ImageFile]) -> None:
 
 def _without_bad_pixels(file: ImageFile, asked: np.ndarray) -> np.ndarray:
     """Which images have finite pixels only, bool [images], of those that are `asked` for; these are all read."""
-    whole, camera = asked.copy(), file.subarray.camera[file.images.telescope]
+    whole = asked.copy()
+    camera = file.subarray.camera[file.images.telescope]
     for kind in np.unique(camera[asked]):
         images = np.flatnonzero(asked & (camera == kind))
         for part in np.split(images, range(PART, len(images), PART)):
             whole[part] = ~file.bad_pixels(part).any(1)
     return whole
-
-
-def _check_aux(source: IactImages, aux: IactImages) -> None:
-    if aux.simulated != source.simulated or not np.array_equal(aux.spec.telescope_ids, source.spec.telescope_ids):
-        raise UserError("data.aux_file: its telescopes are not those of data.file, or one of both is not simulated")
-    shared = np.intersect1d(source.showers, aux.showers)
-    if len(shared):
-        raise UserError(f"data.aux_file: {len(shared)} of its showers are also in data.file; validate on others")
-    merge_subarrays([(file.path, file.subarray) for file in (*source.files, *aux.files)])

@@ -1,4 +1,4 @@
-"""The telescopes of files: which there are, which of those of several files are the same, and which a run takes."""
+"""The telescopes of files: merging those of several files, and selecting those of a run."""
 
 import functools
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from airshower.data.showers import IactSpec
-from airshower.detectors.cta.camera import CameraGeometry
+from airshower.data.spec import CameraImagesSpec
 from airshower.errors import DataError, UserError
+from airshower.geometry.camera import CameraGeometry
 
 ALIKE = 0.1  # m; positions and focal lengths of one telescope
 SAME = 1e-4  # m; pixels of one camera agree to this in files of different writers
@@ -35,7 +35,7 @@ class Subarray:
     cameras: tuple[CameraGeometry, ...]
 
     def rows(self, ids: np.ndarray) -> np.ndarray:
-        """Rows of the telescopes with these ids, int64; -1 for one that is not there."""
+        """Rows of the telescopes with these ids, int64; -1 for a missing one."""
         order = np.argsort(self.ids)
         rows = order[np.searchsorted(self.ids[order], ids).clip(max=len(order) - 1)]
         return np.where(self.ids[rows] == ids, rows, -1)
@@ -50,24 +50,28 @@ class Subarray:
 def distinct_cameras(
     types: Sequence[str], cameras: Sequence[CameraGeometry]
 ) -> tuple[tuple[CameraGeometry, ...], np.ndarray]:
-    """The different ones of the cameras of telescopes of these `types`, and of each telescope its row among them.
+    """The distinct cameras of telescopes of these `types`, and the row of each telescope's camera among them.
 
-    Cameras are one where the pixels agree, and so do the telescopes' types: files repeat a camera, and productions call
-    it otherwise, but LSTCam and NectarCam, with pixels at the same places, are two.
+    Cameras are the same if their pixels and the telescopes' types agree: files repeat cameras, and productions name
+    them differently. LSTCam and NectarCam, with pixels at the same positions, are two.
     """
-    found: list[tuple[str, CameraGeometry]] = []
+    distinct: list[tuple[str, CameraGeometry]] = []
     rows = []
     for kind, camera in zip(types, cameras, strict=True):
-        same = (row for row, (other, there) in enumerate(found) if other == kind and same_camera(camera, there))
-        rows.append(next(same, len(found)))
-        if rows[-1] == len(found):
-            found.append((kind, camera))
-    return tuple(camera for _, camera in found), np.array(rows, np.int64)
+        same = (
+            row
+            for row, (other, known_camera) in enumerate(distinct)
+            if other == kind and same_camera(camera, known_camera)
+        )
+        rows.append(next(same, len(distinct)))
+        if rows[-1] == len(distinct):
+            distinct.append((kind, camera))
+    return tuple(camera for _, camera in distinct), np.array(rows, np.int64)
 
 
 @functools.lru_cache(4096)  # of thousands of files
 def same_camera(one: CameraGeometry, other: CameraGeometry) -> bool:
-    """Whether two cameras have the same pixels in the same order and see the sky alike, whatever they are called."""
+    """True if two cameras have the same pixels in the same order with the same orientation, with any names."""
     return one is other or (
         one.shape == other.shape
         and len(one) == len(other)
@@ -78,32 +82,39 @@ def same_camera(one: CameraGeometry, other: CameraGeometry) -> bool:
 
 
 def merge_subarrays(subarrays: Sequence[tuple[Path, Subarray]]) -> tuple[Subarray, list[np.ndarray]]:
-    """The telescopes of several files as one array in the order of their ids, and of each file the rows in it of its
-    telescopes, int64. Raises `DataError` if files have different telescopes of the same id."""
+    """The telescopes of several files as one array in the order of their ids, and for each file the rows of its
+    telescopes in it, int64. Raises `DataError` if files have different telescopes of the same id."""
     telescopes: dict[int, tuple] = {}
-    for path, array in subarrays:
+    distinct_arrays = dict(reversed([(array, path) for path, array in subarrays]))  # with the first file of each
+    for array, path in reversed(distinct_arrays.items()):
         for row, tel_id in enumerate(array.ids.tolist()):
-            place, camera = (*array.position[row], array.focal_length[row]), array.cameras[array.camera[row]]
+            position = (*array.position[row], array.focal_length[row])
+            camera = array.cameras[array.camera[row]]
             text = (array.types[row], array.names[row], array.descriptions[row])
-            first, there, other, said = telescopes.setdefault(tel_id, (path, place, camera, text))
-            same = said[0] == text[0] and np.allclose(place, there, rtol=0, atol=ALIKE) and same_camera(camera, other)
+            first, first_position, other, first_text = telescopes.setdefault(tel_id, (path, position, camera, text))
+            same = (
+                first_text[0] == text[0]
+                and np.allclose(position, first_position, rtol=0, atol=ALIKE)
+                and same_camera(camera, other)
+            )
             if not same:
                 raise DataError(f"{path}: its telescope {tel_id} is not the one of {first}; such files are read apart")
     ids = np.array(sorted(telescopes))
     _, places, cameras, texts = zip(*(telescopes[tel_id] for tel_id in ids.tolist()), strict=True)
     types, names, descriptions = zip(*texts, strict=True)
     distinct, camera = distinct_cameras(types, cameras)
-    place = np.array(places)
-    merged = Subarray(ids, types, names, descriptions, place[:, :3], place[:, 3], camera, distinct)
-    return merged, [np.searchsorted(ids, array.ids) for _, array in subarrays]
+    position = np.array(places)
+    merged = Subarray(ids, types, names, descriptions, position[:, :3], position[:, 3], camera, distinct)
+    rows = {array: np.searchsorted(ids, array.ids) for array in distinct_arrays}
+    return merged, [rows[array] for _, array in subarrays]
 
 
 def chosen_telescopes(array: Subarray, telescopes: Sequence[int], types: Sequence[str]) -> np.ndarray:
-    """Which telescopes `data.telescopes` and `data.telescope_types` name, bool [telescopes]."""
+    """True for the telescopes that `data.telescopes` and `data.telescope_types` select, bool [telescopes]."""
     for wanted in telescopes:
         if wanted not in array.ids:
-            there = ", ".join(map(str, array.ids))
-            raise UserError(f"data.telescopes: telescope {wanted} is not in the subarray; it has {there}")
+            ids = ", ".join(map(str, array.ids))
+            raise UserError(f"data.telescopes: telescope {wanted} is not in the subarray; it has {ids}")
     named = [
         {array.types[row], array.names[row], array.descriptions[row], array.cameras[array.camera[row]].name}
         for row in range(len(array.ids))
@@ -120,8 +131,8 @@ def chosen_telescopes(array: Subarray, telescopes: Sequence[int], types: Sequenc
     return allowed
 
 
-def spec_of(array: Subarray, allowed: np.ndarray, mode: str, classes: Sequence[str]) -> IactSpec:
-    """What a source of these telescopes gives. Raises `UserError` for several cameras where `mode` is mono."""
+def spec_of(array: Subarray, allowed: np.ndarray, mode: str) -> CameraImagesSpec:
+    """The spec of the images of these telescopes. Raises `UserError` for several cameras if `mode` is mono."""
     rows = np.flatnonzero(allowed)
     cameras = list(dict.fromkeys(array.camera[rows].tolist()))  # by telescope ids, in whatever order the files came
     if mode == "mono" and len(cameras) > 1:
@@ -131,7 +142,7 @@ def spec_of(array: Subarray, allowed: np.ndarray, mode: str, classes: Sequence[s
             f"data.mode=mono: a network for single images sees one kind of camera, there are "
             f"{array.described(rows)}; choose with {how} or data.telescopes, or take data.mode=stereo"
         )
-    return IactSpec(
+    return CameraImagesSpec(
         mode,
         tuple(array.cameras[kind] for kind in cameras),
         array.ids[rows],
@@ -139,5 +150,4 @@ def spec_of(array: Subarray, allowed: np.ndarray, mode: str, classes: Sequence[s
         array.position[rows],
         array.focal_length[rows],
         np.array([cameras.index(kind) for kind in array.camera[rows]]),
-        tuple(classes),
     )

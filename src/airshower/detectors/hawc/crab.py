@@ -1,22 +1,20 @@
 """`data=hawc_crab`: the public lists of events from the direction of the Crab Nebula.
 
-data.hawc-observatory.org, pass 4, one FITS file for each bin of the share of channels that were hit. They have what was
-reconstructed of real events, but no hits.
+data.hawc-observatory.org, pass 4, one FITS file for each bin of the fraction of channels that were hit. They have
+reconstructed quantities of measured events, but no hits.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
-
-import numpy as np
-from omegaconf import MISSING
+from pathlib import Path
+from types import MappingProxyType
 
 from airshower.config.fields import number
-from airshower.data.source import Splits
-from airshower.data.splits import matching_files, split_by_shower
-from airshower.data.tanks import Quantity, TankSpec
-from airshower.detectors.hawc.array import hawc_array
-from airshower.detectors.hawc.event_list import EventList
-from airshower.detectors.hawc.events import EventConfig, TankEvents
+from airshower.data.containers import Table
+from airshower.data.files import FileData, FilesConfig, Paths
+from airshower.data.quantity import Quantity
+from airshower.data.spec import Spec, TableSpec
+from airshower.detectors.hawc.event_list import EventList, is_fits
+from airshower.detectors.hawc.events import EventConfig, HawcTable, check_no_copies
 from airshower.detectors.hawc.quantities import TURN, chosen
 
 # middles and widths are the means and standard deviations of the 18 958 events of bins 5 to 7
@@ -43,38 +41,35 @@ QUANTITIES = {
 PARAMETERS = ("logNPE", "nHit", "zenithAngle", "azimuthAngle", "coreX", "coreY", "CxPE40")
 
 
-class HawcCrab:
-    """`data=hawc_crab`: validation and test are fractions of the events; inference runs over the test, or over
-    everything."""
-
-    kind = TankEvents.kind
+class HawcCrab(FileData[HawcTable]):
+    """`data=hawc_crab`: lists of observed events, of one class."""
 
     @dataclass
-    class Config(EventConfig):
+    class Config(EventConfig, FilesConfig):
         """`data.*`."""
 
-        files: Any = MISSING
         parameters: list[str] = field(default_factory=lambda: list(PARAMETERS))
         validation_fraction: float = number(0.1, low=0.0, high=0.9)
-        test_fraction: float = number(0.0, low=0.0, high=0.9)
 
-    def __init__(self, config: Config, seed: int):
-        self.config, self.seed = config, seed
+    containers = MappingProxyType({"parameters": Table, "conditions": Table})
 
-    def open(self) -> Splits:
-        """Reads the lists, selects, and splits by event. Raises `UserError` if a split would be empty."""
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """See `Data`."""
+        return is_fits(path)
+
+    def source(self, paths: Paths) -> HawcTable:
+        """See `FileData.source`."""
         config = self.config
-        spec = TankSpec(
-            channels=(),
-            time="absolute",
-            parameters=chosen(config.parameters, "data.parameters", QUANTITIES),
-            conditions=chosen(config.conditions, "data.conditions", QUANTITIES),
-            position=hawc_array().position,
-            cell=hawc_array().cell,
-            pmt=hawc_array().pmt,
-            classes=("observed",),
+        spec = Spec(
+            {
+                "parameters": TableSpec(chosen(config.parameters, "data.parameters", QUANTITIES)),
+                "conditions": TableSpec(chosen(config.conditions, "data.conditions", QUANTITIES)),
+            },
+            ids=("file", "event"),
         )
-        paths = matching_files(config.data_directory, config.files, "data.files")
-        source = TankEvents(config, {"observed": [EventList(path) for path in paths]}, spec)
-        events = np.arange(len(source))
-        return split_by_shower(source, events, config.validation_fraction, config.test_fraction, self.seed)
+        return HawcTable(config, {"observed": [EventList(path) for path in paths["file"]]}, spec)
+
+    def check_alike(self, source: HawcTable, aux: HawcTable) -> None:
+        """Validation files must be other files; columns are the same by the config."""
+        check_no_copies(source, aux)

@@ -15,8 +15,20 @@ import numpy as np
 from airshower.errors import DataError, UserError
 
 TABLE, GZIPPED = "EVENTS", b"\x1f\x8b"
+FIRST_CARD = b"SIMPLE  ="
 MOST_COLUMNS = 999  # of a table, by the standard
 FREE_BYTES, INFLATED = 1 << 28, 16  # bytes of any list in gzip, and of each of its bytes
+
+
+def is_fits(path: Path) -> bool:
+    """Whether a file begins as FITS files do."""
+    try:
+        with open(path, "rb") as file:
+            zipped = file.read(len(GZIPPED)) == GZIPPED
+        with gzip.open(path) if zipped else open(path, "rb") as file:
+            return file.read(len(FIRST_CARD)) == FIRST_CARD
+    except (OSError, EOFError, zlib.error):
+        return False
 
 
 def import_fits() -> Any:
@@ -37,17 +49,18 @@ class EventList:
     """
 
     def __init__(self, path: Path):
-        self.path, fits = path, import_fits()
+        self.path = path
+        fits = import_fits()
         content = self._content()
         self.digest = hashlib.sha256(content).hexdigest()
         with self._reading(), fits.open(io.BytesIO(content), checksum=True) as units:
             if TABLE not in units:
-                there = ", ".join(unit.name for unit in units)
-                raise DataError(f"{path}: has no table {TABLE}; it has: {there}")
+                tables = ", ".join(unit.name for unit in units)
+                raise DataError(f"{path}: has no table {TABLE}; it has: {tables}")
             self._check(units[TABLE], fits)
             table = units[TABLE].data
-            scalars = [place for place, name in enumerate(table.names) if not table.dtype[place].shape]
-            columns = {table.names[place]: table.field(place) for place in scalars}  # dec is not DEC
+            scalars = [index for index, name in enumerate(table.names) if not table.dtype[index].shape]
+            columns = {table.names[index]: table.field(index) for index in scalars}  # dec is not DEC
             self._columns = {name: np.array(c) for name, c in columns.items() if c.dtype.kind in "iuf"}
         self._events = len(table)
 
@@ -60,7 +73,7 @@ class EventList:
         return self._events
 
     def columns(self, names: Sequence[str]) -> dict[str, np.ndarray]:
-        """Columns [events] by name; `DataError` names those there are where one is missing."""
+        """Columns [events] by name; `DataError` for a missing one names the existing ones."""
         for name in names:
             if name not in self._columns:
                 raise DataError(f"{self.path}: has no column {name}; it has: {', '.join(self._columns)}")
@@ -92,7 +105,9 @@ class EventList:
             raise DataError(f"{self.path}: can't be read ({getattr(error, 'strerror', None) or error})") from None
 
     def _inflated(self, content: bytes) -> bytes:
-        most, parts, size = FREE_BYTES + INFLATED * len(content), [], 0
+        most = FREE_BYTES + INFLATED * len(content)
+        parts = []
+        size = 0
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as stream:
             while part := stream.read(1 << 20):
                 parts.append(part)
@@ -103,13 +118,13 @@ class EventList:
 
     @contextlib.contextmanager
     def _reading(self) -> Iterator[None]:
-        """What astropy says of a damaged file, such as the warning that it is truncated, as a `DataError`."""
+        """Convert astropy's errors and warnings for a damaged file, such as a truncated one, to a `DataError`."""
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", UserWarning)
                 yield
         except DataError:
             raise
-        except Exception as error:  # of damage astropy raises errors of many kinds, AssertionError among them
-            said = " ".join(str(error).split()) or type(error).__name__
-            raise DataError(f"{self.path}: can't be read as a FITS file ({said})") from None
+        except Exception as error:  # astropy raises errors of many types for damage, also AssertionError
+            message = " ".join(str(error).split()) or type(error).__name__
+            raise DataError(f"{self.path}: can't be read as a FITS file ({message})") from None

@@ -1,9 +1,9 @@
-"""From hits as files have them to one hit of a PMT, with its time relative to the shower's front if so wanted."""
+"""Conversion of recorded hits to one hit per PMT, with times optionally relative to the shower's front."""
 
 import numpy as np
 
-from airshower.data.shower_front import LIGHT_SPEED
-from airshower.data.tanks import TankHits
+from airshower.data.hits import TankHits
+from airshower.geometry.shower_front import LIGHT_SPEED
 
 KEEP = ("largest", "first", "last")
 
@@ -22,14 +22,15 @@ def one_hit_each(hits: TankHits, keep: str) -> TankHits:
 
 
 def behind_plane(hits: TankHits, towards: np.ndarray, position: np.ndarray) -> np.ndarray:
-    """When hits come (ns) after a plane from the direction `towards` [events, 2], the horizontal part of its unit
-    vector. The plane is the one before which the half of the event's charge has come.
+    """The delays of hits (ns) to a plane from the direction `towards` [events, 2], the horizontal part of its unit
+    vector. The offset of the plane is the charge-weighted median time.
 
     Charges are summed within their event, so that its times do not depend on the events that are read with it."""
     along = (position[hits.grid_id - 1, :2] * towards[hits.event]).sum(1)
     time = hits.time + along / LIGHT_SPEED
     order = _order(hits.event, time, hits.charge)
-    ordered, charge = time[order], hits.charge[order]
+    ordered = time[order]
+    charge = hits.charge[order]
     counts = np.bincount(hits.event, minlength=len(towards))
     middle = np.zeros(len(towards))
     begin = 0
@@ -42,8 +43,8 @@ def behind_plane(hits: TankHits, towards: np.ndarray, position: np.ndarray) -> n
 
 
 def _order(group: np.ndarray, value: np.ndarray, tie: np.ndarray | None) -> np.ndarray:
-    """Places of hits by group, within it by value and, where values are equal, by `tie`: the order in which hits come
-    decides nothing."""
+    """Indices that sort hits by group, then value, then `tie`, so that the result does not depend on the order of
+    hits."""
     order = np.lexsort((value, group))
     equal = (np.diff(value[order]) == 0) & (np.diff(group[order]) == 0)
     if tie is not None and equal.any():  # seldom; a third key takes half as long again

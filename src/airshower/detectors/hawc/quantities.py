@@ -1,14 +1,14 @@
-"""What is read of HAWC's events beside their hits, and how networks see it.
+"""The quantities of HAWC's events in addition to hits, and their scaling for networks.
 
 The middles and widths are the means and standard deviations of the gammas of hawc-deep-learning (arcelien et al. 2018),
-so that they are the same for all files: a network's output is in the same units whatever it was trained on.
+so that they are the same for all files: a network's output has the same units for all training data.
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from airshower.data.tanks import Quantity
+from airshower.data.quantity import Quantity
 from airshower.detectors.hawc.event_fields import AZIMUTH, ENERGY, PHI, THETA, ZENITH
 from airshower.errors import UserError
 
@@ -37,25 +37,25 @@ PARAMETERS = ("rec.logNPE", "rec.nHit", "rec.nTankHit", ZENITH, AZIMUTH, "rec.co
 CONDITIONS = (ENERGY, THETA, PHI)
 
 
-def chosen(names: list[str], key: str, known: Mapping[str, Quantity] = QUANTITIES) -> tuple[Quantity, ...]:
-    """The quantities of these names. Raises `UserError` naming `key` for one that there is not."""
+def chosen(names: list[str], key: str, choices: Mapping[str, Quantity] = QUANTITIES) -> tuple[Quantity, ...]:
+    """The quantities of these names. Raises `UserError` naming `key` for an unknown one."""
     for name in names:
-        if name not in known:
-            raise UserError(f"{key}: there is no {name}; there are {', '.join(known)}")
+        if name not in choices:
+            raise UserError(f"{key}: there is no {name}; there are {', '.join(choices)}")
         if names.count(name) > 1:
             raise UserError(f"{key}: has {name} twice")
-    return tuple(known[name] for name in names)
+    return tuple(choices[name] for name in names)
 
 
 def image_channels(names: list[str], most_charge: float, earliest: float, latest: float) -> tuple[Quantity, ...]:
-    """The channels of images: charge from `LEAST_CHARGE` to `most_charge` p.e., logarithmic, time between two times in
-    ns, which are 0 and 1 then. Raises `UserError` for other names than charge, or charge and time, or none."""
+    """The channels of images: charge from `LEAST_CHARGE` to `most_charge` p.e., logarithmic, time from `earliest` to
+    `latest` in ns, scaled to 0 and 1. Raises `UserError` for other names than charge, or charge and time, or none."""
     low, high = np.log(LEAST_CHARGE), np.log(most_charge)
     channels = (
         Quantity("charge", "p.e.", low, high - low, logarithmic=True),
         Quantity("time", "ns", earliest, latest - earliest),
     )
-    known = [channel.name for channel in channels]
-    if names not in ([], known[:1], known):
+    all_names = [channel.name for channel in channels]
+    if names not in ([], all_names[:1], all_names):
         raise UserError(f"data.channels={names}: can be [], [charge] or [charge, time]")
     return channels[: len(names)]

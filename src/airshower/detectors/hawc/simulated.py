@@ -1,65 +1,65 @@
 """Simulated events of HAWC: written as XCDF files into the cache folder, read like any other file."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from airshower.config.fields import number, section
-from airshower.data.source import Splits
+from airshower.data.simulated import SimulatedConfig, SimulatedData, SimulatedFile
 from airshower.detectors.hawc.event_fields import EVENT_FIELDS
-from airshower.detectors.hawc.simulation import PRIMARIES, SimulationConfig, simulate_events
-from airshower.detectors.hawc.source import HawcEvents, TankConfig
-from airshower.detectors.hawc.xcdf_writer import XcdfWriter
-from airshower.runtime.folders import simulated_file
-from airshower.runtime.log import logger
+from airshower.detectors.hawc.simulation import PRIMARIES, HawcSimulation, simulate_events
+from airshower.detectors.hawc.source import HawcConfig, HawcContents, HawcEvents
+from airshower.detectors.hawc.xcdf.writer import XcdfWriter
+from airshower.runtime.log import logger, progress_bar
 
-VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
+VERSION = 3  # raise when the simulation's physics changes: files made by an older one are then left alone
 BLOCK_EVENTS = 100  # small ones: a block is what is read at once for any of its events
 
 
-class SimulatedHawc:
-    """`data=hawc_simulated`: events made on first use; inference and iotest run over those of the validation file."""
-
-    kind = HawcEvents.kind
+class SimulatedHawc(HawcContents, SimulatedData[HawcEvents]):
+    """`data=hawc_simulated`: events made on first use."""
 
     @dataclass
-    class Config(TankConfig):
+    class Config(HawcConfig, SimulatedConfig):
         """`data.*`."""
 
         events: int = number(30_000, low=1)
         validation_events: int = number(5000, low=1)
+        test_events: int = number(5000, low=1, free=True)
         proton_fraction: float = number(0.0, low=0.0, high=1.0)
-        seed: int = number(1, low=0)
-        simulation: SimulationConfig = section(SimulationConfig)
+        simulation: HawcSimulation = section(HawcSimulation)
 
-    def __init__(self, config: Config, seed: int):
-        self.config = config
+    def source(self, name: str, events: int, seed: int) -> HawcEvents:
+        """See `SimulatedData.source`."""
+        files = self.files(name, events, seed)
+        return HawcEvents(self.config, {primary: [file.cached()] for primary, file in files.items()})
 
-    def open(self) -> Splits:
-        """Simulates what is not in the cache yet and opens it."""
-        config = self.config
+    def in_full(self) -> Self:
+        """See `Data`: with images of charge and time."""
+        return type(self)(replace(self.config, channels=self.config.channels or ["charge", "time"]), self.seed)
 
-        def simulate(name: str, events: int, seed: int) -> HawcEvents:
-            return HawcEvents(config, self.files(name, events, seed))
-
-        return Splits.simulated(simulate, config.events, config.validation_events, config.seed)
-
-    def files(self, name: str, events: int, seed: int) -> dict[str, list[Path]]:
-        """The XCDF files of so many events, by primary; with protons asked for there is at least one of each."""
+    def files(self, name: str, events: int, seed: int) -> dict[str, SimulatedFile]:
+        """See `SimulatedData.files`: XCDF files, keyed by primary; at least one event of each requested primary."""
         protons = round(self.config.proton_fraction * events)
         if 0.0 < self.config.proton_fraction < 1.0 and events > 1:
             protons = min(max(protons, 1), events - 1)
         counts = dict(zip(PRIMARIES, (events - protons, protons), strict=True))
-        return {primary: [self.file(name, primary, count, seed)] for primary, count in counts.items() if count}
+        return {primary: self._file(name, primary, count, seed) for primary, count in counts.items() if count}
 
-    def file(self, name: str, primary: str, events: int, seed: int) -> Path:
-        """The file of these events, simulated if it is not there."""
+    def _file(self, name: str, primary: str, events: int, seed: int) -> SimulatedFile:
         made_from = {"version": VERSION, "seed": seed, **asdict(self.config.simulation)}
-        path, text = simulated_file("hawc_simulated", f"{name}_{primary}_{events}", made_from, ".xcd")
-        if not path.exists():
+
+        def write(path: Path, text: str) -> None:
             logger.info("simulating %d %s events of the %s file", events, primary, name)
-            with XcdfWriter(
-                path, EVENT_FIELDS, [f"airshower simulation of {primary}s: {text}"], (), BLOCK_EVENTS
-            ) as writer:
+            with (
+                XcdfWriter(
+                    path, EVENT_FIELDS, [f"airshower simulation of {primary}s: {text}"], (), BLOCK_EVENTS
+                ) as writer,
+                progress_bar() as bar,
+            ):
+                line = bar.add_task(f"simulating {primary} events", total=events, note="")
                 for columns in simulate_events(self.config.simulation, primary, seed, events):
                     writer.append(columns)
-        return path
+                    bar.update(line, advance=len(columns["rec.nHit"]))
+
+        return SimulatedFile("hawc_simulated", f"{name}_{primary}_{events}", ".xcd", made_from, write)

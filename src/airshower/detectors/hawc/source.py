@@ -1,53 +1,82 @@
 """Events of HAWC as a source of entries: XCDF files of gammas, and of protons, read on the fly."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Self
 
 import numpy as np
-from omegaconf import MISSING
 
-from airshower.config.fields import choice, number
-from airshower.data.source import Splits
-from airshower.data.splits import matching_files, split_by_shower
-from airshower.data.tanks import TankHits, TankSpec
-from airshower.detectors.hawc.array import PMTS, hawc_array
+from airshower.config.fields import choice, location, number
+from airshower.data.batch import Batch
+from airshower.data.containers import Container, Images, Table
+from airshower.data.cuts import parse_cuts
+from airshower.data.files import FileData, FilesConfig, Paths
+from airshower.data.hits import TankHits
+from airshower.data.index import FileIndex
+from airshower.data.spec import Spec, TableSpec
+from airshower.data.truth import CLASS, DIRECTION, NUMBER, POSITION, Column, Columns, Frame, Truth
 from airshower.detectors.hawc.event_fields import (
     AZIMUTH,
     CHARGE,
+    CORE,
     ENERGY,
     FAILED_ZENITH,
     GRID_ID,
     HIT_NUMBERS,
     PHI,
-    POSITION,
+    PMT_POSITION,
     THETA,
     TIME,
+    TRUE_CORE,
     ZENITH,
 )
-from airshower.detectors.hawc.events import NO_HITS, EventConfig, TankEvents
+from airshower.detectors.hawc.events import NO_HITS, EventConfig, HawcTable, check_no_copies
+from airshower.detectors.hawc.generated_file import GeneratedFile, PredictedFile
+from airshower.detectors.hawc.image_spec import HawcImagesSpec
 from airshower.detectors.hawc.images import KEEP, behind_plane, one_hit_each
+from airshower.detectors.hawc.indexed_file import IndexedXcdf, xcdf_index
 from airshower.detectors.hawc.quantities import (
     CONDITIONS,
     LEAST_CHARGE,
     PARAMETERS,
     PRIMARY,
     QUANTITIES,
+    TURN,
     chosen,
     image_channels,
 )
-from airshower.detectors.hawc.xcdf_block import Ragged
-from airshower.detectors.hawc.xcdf_file import KEPT_BYTES, XcdfFile
+from airshower.detectors.hawc.xcdf.block import Ragged
+from airshower.detectors.hawc.xcdf.file import KEPT_BYTES, XcdfFile
+from airshower.detectors.hawc.xcdf.frames import is_xcdf
 from airshower.errors import DataError, UserError
+from airshower.geometry.sky import east_north
+from airshower.geometry.tank_array import PMTS, hawc_array
 
 LAYOUT_EVENTS = 1000  # of which positions of PMTs are taken, where files have them
 SHOWER = (ENERGY, THETA, PHI)  # what tells simulated showers apart: each may be used several times, with other cores
+COLUMNS = (
+    Column("primary", CLASS, classes=PRIMARY.names),
+    Column("energy", NUMBER, "GeV"),
+    Column("direction", DIRECTION, "rad", parts=("alt", "az")),
+    Column("core", POSITION, "m", parts=("core_x", "core_y")),
+)
+"""The truth of simulations."""
+NEEDED = (*SHOWER, *TRUE_CORE, ZENITH, AZIMUTH, *CORE)  # columns in use, where files have them
+FIELDS = {"primary": (), "energy": (ENERGY,), "direction": (THETA, PHI), "core": TRUE_CORE}  # of columns of truth
+CONTAINERS = MappingProxyType({"images": Images, "parameters": Table, "conditions": Table})
+ZENITH_ALTITUDE = np.pi / 2  # rad
+PRIMARIES = {
+    "gammas": "gamma",
+    "protons": "proton",
+    "file": "observed",
+}  # the class of events by the key of their files
 FAILED = 0.01  # rad from pi: the zenith angle of events whose direction was not found
 
 
 @dataclass
-class TankConfig(EventConfig):
+class HawcConfig(EventConfig):
     """What XCDF files and simulated events share."""
 
     channels: list[str] = field(default_factory=list)
@@ -61,12 +90,12 @@ class TankConfig(EventConfig):
     failed_fits: bool = False
 
 
-class HawcEvents(TankEvents):
+class HawcEvents(HawcTable):
     """Entries of one or more XCDF files, whose hits are read when they are wanted."""
 
-    config: TankConfig
+    config: HawcConfig
 
-    def __init__(self, config: TankConfig, files: Mapping[str, Sequence[Path]]):
+    def __init__(self, config: HawcConfig, files: Mapping[str, Sequence[Path]], index: FileIndex | None = None):
         if config.latest <= config.earliest:
             raise UserError(f"data.latest={config.latest}: must be above data.earliest={config.earliest}")
         if PRIMARY.name in config.conditions and len(files) < len(PRIMARY.names):
@@ -75,27 +104,29 @@ class HawcEvents(TankEvents):
                 " files of both (data.gammas, data.protons), or a data.proton_fraction between 0 and 1"
             )
         share = KEPT_BYTES // sum(map(len, files.values()))
-        opened = {name: [XcdfFile(path, share) for path in paths] for name, paths in files.items()}
-        untimed = [file.path for of_class in opened.values() for file in of_class if not _has(file, TIME)]
+        indexed = iter((index or hawc_index(config)).open([path for paths in files.values() for path in paths]))
+        opened = {name: [IndexedXcdf(next(indexed), share) for _ in paths] for name, paths in files.items()}
+        untimed = [file.path for of_class in opened.values() for file in of_class if not file.has(TIME)]
         self._timed = not untimed
         if untimed:
             _check_untimed(config, untimed[0])
-        spec = TankSpec(
+        self.config = config
+        self.images = HawcImagesSpec(
             channels=image_channels(config.channels, config.most_charge, config.earliest, config.latest),
-            time=config.time,
-            parameters=chosen(config.parameters, "data.parameters"),
-            conditions=chosen(config.conditions, "data.conditions", QUANTITIES | {PRIMARY.name: PRIMARY}),
-            position=pmt_positions(next(iter(opened.values()))[0]),
+            position=pmt_positions(next(iter(opened.values()))[0].file),
             cell=hawc_array().cell,
             pmt=hawc_array().pmt,
-            classes=tuple(files),
+            time=config.time,
         )
-        super().__init__(config, opened, spec)
+        super().__init__(config, opened, Spec(_inputs(config, self.images)))
+        simulated = PRIMARIES["file"] not in self.classes
+        available = (name for name, fields in FIELDS.items() if simulated and set(fields) <= self.columns.keys())
+        self.spec = replace(self.spec, truth=COLUMNS, known=frozenset(available), ids=("file", "event"))
+        self._origin = hawc_array().centre.astype(np.float32)
 
     def hits(self, entries: np.ndarray) -> TankHits:
-        """See `TankEvents`. Raises `DataError` naming file and event."""
-        if not self.spec.channels:
-            return NO_HITS
+        """The hits that images are made of, at most one of a PMT; `event` is the place in `entries`. Raises `DataError`
+        naming file and event."""
         hits = self._stored_hits(entries)
         hits = hits.rows(hits.charge > LEAST_CHARGE)
         if hits.time is None:
@@ -103,30 +134,78 @@ class HawcEvents(TankEvents):
         hits = hits.rows(np.isfinite(hits.time))
         if self.config.time == "plane":
             zenith, azimuth = (self.columns[name][entries] for name in (ZENITH, AZIMUTH))
-            towards = np.sin(zenith)[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)], 1)
-            hits = hits._replace(time=behind_plane(hits, towards, self.spec.position))
+            hits = hits._replace(time=behind_plane(hits, east_north(zenith, azimuth), self.images.position))
         assert hits.time is not None
         inside = (hits.time >= self.config.earliest) & (hits.time <= self.config.latest)
         return one_hit_each(hits.rows(inside), self.config.hits)
 
+    def read(self, entries: np.ndarray) -> Batch:
+        """See `HawcTable`, with the container `images` if channels are asked for. Directions are learned relative to
+        the zenith, cores to the middle of the array. Raises `DataError` naming file and event."""
+        batch = super().read(entries)
+        axis = np.tile(np.array([ZENITH_ALTITUDE, 0.0], np.float32), (len(batch), 1))
+        origin = np.tile(self._origin, (len(batch), 1))
+        truth = Truth(self.truth, batch.entries)
+        return replace(batch, truth=truth, frame=Frame(axis, origin))
+
+    def truth(self, entries: np.ndarray, names: tuple[str, ...] | None = None) -> Columns:
+        """See `Source`: `primary`, and of simulations `energy` in GeV, `direction`, `core` in m."""
+        return {name: self._true(name, entries) for name in self.spec.wanted(names)}
+
+    def estimates(self, entries: np.ndarray) -> Columns:
+        """See `Source`: direction and core of the detector's own fits, NaN where the direction was not found."""
+        columns = {name: self.columns[name][entries] for name in (ZENITH, AZIMUTH, *CORE) if name in self.columns}
+        estimates: Columns = {}
+        if ZENITH in columns and AZIMUTH in columns:
+            failed = np.abs(columns[ZENITH] - FAILED_ZENITH) <= FAILED
+            direction = np.stack([np.pi / 2 - columns[ZENITH], columns[AZIMUTH] % TURN], 1)
+            estimates["direction"] = np.where(failed[:, None], np.nan, direction)
+        if set(CORE) <= columns.keys():
+            estimates["core"] = np.stack([columns[name] for name in CORE], 1)
+        return estimates
+
+    def generated_writer(self, path: Path, provenance: dict[str, str]) -> GeneratedFile:
+        """See `HawcTable`: also hits. The file's comments say what times are relative to."""
+        if len(self.images.channels) > 1 and self.config.time == "plane":
+            provenance = provenance | {"times": "behind the plane of the shower; read them with data.time=absolute"}
+        return GeneratedFile(path, self._quantities, provenance, self.images.position)
+
+    def event_writer(self, path: Path, provenance: dict[str, str]) -> PredictedFile:
+        """See `Source`: an XCDF file with a row for each predicted event."""
+        return PredictedFile(path, self.event_ids, provenance)
+
+    def _images(self, entries: np.ndarray) -> dict[str, Container]:
+        if not self.images.channels:
+            return {}
+        return {"images": Images(self.images.images(self.hits(entries), len(entries)))}
+
+    def _true(self, name: str, entries: np.ndarray) -> np.ndarray:
+        """One column of truth, as `truth.Column` says."""
+        if name == "primary":
+            return self.primaries(entries)
+        values = np.stack([self.columns[part][entries] for part in FIELDS[name]], 1)
+        if name == "direction":
+            return np.stack([np.pi / 2 - np.radians(values[:, 0]), np.radians(values[:, 1])], 1)
+        return values if name == "core" else values[:, 0]
+
     @property
     def showers(self) -> np.ndarray:
         """The simulated shower of each entry, bytes that are equal where it is the same; without truth, the event."""
-        own = self._primary[self.event_ids[:, 0]]
-        known = all(name in self.columns for name in SHOWER)
-        rows = [self.columns[name] for name in SHOWER] if known else [*self.event_ids[:, :2].T]
-        keys = np.stack([own, *rows], 1).astype(float) + 0.0
+        file, event, _ = self.event_ids.T
+        simulated = all(name in self.columns for name in SHOWER)
+        rows = [self.columns[name] for name in SHOWER] if simulated else [file, event, self._content[file]]
+        keys = np.stack([self._primary[file], *rows], 1).astype(float) + 0.0
         return keys.view(f"V{keys.itemsize * keys.shape[1]}").reshape(-1)
 
     def _needed(self, common: list[str]) -> list[str]:
-        plane = [ZENITH, AZIMUTH] if self.config.time == "plane" and self.spec.channels and self._timed else []
+        plane = [ZENITH, AZIMUTH] if self.config.time == "plane" and self.images.channels and self._timed else []
         for name in plane:
             if name not in common:
                 raise UserError(
                     f"data.time=plane: there is no {name} in all files; times that are behind a plane already, as those"
                     " of generated events, are read with data.time=absolute"
                 )
-        return plane + [name for name in (*SHOWER, ZENITH) if name in common]
+        return plane + [name for name in NEEDED if name in common]
 
     def _tests(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         if ZENITH not in columns or self.config.failed_fits:
@@ -134,17 +213,19 @@ class HawcEvents(TankEvents):
         return {"failed fits": np.abs(columns[ZENITH] - FAILED_ZENITH) > FAILED}
 
     def _stored_hits(self, entries: np.ndarray) -> TankHits:
-        ids, names = self.event_ids[entries], [GRID_ID, CHARGE, *([TIME] if self._timed else [])]
+        ids = self.event_ids[entries]
+        names = [GRID_ID, CHARGE, *([TIME] if self._timed else [])]
         parts = [NO_HITS if self._timed else NO_HITS._replace(time=None)]
         for of_file in np.unique(ids[:, 0]):
-            file, rows = self.files[of_file], np.flatnonzero(ids[:, 0] == of_file)
+            file = self.files[of_file].file
+            rows = np.flatnonzero(ids[:, 0] == of_file)
             columns = file.read(ids[rows, 1], names)
             vectors = {name: _vector(column, name, file) for name, column in columns.items()}
             grid_id = vectors[GRID_ID]
             event = np.repeat(rows, grid_id.counts)
-            for place in np.flatnonzero((grid_id.values < 1) | (grid_id.values > PMTS))[:1]:
+            for hit in np.flatnonzero((grid_id.values < 1) | (grid_id.values > PMTS))[:1]:
                 raise DataError(
-                    f"{file.path}: event {ids[event[place], 1]}: {GRID_ID} is {grid_id.values[place]}, PMTs have 1 to "
+                    f"{file.path}: event {ids[event[hit], 1]}: {GRID_ID} is {grid_id.values[hit]}, PMTs have 1 to "
                     f"{PMTS}"
                 )
             time = vectors[TIME].values if self._timed else None
@@ -152,50 +233,109 @@ class HawcEvents(TankEvents):
         return TankHits.joined(parts)
 
 
-class Hawc:
-    """`data=hawc`: XCDF files. Validation and test are fractions of the showers; inference runs over the test, or over
-    everything."""
+def hawc_index(config: HawcConfig) -> FileIndex:
+    """The index of XCDF files with the columns that the config may need."""
+    tables = _inputs(config, None).values()
+    quantities = [quantity.name for table in tables for quantity in table.quantities]
+    cuts = [name for cut in parse_cuts(config.cuts) for name in cut.names]
+    return xcdf_index([*quantities, *cuts, *NEEDED, PRIMARY.name])
 
-    kind = HawcEvents.kind
+
+def _inputs(config: HawcConfig, images: HawcImagesSpec | None) -> dict[str, Any]:
+    """The specs of the containers."""
+    tables = {
+        "parameters": TableSpec(chosen(config.parameters, "data.parameters")),
+        "conditions": TableSpec(chosen(config.conditions, "data.conditions", QUANTITIES | {PRIMARY.name: PRIMARY})),
+    }
+    return ({"images": images} if images and images.channels else {}) | tables
+
+
+class HawcContents:
+    """The containers and the columns of truth of all data of HAWC that have hits."""
+
+    containers = CONTAINERS
+
+    @classmethod
+    def gives(cls, config: HawcConfig) -> Mapping[str, type[Container]]:
+        """See `Data`: images if channels are asked for."""
+        image_channels(config.channels, config.most_charge, config.earliest, config.latest)
+        return {name: kind for name, kind in CONTAINERS.items() if name != "images" or config.channels}
+
+    @classmethod
+    def columns(cls, config: HawcConfig) -> tuple[Column, ...]:
+        """See `Data`."""
+        return COLUMNS
+
+
+class Hawc(HawcContents, FileData[HawcEvents]):
+    """`data=hawc`: XCDF files of simulated gammas and protons, or of observed events."""
+
+    keys = ("gammas", "protons", "file")
 
     @dataclass
-    class Config(TankConfig):
+    class Config(HawcConfig, FilesConfig):
         """`data.*`."""
 
-        gammas: Any = MISSING
-        protons: Any = ""
+        file: Any = location()
+        gammas: Any = location()
+        protons: Any = location()
+        aux_gammas: Any = location()
+        aux_protons: Any = location()
         validation_fraction: float = number(0.1, low=0.0, high=0.9)
-        test_fraction: float = number(0.0, low=0.0, high=0.9)
 
-    def __init__(self, config: Config, seed: int):
-        self.config, self.seed = config, seed
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """See `Data`."""
+        return is_xcdf(path)
 
-    def open(self) -> Splits:
-        """Opens the files, selects, and splits by shower. Raises `UserError` if a split would be empty."""
-        config = self.config
-        given = {"gamma": config.gammas, "proton": config.protons}
-        files = {
-            name: matching_files(config.data_directory, paths, f"data.{name}s")
-            for name, paths in given.items()
-            if paths
-        }
-        if not files:
-            raise UserError("data.gammas, data.protons: name files of one of them")
-        source = HawcEvents(config, files)
-        return split_by_shower(source, source.showers, config.validation_fraction, config.test_fraction, self.seed)
+    def source(self, paths: Paths) -> HawcEvents:
+        """See `FileData.source`."""
+        if "file" in paths and len(paths) > 1:
+            raise UserError("data.file: is for observed events; give it alone, or data.gammas and data.protons")
+        return HawcEvents(self.config, {PRIMARIES[key]: files for key, files in paths.items()}, self.index)
+
+    def build_index(self) -> FileIndex:
+        """See `FileData`."""
+        return hawc_index(self.config)
+
+    def in_full(self) -> Self:
+        """See `Data`: what all files have, instead of what networks ask for."""
+        files = [path for prefix in ("", "aux_") for paths in self._paths(prefix).values() for path in paths]
+        fields = [{field.name for field in XcdfFile(path).fields} for path in files]
+        config = _available(self.config, set.intersection(*fields)) if fields else self.config
+        return type(self)(config, self.seed)
+
+    def check_alike(self, source: HawcEvents, aux: HawcEvents) -> None:
+        """They must be of the same primaries and of other files."""
+        check_no_copies(source, aux)
+        if aux.classes != source.classes:
+            given, wanted = (" and ".join(events.classes) for events in (aux, source))
+            raise UserError(f"data: files for validation are of {given}, but those to train on are of {wanted}")
+
+
+def _available(config: HawcConfig, fields: set[str]) -> Any:
+    """The config with the quantities that are fields, and the channels that hits have."""
+    channels = ["charge", "time"] if TIME in fields else ["charge"]
+    return replace(
+        config,
+        channels=config.channels or (channels if {GRID_ID, CHARGE} <= fields else []),
+        time=config.time if {ZENITH, AZIMUTH} <= fields else "absolute",
+        parameters=[name for name in config.parameters if name in fields],
+        conditions=[name for name in config.conditions if name in fields or name == PRIMARY.name],
+    )
 
 
 def pmt_positions(file: XcdfFile) -> np.ndarray:
     """Positions f8 [1200, 3] in m of the PMTs that are hit in a file's first events, where it has them; else those of
     the built-in array."""
     position = hawc_array().position.copy()
-    if all(_has(file, name) for name in POSITION):
-        columns = file.columns([GRID_ID, *POSITION], 0, LAYOUT_EVENTS)
+    if all(_has(file, name) for name in PMT_POSITION):
+        columns = file.columns([GRID_ID, *PMT_POSITION], 0, LAYOUT_EVENTS)
         vectors = {name: _vector(column, name, file).values for name, column in columns.items()}
         grid_id = vectors[GRID_ID].astype(np.int64)
-        found = np.stack([vectors[name] for name in POSITION], 1)
-        there = (grid_id >= 1) & (grid_id <= PMTS) & np.isfinite(found).all(1)
-        position[grid_id[there] - 1] = found[there]
+        stated = np.stack([vectors[name] for name in PMT_POSITION], 1)
+        valid = (grid_id >= 1) & (grid_id <= PMTS) & np.isfinite(stated).all(1)
+        position[grid_id[valid] - 1] = stated[valid]
     return position
 
 
@@ -209,7 +349,7 @@ def _has(file: XcdfFile, name: str) -> bool:
     return any(field.name == name for field in file.fields)
 
 
-def _check_untimed(config: TankConfig, path: Path) -> None:
+def _check_untimed(config: HawcConfig, path: Path) -> None:
     """Raise `UserError` for what needs times, which the hits of this file do not have."""
     if "time" in config.channels:
         raise UserError(f"data.channels=[{','.join(config.channels)}]: hits of {path} have no times; use [charge]")

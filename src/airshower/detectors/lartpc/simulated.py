@@ -2,67 +2,73 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from airshower.config.fields import number, section
-from airshower.data.source import Splits
-from airshower.detectors.lartpc.larcv_format import UNSET_PARTICLE
-from airshower.detectors.lartpc.larcv_writer import ImageMeta, LarcvWriter, Voxels
-from airshower.detectors.lartpc.simulation import SimulatedEvent, SimulationConfig, simulate_event
-from airshower.detectors.lartpc.simulation.geometry import Geometry
-from airshower.detectors.lartpc.source import SBND_PIXEL, WireConfig, WireImages
-from airshower.runtime.folders import simulated_file
+from airshower.data.containers import SparseImages
+from airshower.data.simulated import SimulatedConfig, SimulatedData, SimulatedFile
+from airshower.data.truth import Column
+from airshower.detectors.lartpc.larcv.format import UNSET_PARTICLE
+from airshower.detectors.lartpc.larcv.writer import ImageMeta, LarcvWriter, Voxels
+from airshower.detectors.lartpc.simulation import LartpcSimulation, SimulatedEvent, simulate_event
+from airshower.detectors.lartpc.source import COLUMNS, SBND_PIXEL, LartpcConfig, LartpcEvents
+from airshower.geometry.wire_planes import Geometry
 from airshower.runtime.log import progress
 
-VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
+VERSION = 3  # raise when the simulation's physics changes: files made by an older one are then left alone
 
 
-class SimulatedLartpc:
-    """`data=lartpc_simulated`: events made on first use; inference and iotest run over the validation file."""
-
-    kind = WireImages.kind
+class SimulatedLartpc(SimulatedData[LartpcEvents]):
+    """`data=lartpc_simulated`: events made on first use."""
 
     @dataclass
-    class Config(WireConfig):
+    class Config(LartpcConfig, SimulatedConfig):
         """`data.*`."""
 
-        events: int = number(200, low=1)
-        validation_events: int = number(40, low=1)
-        seed: int = number(1, low=0)
-        simulation: SimulationConfig = section(SimulationConfig)
+        events: int = number(1000, low=1)
+        validation_events: int = number(100, low=1)
+        test_events: int = number(200, low=1, free=True)
+        simulation: LartpcSimulation = section(LartpcSimulation)
 
-    def __init__(self, config: Config, seed: int):
-        self.config = config
+    containers = MappingProxyType({"images": SparseImages})
 
-    def open(self) -> Splits:
-        """Simulates what is not in the cache yet and opens it."""
-        config = self.config
+    @classmethod
+    def columns(cls, config: Config) -> tuple[Column, ...]:
+        """See `Data`."""
+        return COLUMNS
 
-        def simulate(name: str, events: int, seed: int) -> WireImages:
-            return WireImages(config, str(self.file(name, events, seed)), self._pixel_size())
+    def source(self, name: str, events: int, seed: int) -> LartpcEvents:
+        """See `SimulatedData.source`."""
+        return LartpcEvents(self.config, self.file(name, events, seed), self._pixel_size())
 
-        return Splits.simulated(simulate, config.events, config.validation_events, config.seed)
+    def entries(self, source: LartpcEvents) -> np.ndarray:
+        """See `LartpcEvents`."""
+        return source.selected
 
-    def file(self, name: str, events: int, seed: int) -> Path:
-        """The larcv3 file of these events, simulated if it is not there."""
+    def files(self, name: str, events: int, seed: int) -> dict[str, SimulatedFile]:
+        """See `SimulatedData.files`: one in larcv3."""
         producers = {key: getattr(self.config, f"{key}_producer") for key in ("image", "label", "particle")}
         made_from = {"version": VERSION, "events": events, "seed": seed, **producers, **asdict(self.config.simulation)}
-        path, text = simulated_file("lartpc_simulated", f"{name}_{events}", made_from, ".h5")
-        if not path.exists():
+
+        def write(path: Path, text: str) -> None:
             with LarcvWriter(path, {"airshower_simulation": text}) as writer:
                 for entry in progress(range(events), f"simulating {name} events"):
                     event = simulate_event(self.config.simulation, seed, entry)
                     self._append(writer, (1, seed, entry), event)
-        return path
+
+        return {"": SimulatedFile("lartpc_simulated", f"{name}_{events}", ".h5", made_from, write)}
 
     def _pixel_size(self) -> tuple[float, float]:
-        """cm along rows and columns: the images show what SBND's do with other pixels."""
-        full, made = Geometry().full_size, self.config.simulation.image_size
-        return SBND_PIXEL[0] * full[1] / made[1], SBND_PIXEL[1] * full[0] / made[0]
+        """Pixel size in cm along rows and columns: the images cover the same area as SBND's with other pixels."""
+        full = Geometry().full_size
+        size = self.config.simulation.image_size
+        return SBND_PIXEL[0] * full[1] / size[1], SBND_PIXEL[1] * full[0] / size[0]
 
     def _append(self, writer: LarcvWriter, event_id: tuple[int, int, int], event: SimulatedEvent) -> None:
-        config, meta = self.config, ImageMeta.unit(self.config.simulation.image_size)
+        config = self.config
+        meta = ImageMeta.unit(self.config.simulation.image_size)
         wires = [(meta, Voxels(plane.ids, plane.values)) for plane in event.planes]
         labels = [(meta, Voxels(plane.ids, plane.labels.astype(np.float32))) for plane in event.planes]
         writer.append(

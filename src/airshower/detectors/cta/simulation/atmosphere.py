@@ -1,4 +1,4 @@
-"""The US standard atmosphere: how much matter is above a height, and what it does to light."""
+"""The US standard atmosphere: depth above a height, refraction and absorption of light."""
 
 import numpy as np
 
@@ -50,6 +50,7 @@ def optical_delay(vertical: np.ndarray) -> np.ndarray:
 
 
 def transmission(height: np.ndarray, ground: float, cosine: np.ndarray | float) -> np.ndarray:
-    """Share of the light that comes from `height` down to the height `ground` (m) at a zenith angle's `cosine`."""
+    """Fraction of the light that is transmitted from `height` down to the height `ground` (m) at a zenith angle's
+    `cosine`."""
     aerosols = AEROSOL_DEPTH * (1.0 - np.exp(-np.maximum(height - ground, 0.0) / AEROSOL_SCALE))
     return np.exp(-((depth(ground) - depth(height)) / RAYLEIGH + aerosols) / cosine)

@@ -1,4 +1,4 @@
-"""What the electrons and positrons of a shower radiate, as a function of the angle to its axis.
+"""Cherenkov light of the electrons and positrons of a shower, as a function of the angle to its axis.
 
 Energy, angle and distance to the axis of the electrons follow Lafebre, Engel, Falcke, Hoerandel, Huege, Kuijpers,
 Ulrich, Astropart. Phys. 31 (2009) 243 (arXiv:0902.0548): they depend on the stage t = (X - Xmax) / X0 of the shower
@@ -46,9 +46,9 @@ class Emission:
 
     def densities(self, cells: np.ndarray, angle: np.ndarray) -> np.ndarray:
         """Density per sr at angles in rad, linear between those of the table and 0 beyond it; f4."""
-        place = angle * np.float32(1.0 / _ANGLE_STEP)
-        index = np.minimum(place.astype(np.int64), _ANGLES - 2)
-        part = (place - index).astype(np.float32)
+        position = angle * np.float32(1.0 / _ANGLE_STEP)
+        index = np.minimum(position.astype(np.int64), _ANGLES - 2)
+        part = (position - index).astype(np.float32)
         index += cells
         table = self.density.ravel()
         density = table[index]
@@ -63,13 +63,16 @@ class Emission:
 
 def spectrum(energy: np.ndarray, stage: float) -> np.ndarray:
     """Electrons and positrons per unit of ln(energy in MeV), not normalised; Lafebre et al., table 1 and eq. 6."""
-    low, high, power = 5.64 - 0.0663 * stage, 123.0 - 0.70 * stage, 1.0 + 0.0374 * stage
+    low = 5.64 - 0.0663 * stage
+    high = 123.0 - 0.70 * stage
+    power = 1.0 + 0.0374 * stage
     return energy / (energy + low) / (energy + high) ** power
 
 
 def angular_density(energy: np.ndarray, angle: np.ndarray) -> np.ndarray:
     """Electrons of `energy` MeV per sr at an `angle` in rad to the axis, not normalised; Lafebre et al., eq. 10."""
-    log, degrees = np.log(energy), np.degrees(np.maximum(angle, 1e-4))
+    log = np.log(energy)
+    degrees = np.degrees(np.maximum(angle, 1e-4))
     near = np.exp(-3.73 + 0.92 * energy**0.210) * degrees**-0.399
     far = np.exp(32.9 - 4.84 * log) * degrees ** (-8.36 + 0.440 * log)
     return (near ** (-1 / 3) + far ** (-1 / 3)) ** -3

@@ -1,4 +1,4 @@
-"""Simulated events: gammas and protons that enough telescopes see."""
+"""Simulated events: gammas and protons that trigger enough telescopes."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -7,7 +7,7 @@ from itertools import count
 import numpy as np
 
 from airshower.config.fields import number
-from airshower.detectors.cta.dl1_format import PRIMARY_IDS, TelescopeImage, ThrownRun, TrueShower
+from airshower.detectors.cta.dl1.format import PRIMARY_IDS, TelescopeImage, ThrownRun, TrueShower
 from airshower.detectors.cta.simulation import atmosphere
 from airshower.detectors.cta.simulation.file_array import file_array
 from airshower.detectors.cta.simulation.hadrons import simulate_protons
@@ -15,18 +15,20 @@ from airshower.detectors.cta.simulation.light import cascade_light, photo_electr
 from airshower.detectors.cta.simulation.muons import muon_light
 from airshower.detectors.cta.simulation.readout import record
 from airshower.detectors.cta.simulation.showers import Primaries, Showers, shower_maximum, simulate_gammas
-from airshower.detectors.cta.simulation.telescopes import Array, frame, standard_array
+from airshower.detectors.cta.simulation.telescopes import Array, standard_array
 from airshower.errors import UserError
+from airshower.geometry.sky import angles_of_north_west_up, pointing_frame
+from airshower.statistics import power_law
 
 OBS_IDS = {"gamma": 1, "proton": 2}  # observation blocks of files that hold both
 SLAB = 32  # showers that are made at once: of twice as many, arrays outgrow a core's cache
-MOST_THROWN = 20_000  # showers without a trigger, after which the configuration is taken to be wrong
+MOST_THROWN = 20_000  # showers without a trigger, after which an error is raised
 PROMISING = 0.6  # of the trigger's threshold: a telescope with less light in its whole image is left out
 
 
 @dataclass
-class SimulationConfig:
-    """What a user would turn. Angles are in degrees, lengths in metres, energies in TeV."""
+class CtaSimulation:
+    """`data.simulation.*`. Angles are in degrees, lengths in metres, energies in TeV."""
 
     proton_fraction: float = number(0.5, low=0.0, high=1.0)
     energy_min: float = number(0.05, low=0.01)
@@ -56,13 +58,14 @@ class SimulationConfig:
         return standard_array(self.lsts, self.msts, self.ring, self.zenith, self.azimuth)
 
     def runs(self) -> dict[int, ThrownRun]:
-        """What is thrown, by the `OBS_IDS` of the primaries."""
+        """The thrown showers, keyed by the `OBS_IDS` of the primaries."""
         return {OBS_IDS[name]: self.run(name) for name in OBS_IDS}
 
     def run(self, name: str) -> ThrownRun:
-        """How "gamma" or "proton" are thrown."""
+        """The distribution of thrown "gamma" or "proton" showers."""
         pointing = 90.0 - self.zenith, self.azimuth
-        factor, source = self.proton_energy_factor, (pointing[0] + self.gamma_offset, pointing[1])
+        factor = self.proton_energy_factor
+        source = (pointing[0] + self.gamma_offset, pointing[1])
         site = self.build_array().altitude
         if name == "gamma":
             energies = self.energy_min, self.energy_max
@@ -73,7 +76,7 @@ class SimulationConfig:
 
 @dataclass(frozen=True)
 class SimulatedEvent:
-    """What a shower is and what the telescopes that triggered saw of it."""
+    """The truth of a shower and the images of the telescopes that triggered."""
 
     primary: str  # "gamma" or "proton"
     shower: TrueShower
@@ -82,7 +85,7 @@ class SimulatedEvent:
     thrown: np.ndarray = field(repr=False)
 
 
-def simulate_events(config: SimulationConfig, seed: int, events: int) -> Iterator[SimulatedEvent]:
+def simulate_events(config: CtaSimulation, seed: int, events: int) -> Iterator[SimulatedEvent]:
     """Events that trigger; of more events with the same `config` and `seed`, the first are the same.
 
     Raises `UserError` if the configuration is wrong or hardly any shower triggers.
@@ -98,52 +101,47 @@ def simulate_events(config: SimulationConfig, seed: int, events: int) -> Iterato
         yield next(streams["proton" if rng.random() < config.proton_fraction else "gamma"])
 
 
-def _stream(config: SimulationConfig, seed: int, name: str) -> Iterator[SimulatedEvent]:
+def _stream(config: CtaSimulation, seed: int, name: str) -> Iterator[SimulatedEvent]:
     """All events of one kind, made in slabs of thrown showers, each with random numbers of its own."""
     array = config.build_array()
-    before = np.zeros((0, 2))  # thrown, but not told with an event
+    before = np.zeros((0, 2))  # thrown since the last event
     for slab in count():
         rng = np.random.default_rng([seed, OBS_IDS[name], slab])
         primaries = throw(rng, config, name, SLAB)
         showers = simulate_protons(rng, primaries) if name == "proton" else simulate_gammas(rng, primaries)
         x_max = shower_maximum(showers.subshowers, SLAB)
-        thrown, told = np.stack([primaries.energy / 1000.0, np.hypot(*(primaries.core - array.middle).T)], 1), 0
+        thrown = np.stack([primaries.energy / 1000.0, np.hypot(*(primaries.core - array.middle).T)], 1)
+        first = 0
         for shower, images in observe(rng, config, array, primaries, showers).items():
             truth = _truth(primaries, showers, x_max, shower)
-            yield SimulatedEvent(name, truth, images, np.concatenate([before, thrown[told : shower + 1]]))
-            before, told = before[:0], shower + 1
-        before = np.concatenate([before, thrown[told:]])
+            yield SimulatedEvent(name, truth, images, np.concatenate([before, thrown[first : shower + 1]]))
+            before = before[:0]
+            first = shower + 1
+        before = np.concatenate([before, thrown[first:]])
         if len(before) > MOST_THROWN:
             raise UserError(f"none of {len(before)} simulated showers is seen by {config.min_telescopes} telescopes")
 
 
-def throw(rng: np.random.Generator, config: SimulationConfig, name: str, showers: int) -> Primaries:
+def throw(rng: np.random.Generator, config: CtaSimulation, name: str, showers: int) -> Primaries:
     """Primaries with energies from a power law, directions from a cone and cores from a disc around the array."""
     run = config.run(name)
-    energy = power_law(rng.random(showers), *run.energy_range, run.spectral_index)
+    energy = power_law.energies(rng.random(showers), *run.energy_range, run.spectral_index)
     # uniform in solid angle
     tilt = np.arccos(1.0 - rng.random(showers) * (1.0 - np.cos(np.radians(run.view_cone))))
     turn, around = rng.uniform(0.0, 2.0 * np.pi, (2, showers))
     inside = np.stack([np.sin(tilt) * np.cos(turn), np.sin(tilt) * np.sin(turn), np.cos(tilt)], 1)
-    north, west, up = (inside @ frame(*np.radians(run.source))).T
+    alt, az = angles_of_north_west_up(inside @ pointing_frame(*np.radians(run.source)))
     distance = run.scatter_radius * np.sqrt(rng.random(showers))
     core = config.build_array().middle + np.stack([distance * np.cos(around), distance * np.sin(around)], 1)
-    return Primaries(name, 1000.0 * energy, np.arcsin(up), np.arctan2(-west, north) % (2.0 * np.pi), core, run.altitude)
-
-
-def power_law(uniform: np.ndarray, low: float, high: float, index: float) -> np.ndarray:
-    """The energies below which parts `uniform` of a spectrum E^index lie."""
-    power = 1.0 + index
-    if abs(power) < 1e-6:
-        return low * (high / low) ** uniform
-    return (low**power + uniform * (high**power - low**power)) ** (1.0 / power)
+    return Primaries(name, 1000.0 * energy, alt, az, core, run.altitude)
 
 
 def observe(
-    rng: np.random.Generator, config: SimulationConfig, array: Array, primaries: Primaries, showers: Showers
+    rng: np.random.Generator, config: CtaSimulation, array: Array, primaries: Primaries, showers: Showers
 ) -> dict[int, tuple[TelescopeImage, ...]]:
-    """The images of the telescopes that trigger, by the showers that enough of them see, ascending."""
-    size, telescopes = len(primaries) * len(array.kind), len(array.kind)
+    """The images of the telescopes that trigger, keyed by shower, ascending; only showers with enough telescopes."""
+    size = len(primaries) * len(array.kind)
+    telescopes = len(array.kind)
     muons = muon_light(rng, primaries, array, showers.muons)
     source = cascade_light(primaries, array, showers.subshowers)
     expected = source.totals(len(primaries)) + np.bincount(muons.image, minlength=size).reshape(-1, telescopes)
@@ -151,17 +149,21 @@ def observe(
     promising &= promising.sum(1, keepdims=True) >= config.min_telescopes
     light = photo_electrons(rng, primaries, array, source, promising) + muons
     impact = impact_distances(array, primaries)
-    seen: dict[int, list[TelescopeImage]] = {}
+    images_of: dict[int, list[TelescopeImage]] = {}
     for kind, camera in enumerate(array.kinds):
         images = np.flatnonzero(promising & (array.kind == kind))
-        found = record(rng, camera, images, light, config.night_sky, config.threshold)
-        for i, (shower, telescope) in enumerate(zip(*np.divmod(found.image, telescopes), strict=True)):
+        recorded = record(rng, camera, images, light, config.night_sky, config.threshold)
+        for i, (shower, telescope) in enumerate(zip(*np.divmod(recorded.image, telescopes), strict=True)):
             image = TelescopeImage(
-                int(telescope), found.charge[i], found.peak_time[i], found.true_image[i],
-                float(impact[shower, telescope]), int(found.n_trigger_pixels[i]), float(found.time[i]),
+                int(telescope), recorded.charge[i], recorded.peak_time[i], recorded.true_image[i],
+                float(impact[shower, telescope]), int(recorded.n_trigger_pixels[i]), float(recorded.time[i]),
             )  # fmt: skip
-            seen.setdefault(int(shower), []).append(image)
-    return {shower: tuple(seen[shower]) for shower in sorted(seen) if len(seen[shower]) >= config.min_telescopes}
+            images_of.setdefault(int(shower), []).append(image)
+    return {
+        shower: tuple(images_of[shower])
+        for shower in sorted(images_of)
+        if len(images_of[shower]) >= config.min_telescopes
+    }
 
 
 def impact_distances(array: Array, primaries: Primaries) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The array of a DL1 file, to simulate showers over telescopes that a user has images of."""
+"""The array of a DL1 file, for simulations with the telescopes of a user's images."""
 
 import hashlib
 from dataclasses import replace
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 
-from airshower.detectors.cta.dl1_file import Dl1File
-from airshower.detectors.cta.dl1_format import Camera, Optics
-from airshower.detectors.cta.dl1_hdf5 import Hdf5, reading
-from airshower.detectors.cta.dl1_instrument import read_instrument, read_runs
+from airshower.detectors.cta.dl1.file import Dl1File
+from airshower.detectors.cta.dl1.format import Camera, Optics
+from airshower.detectors.cta.dl1.hdf5 import Hdf5, reading
+from airshower.detectors.cta.dl1.instrument import read_instrument, read_runs
 from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, MST, SST, Array, TelescopeType
 from airshower.errors import DataError
 
@@ -19,8 +19,8 @@ LIKE = {"LST": LST, "MST": MST, "SST": SST}  # by the type that files give; othe
 
 @cache
 def file_array(path: str, zenith: float, azimuth: float) -> Array:
-    """The telescopes of a file at its site, or where it does not name the height, at that of CTAO North; zenith angle
-    and azimuth, of where they are to point, in degrees. Raises `DataError` for what is no DL1 file."""
+    """The telescopes of a file at its site, or at the height of CTAO North if it has none; zenith angle and azimuth of
+    the pointing in degrees. Raises `DataError` if the file is not DL1."""
     file = Hdf5(Path(path).expanduser())
     if not Dl1File.fits(file):
         raise DataError(f"{path}: is not DL1 of ctapipe or lstchain, of which data.simulation.array takes telescopes")
@@ -42,18 +42,18 @@ def file_array(path: str, zenith: float, azimuth: float) -> Array:
 
 
 def digest(array: Array) -> str:
-    """A hash of the telescopes and the site, wherever they point to."""
-    found = hashlib.sha256(repr((array.telescopes(), array.altitude)).encode())
+    """A hash of the telescopes and the site, independent of the pointing."""
+    sha256 = hashlib.sha256(repr((array.telescopes(), array.altitude)).encode())
     for camera in (kind.camera for kind in array.kinds):
-        found.update(repr((camera.sampling_rate, camera.n_samples, camera.geometry.shape)).encode())
+        sha256.update(repr((camera.sampling_rate, camera.n_samples, camera.geometry.shape)).encode())
         for values in (camera.geometry.position, camera.geometry.area, camera.geometry.camera_rotation):
-            found.update(np.ascontiguousarray(values).tobytes())
-    return found.hexdigest()[:16]
+            sha256.update(np.ascontiguousarray(values).tobytes())
+    return sha256.hexdigest()[:16]
 
 
 def _kind(name: str, optics: Optics, camera: Camera) -> TelescopeType:
-    """Telescopes of a file: what it does not say is as of the built-in ones of their type. The night sky in a pixel
-    goes with the mirror's area and the pixel's solid angle; a charge has as many samples of it."""
+    """Telescopes of a file: missing values are those of the built-in ones of their type. The night sky in a pixel
+    is proportional to the mirror's area and the pixel's solid angle; a charge has as many samples of it."""
     like = LIKE.get(optics.size_type, MST)
     kind = replace(like, name=name, optics=optics, camera=camera)
     return replace(

@@ -9,14 +9,20 @@ PROTON_MASS, PION_MASS, NEUTRAL_PION_MASS, MUON_MASS = 0.938272, 0.139570, 0.134
 PION_DECAY = 7.804  # m, c tau, PDG
 MUON_SHARE = (MUON_MASS / PION_MASS) ** 2  # smallest part of a relativistic pion's energy that its muon gets
 TRANSVERSE = 0.28  # GeV, of each component of a pion's transverse momentum: a mean of 0.35 GeV
-LOWEST_HADRON, LOWEST_PHOTON = 10.0, 1.0  # GeV; what is below gives too little light for a telescope to see
+LOWEST_HADRON, LOWEST_PHOTON = 10.0, 1.0  # GeV; particles below give too little light for a telescope
 STEEPEST = 0.3  # largest slope that transverse momentum gives
 GENERATIONS = 12
 SUBSHOWERS = 24  # of a hadron that are followed on average, see `thin`
 
 # rows of the arrays f8 [9, n] that hadrons are kept in: GeV, g/cm2, m (three), slopes (two), whether it is a nucleon,
 # and which primary it comes from
-_ENERGY, _DEPTH, _POSITION, _HEIGHT, _SLOPE, _NUCLEON, _SHOWER = 0, 1, slice(2, 4), 4, slice(5, 7), 7, 8
+_ENERGY = 0
+_DEPTH = 1
+_POSITION = slice(2, 4)
+_HEIGHT = 4
+_SLOPE = slice(5, 7)
+_NUCLEON = 7
+_SHOWER = 8
 
 
 def simulate_protons(rng: np.random.Generator, primaries: Primaries) -> Showers:
@@ -25,22 +31,23 @@ def simulate_protons(rng: np.random.Generator, primaries: Primaries) -> Showers:
     first = rng.exponential(NUCLEON_LENGTH, number)
     start = primaries.points(primaries.heights(np.arange(number), first))
     hadrons = np.stack([primaries.energy, first, *start.T, *primaries.slope.T, np.ones(number), np.arange(number)])
-    photons, muons = [], []
+    photons = []
+    muons = []
     for _ in range(GENERATIONS):
         leading, pions = _interact(rng, hadrons)
         neutral = rng.random(pions.shape[1]) < 1.0 / 3.0
         photons.append(pions[:, neutral])
-        charged, made = _decay_or_travel(rng, primaries, pions[:, ~neutral & (pions[_ENERGY] > LOWEST_HADRON)])
-        muons.append(made)
+        charged, decay_muons = _decay_or_travel(rng, primaries, pions[:, ~neutral & (pions[_ENERGY] > LOWEST_HADRON)])
+        muons.append(decay_muons)
         hadrons = np.concatenate([_travel(rng, primaries, leading), charged], 1)
         above = hadrons[_DEPTH] < primaries.ground_depth[_showers(hadrons)]
         hadrons = hadrons[:, (hadrons[_ENERGY] > LOWEST_HADRON) & above]
         if not hadrons.shape[1]:
             break
-    found = np.concatenate(muons, 1)
-    position = np.stack([*found[_POSITION], found[_HEIGHT]], 1)
+    all_muons = np.concatenate(muons, 1)
+    position = np.stack([*all_muons[_POSITION], all_muons[_HEIGHT]], 1)
     cascades = _electromagnetic(rng, np.concatenate(photons, 1), number)
-    return Showers(cascades, Muons(_showers(found), found[_ENERGY], position, found[_SLOPE].T), first)
+    return Showers(cascades, Muons(_showers(all_muons), all_muons[_ENERGY], position, all_muons[_SLOPE].T), first)
 
 
 def thin(
@@ -62,7 +69,7 @@ def _showers(hadrons: np.ndarray) -> np.ndarray:
 
 
 def _interact(rng: np.random.Generator, hadrons: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The leading hadrons and the pions, all still where the interaction was."""
+    """The leading hadrons and the pions at the position of the interaction."""
     number = hadrons.shape[1]
     # the leading particle keeps half of the energy of a nucleon and a third of that of a pion on average: the order of
     # magnitude of measured inelasticities
@@ -78,9 +85,9 @@ def _interact(rng: np.random.Generator, hadrons: np.ndarray) -> tuple[np.ndarray
     parent = np.repeat(np.arange(number), 1 + rng.poisson(multiplicity))
     share = rng.standard_exponential(len(parent))
     energy = share * (shared / np.bincount(parent, share, number))[parent]
-    seen = energy > LOWEST_PHOTON
-    pions = hadrons[:, parent[seen]]
-    pions[_ENERGY], pions[_NUCLEON] = energy[seen], 0.0
+    above = energy > LOWEST_PHOTON
+    pions = hadrons[:, parent[above]]
+    pions[_ENERGY], pions[_NUCLEON] = energy[above], 0.0
     _kick(rng, pions)
     return leading, pions
 
@@ -93,20 +100,21 @@ def _kick(rng: np.random.Generator, hadrons: np.ndarray) -> None:
 
 def _travel(rng: np.random.Generator, primaries: Primaries, hadrons: np.ndarray) -> np.ndarray:
     """The hadrons at their next interaction."""
-    there = hadrons.copy()
+    interacting = hadrons.copy()
     length = np.where(hadrons[_NUCLEON] > 0.0, NUCLEON_LENGTH, PION_LENGTH)
-    there[_DEPTH] += length * rng.standard_exponential(hadrons.shape[1])
-    there[_HEIGHT] = primaries.heights(_showers(hadrons), there[_DEPTH])
-    there[_POSITION] += there[_SLOPE] * (there[_HEIGHT] - hadrons[_HEIGHT])
-    return there
+    interacting[_DEPTH] += length * rng.standard_exponential(hadrons.shape[1])
+    interacting[_HEIGHT] = primaries.heights(_showers(hadrons), interacting[_DEPTH])
+    interacting[_POSITION] += interacting[_SLOPE] * (interacting[_HEIGHT] - hadrons[_HEIGHT])
+    return interacting
 
 
 def _decay_or_travel(
     rng: np.random.Generator, primaries: Primaries, pions: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Charged pions that reach their next interaction, and the muons of the others where they are made."""
-    there, cosine = _travel(rng, primaries, pions), primaries.cosine[_showers(pions)]
-    path = (pions[_HEIGHT] - there[_HEIGHT]) / cosine
+    """Charged pions that reach their next interaction, and the muons of the others at their production."""
+    interacting = _travel(rng, primaries, pions)
+    cosine = primaries.cosine[_showers(pions)]
+    path = (pions[_HEIGHT] - interacting[_HEIGHT]) / cosine
     life = pions[_ENERGY] * (PION_DECAY / PION_MASS) * rng.standard_exponential(len(path))
     decays = life < path
     muons = pions[:, decays]
@@ -114,18 +122,21 @@ def _decay_or_travel(
     muons[_ENERGY] *= MUON_SHARE + (1.0 - MUON_SHARE) * rng.random(len(drop))
     muons[_HEIGHT] -= drop
     muons[_POSITION] -= muons[_SLOPE] * drop
-    return there[:, ~decays], muons
+    return interacting[:, ~decays], muons
 
 
 def _electromagnetic(rng: np.random.Generator, pions: np.ndarray, showers: int) -> Subshowers:
     """The cascades that neutral pions start, each with two photons."""
     number = pions.shape[1]
-    share, angle = rng.random(number), rng.uniform(0.0, 2.0 * np.pi, number)
+    share = rng.random(number)
+    angle = rng.uniform(0.0, 2.0 * np.pi, number)
     photon = np.concatenate([pions[_ENERGY] * share, pions[_ENERGY] * (1.0 - share)])
     kept, weight = thin(rng, np.tile(_showers(pions), 2), photon, showers, SUBSHOWERS)
     order = np.argsort(np.tile(_showers(pions), 2)[kept], kind="stable")
-    kept, weight = kept[order], weight[order]
-    origin, photon = kept % max(number, 1), photon[kept]
+    kept = kept[order]
+    weight = weight[order]
+    origin = kept % max(number, 1)
+    photon = photon[kept]
     # transverse momentum of a photon with this part of the energy: m sqrt(share (1 - share)), of the other the opposite
     momentum = np.where(kept < number, 1.0, -1.0) * NEUTRAL_PION_MASS * np.sqrt(share * (1.0 - share))[origin]
     kick = momentum / np.maximum(photon, 0.1) * [np.cos(angle[origin]), np.sin(angle[origin])]

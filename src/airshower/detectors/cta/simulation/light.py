@@ -1,4 +1,4 @@
-"""Cherenkov light of cascades at the telescopes: how much of it, and photo-electrons with direction and time."""
+"""Cherenkov light of cascades at the telescopes: expected light, and photo-electrons with direction and time."""
 
 from dataclasses import dataclass
 
@@ -19,7 +19,7 @@ from airshower.detectors.cta.simulation.telescopes import Array
 
 DEPTH_STEP = 24.0  # g/cm2, two thirds of a radiation length
 FEWEST = 0.5  # electrons in such a step, below which its light is left out
-LARGEST = 2_500  # photo-electrons of an image that are followed; with more, each stands for several
+LARGEST = 2_500  # photo-electrons of an image that are simulated; if there are more, each represents several
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Light:
     lat: np.ndarray  # f4, towards rising altitude
     lon: np.ndarray  # f4, towards rising azimuth
     time: np.ndarray  # f4, ns after the shower's front would have reached the core at the speed of light
-    weight: np.ndarray  # f4, photo-electrons that each one stands for
+    weight: np.ndarray  # f4, photo-electrons that each one represents
 
     def __add__(self, other: "Light") -> "Light":
         mine, others = (list(vars(light).values())[1:] for light in (self, other))
@@ -46,7 +46,7 @@ class Source:
     expected: np.ndarray  # photo-electrons, f4 [cells, telescopes]
     angle: np.ndarray  # rad, between the way to the telescope and the sub-shower's axis, f4 likewise
     far: np.ndarray  # m, the length of that way, f4 likewise
-    place: np.ndarray  # int64 [cells], in the tables of `emission`
+    table_row: np.ndarray  # int64 [cells], in the tables of `emission`
     height: np.ndarray  # f8 [cells] m
     depth: np.ndarray  # f8 [cells] g/cm2 along the primary's axis
     point: np.ndarray  # f8 [cells, 3] m, the middle
@@ -54,15 +54,15 @@ class Source:
 
     def totals(self, showers: int) -> np.ndarray:
         """Photo-electrons expected by each telescope, f8 [showers, telescopes]."""
-        found = np.zeros((showers, self.expected.shape[1]))
+        totals = np.zeros((showers, self.expected.shape[1]))
         present, first = np.unique(self.shower, return_index=True)
         if len(first):
-            found[present] = np.add.reduceat(self.expected, first, axis=0)
-        return found
+            totals[present] = np.add.reduceat(self.expected, first, axis=0)
+        return totals
 
 
 def cascade_light(primaries: Primaries, array: Array, cascades: Subshowers) -> Source:
-    """What the electrons of cascades are expected to give to each telescope."""
+    """The expected light of the electrons of cascades at each telescope."""
     depth, sub, electrons = _cells(primaries, cascades)
     shower = cascades.shower[sub]
     height = primaries.heights(shower, depth)
@@ -71,7 +71,8 @@ def cascade_light(primaries: Primaries, array: Array, cascades: Subshowers) -> S
     # in the telescopes' frame: to rising altitude, to rising azimuth, ahead
     axis = np.insert(cascades.slope, 2, 1.0, axis=1)
     length = np.linalg.norm(axis, axis=1)
-    toward, position = (axis / length[:, None]) @ array.axes.T, cascades.position @ array.axes.T
+    toward = (axis / length[:, None]) @ array.axes.T
+    position = cascades.position @ array.axes.T
     telescope = array.position @ array.axes.T
     away = (height - cascades.position[sub, 2]) * length[sub]  # of the cells from `position` along `toward`
     point = position[sub] + away[:, None] * toward[sub]
@@ -87,15 +88,15 @@ def cascade_light(primaries: Primaries, array: Array, cascades: Subshowers) -> S
     far = np.sqrt(far2)
     angle = across / far
     tables = emission(primaries.ground)
-    place = tables.cells(height, stage)
+    table_row = tables.cells(height, stage)
     sent = electrons * length[sub] * primaries.cosine[shower] * (DEPTH_STEP * YIELD)
     sent *= atmosphere.transmission(height, primaries.ground, primaries.cosine[shower])
     ahead = point[:, 2:].astype(np.float32) - telescope[:, 2].astype(np.float32)
-    expected = tables.densities(place[:, None], angle) * sent.astype(np.float32)[:, None]
+    expected = tables.densities(table_row[:, None], angle) * sent.astype(np.float32)[:, None]
     expected *= array.collecting.astype(np.float32) * ahead / (far2 * far)
-    # a telescope doesn't see what is far outside of its field of view, nor what is below it
+    # no light from far outside of a telescope's field of view, or from below
     expected[(ahead < far * array.edge.astype(np.float32)) | (along <= 0.0)] = 0.0
-    return Source(shower, expected, angle, far, place, height, depth, point, step)
+    return Source(shower, expected, angle, far, table_row, height, depth, point, step)
 
 
 def _cells(primaries: Primaries, cascades: Subshowers) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -110,18 +111,23 @@ def _cells(primaries: Primaries, cascades: Subshowers) -> tuple[np.ndarray, np.n
 
 
 def photo_electrons(
-    rng: np.random.Generator, primaries: Primaries, array: Array, source: Source, seen: np.ndarray
+    rng: np.random.Generator, primaries: Primaries, array: Array, source: Source, promising: np.ndarray
 ) -> Light:
-    """Photo-electrons of the images `seen` (bool [showers, telescopes]), those of an image together."""
-    cell, telescope = np.nonzero(seen[source.shower])
-    image = source.shower[cell] * seen.shape[1] + telescope
+    """Photo-electrons of the `promising` images (bool [showers, telescopes]), grouped by image."""
+    cell, telescope = np.nonzero(promising[source.shower])
+    image = source.shower[cell] * promising.shape[1] + telescope
     order = np.argsort(image, kind="stable")
-    cell, telescope, image = cell[order], telescope[order], image[order]
+    cell = cell[order]
+    telescope = telescope[order]
+    image = image[order]
     expected = source.expected[cell, telescope]
-    weight = np.maximum(np.bincount(image, expected, seen.size) / LARGEST, 1.0)
+    weight = np.maximum(np.bincount(image, expected, promising.size) / LARGEST, 1.0)
     counts = rng.poisson(expected / weight[image])
     some = np.flatnonzero(counts)
-    cell, telescope, image, counts = cell[some], telescope[some], image[some], counts[some]
+    cell = cell[some]
+    telescope = telescope[some]
+    image = image[some]
+    counts = counts[some]
     lat, lon, time, spread = _views(primaries, array, source, cell, telescope)
 
     number = int(counts.sum())
@@ -134,25 +140,31 @@ def photo_electrons(
         return np.repeat(ends[0], counts) + along * np.repeat(ends[1] - ends[0], counts)
 
     return Light(
-        seen.size, np.repeat(image, counts), each(lat) + beside * np.cos(around), each(lon) + beside * np.sin(around),
-        each(time), np.repeat(weight[image].astype(np.float32), counts),
-    )  # fmt: skip
+        promising.size,
+        np.repeat(image, counts),
+        each(lat) + beside * np.cos(around),
+        each(lon) + beside * np.sin(around),
+        each(time),
+        np.repeat(weight[image].astype(np.float32), counts),
+    )
 
 
 def _views(
     primaries: Primaries, array: Array, source: Source, cell: np.ndarray, telescope: np.ndarray
 ) -> tuple[np.ndarray, ...]:
-    """How telescopes [n] see the ends of cells [n]: tangents towards altitude and azimuth, ns (f4 [2, n]), spread.
+    """The ends of cells [n] as seen by telescopes [n]: tangents towards altitude and azimuth, ns (f4 [2, n]), spread.
 
-    The spread (f4 [n]) is the mean angle between electrons and where they are expected.
+    The spread (f4 [n]) is the mean angle between electrons and their expected direction.
     """
-    height, shower = source.height[cell], source.shower[cell]
-    angle, far = source.angle[cell, telescope], source.far[cell, telescope]
+    height = source.height[cell]
+    shower = source.shower[cell]
+    angle = source.angle[cell, telescope]
+    far = source.far[cell, telescope]
     per_cm2 = 0.01 / atmosphere.density(height)  # m per g/cm2
     # electrons that shine to the telescope have gone some way from the axis to it
     beyond = np.maximum(1.0 - np.sqrt(2.0 * atmosphere.refractivity(height)) / angle, 0.0)
     shift = (beyond * (LEVER * RADIATION_LENGTH) * per_cm2 / far)[:, None]
-    spread = emission(primaries.ground).distances(source.place[cell], angle) * (SPREAD * MOLIERE) * per_cm2 / far
+    spread = emission(primaries.ground).distances(source.table_row[cell], angle) * (SPREAD * MOLIERE) * per_cm2 / far
     # of what is between, the light's own way is longer by the refraction
     vertical = (primaries.ground_depth[shower] - source.depth[cell]) * primaries.cosine[shower]
     slower = 1.0 + atmosphere.optical_delay(vertical) / (height - primaries.ground)

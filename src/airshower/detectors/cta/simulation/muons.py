@@ -26,7 +26,7 @@ class _Tracks:
     axis: np.ndarray  # f8 [n, 3], unit vectors to where they come from
     foot: np.ndarray  # f8 [n, 3] m, where they reach that height
     energy: np.ndarray  # GeV there
-    made: np.ndarray  # m, height of production
+    production: np.ndarray  # m, height of production
     cosine: np.ndarray  # of the shower's zenith angle
 
     def __getitem__(self, rows: np.ndarray) -> "_Tracks":
@@ -41,21 +41,23 @@ def muon_light(rng: np.random.Generator, primaries: Primaries, array: Array, muo
     muon, telescope = np.nonzero((away < REACH) & bright[:, None])
     distant = (away[muon, telescope] > NEAR).astype(np.int64)
 
-    # places on the mirror, which lies across the direction that is looked to
+    # points on the mirror, which is perpendicular to the pointing
     points = np.array(POINTS)[distant]
     pair = np.repeat(np.arange(len(muon)), points)
-    radius, around = np.sqrt(rng.random(len(pair))), 2.0 * np.pi * rng.random(len(pair))
+    radius = np.sqrt(rng.random(len(pair)))
+    around = 2.0 * np.pi * rng.random(len(pair))
     mirror = array.radius[telescope]
-    place = mirror[pair] * radius * [np.cos(around), np.sin(around)]
-    flux, _, _ = _flux(primaries.ground, tracks[muon[pair]], _on_mirror(array, telescope[pair], place))
+    on_mirror = mirror[pair] * radius * [np.cos(around), np.sin(around)]
+    flux, _, _ = _flux(primaries.ground, tracks[muon[pair]], _on_mirror(array, telescope[pair], on_mirror))
     counts = rng.poisson(flux * (array.collecting[telescope] / points)[pair])
 
-    # photo-electrons of one place are spread over what it stands for
-    pair, place = np.repeat(pair, counts), np.repeat(place, counts, axis=1)
-    place += (np.array(JITTER)[distant] * mirror)[pair] * rng.standard_normal(place.shape)
-    spot = _on_mirror(array, telescope[pair], place)
-    _, seen, late = _flux(primaries.ground, tracks[muon[pair]], spot)
-    lat, lon, ahead = array.axes @ seen.T
+    # photo-electrons of a point are spread over the part of the mirror that it represents
+    pair = np.repeat(pair, counts)
+    on_mirror = np.repeat(on_mirror, counts, axis=1)
+    on_mirror += (np.array(JITTER)[distant] * mirror)[pair] * rng.standard_normal(on_mirror.shape)
+    spot = _on_mirror(array, telescope[pair], on_mirror)
+    _, arrival, late = _flux(primaries.ground, tracks[muon[pair]], spot)
+    lat, lon, ahead = array.axes @ arrival.T
     shower = muons.shower[muon[pair]]
     time = (((primaries.feet[shower] - spot) * primaries.towards[shower]).sum(1) + late) / atmosphere.LIGHT
     parts = (values.astype(np.float32) for values in (lat / ahead, lon / ahead, time, np.ones(len(time))))
@@ -63,20 +65,22 @@ def muon_light(rng: np.random.Generator, primaries: Primaries, array: Array, muo
 
 
 def _tracks(primaries: Primaries, muons: Muons) -> _Tracks:
-    slope, height, cosine = np.insert(muons.slope, 2, 1.0, axis=1), muons.position[:, 2], primaries.cosine[muons.shower]
+    slope = np.insert(muons.slope, 2, 1.0, axis=1)
+    height = muons.position[:, 2]
+    cosine = primaries.cosine[muons.shower]
     foot = muons.position + (primaries.ground - height)[:, None] * slope
     lost = LOSS * (atmosphere.depth(primaries.ground) - atmosphere.depth(height)) / cosine
     axis = slope / np.linalg.norm(slope, axis=1, keepdims=True)
     return _Tracks(axis, foot, muons.energy - lost, height, cosine)
 
 
-def _on_mirror(array: Array, telescope: np.ndarray, place: np.ndarray) -> np.ndarray:
-    """Points [n, 3] m of places [2, n] m on the mirrors of telescopes [n]."""
-    return array.position[telescope] + place.T @ array.axes[:2]
+def _on_mirror(array: Array, telescope: np.ndarray, offset: np.ndarray) -> np.ndarray:
+    """Points [n, 3] m at offsets [2, n] m on the mirrors of telescopes [n]."""
+    return array.position[telescope] + offset.T @ array.axes[:2]
 
 
 def _flux(ground: float, tracks: _Tracks, spot: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Photons per m2 at points `spot` [n, 3] of muons [n], unit vectors to where they come from, m they come later.
+    """Photons per m2 at points `spot` [n, 3] of muons [n], unit vectors to their origin, and delays in m.
 
     A muon radiates all along its way under the Cherenkov angle, so that at the distance r to its foot the light per
     area is dN/dl / (2 pi r tan(angle)), from r / tan(angle) above (Vacanti et al., Astropart. Phys. 2 (1994) 1). It
@@ -96,4 +100,4 @@ def _flux(ground: float, tracks: _Tracks, spot: np.ndarray) -> tuple[np.ndarray,
     flux = per_metre / (2.0 * np.pi * distance * angle) * atmosphere.transmission(height, ground, tracks.cosine)
     # light flies outward: it seems to come from the muon's side
     toward = tracks.axis - (outward / distance[:, None]) * angle[:, None]
-    return np.where((height < tracks.made) & (index > slow), flux, 0.0), toward, distance * angle
+    return np.where((height < tracks.production) & (index > slow), flux, 0.0), toward, distance * angle

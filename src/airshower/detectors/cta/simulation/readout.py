@@ -1,4 +1,4 @@
-"""From photo-electrons to what a camera records: night sky, electronics, charges, peak times and triggers."""
+"""The readout of cameras: night sky, electronics, charges, peak times and triggers."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -47,7 +47,7 @@ def record(
     night_sky: float,
     threshold: float,
 ) -> Recorded:
-    """What those of `images` (int64, as `Light` counts them) hold that trigger.
+    """The recorded images among `images` (int64, numbered as in `Light`) that trigger.
 
     They trigger where a pixel and its neighbours have `threshold` p.e. together, of which the pixel has the most.
     """
@@ -76,11 +76,12 @@ def record(
 def _fill(
     rng: np.random.Generator, camera: TelescopeType, light: Light, images: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Flat places in [images, pixels] that get photo-electrons, their numbers (f8) and mean times (ns).
+    """Flat indices into [images, pixels] with photo-electrons, their numbers (f8) and mean times (ns).
 
     Light that misses the camera is lost.
     """
-    pixels, row = len(camera.geometry), np.full(light.images, -1)
+    pixels = len(camera.geometry)
+    row = np.full(light.images, -1)
     row[images] = np.arange(len(images))
     row = row[light.image]
     here = np.flatnonzero(row >= 0)
@@ -88,27 +89,30 @@ def _fill(
     pixel = camera.pixels(light.lat[here] + blur[0], light.lon[here] + blur[1])
     inside = pixel >= 0
     here = here[inside]
-    cell, weight = row[here] * pixels + pixel[inside], light.weight[here]
+    cell = row[here] * pixels + pixel[inside]
+    weight = light.weight[here]
     counts = np.bincount(cell, weight, len(images) * pixels)
     times = np.bincount(cell, weight * light.time[here], len(images) * pixels)
     cell = np.flatnonzero(counts)
     number = counts[cell]
     mean_time = times[cell] / number
-    heavy = number != np.rint(number)  # of images where each photo-electron stands for several
+    heavy = number != np.rint(number)  # for images whose photo-electrons represent several
     if heavy.any():
         number[heavy] = rng.poisson(number[heavy])
         kept = number > 0.0
-        cell, number, mean_time = cell[kept], number[kept], mean_time[kept]
+        cell = cell[kept]
+        number = number[kept]
+        mean_time = mean_time[kept]
     return cell, number, mean_time
 
 
 def _trigger(camera: TelescopeType, charge: np.ndarray, threshold: float) -> np.ndarray:
     """Numbers of pixels whose group of seven reaches `threshold`, int64 [n]."""
     # only groups around a pixel with at least a seventh of it can
-    place = np.flatnonzero(charge >= threshold / 7.0)
-    image, pixel = np.divmod(place, charge.shape[1])
+    cell = np.flatnonzero(charge >= threshold / 7.0)
+    image, pixel = np.divmod(cell, charge.shape[1])
     beside = camera.neighbours[pixel]
-    group = charge.ravel()[place] + np.where(beside < 0, 0.0, charge[image[:, None], beside]).sum(1)
+    group = charge.ravel()[cell] + np.where(beside < 0, 0.0, charge[image[:, None], beside]).sum(1)
     return np.bincount(image[group >= threshold], minlength=len(charge))
 
 

@@ -1,7 +1,8 @@
 """Air showers as sums of electromagnetic sub-showers, with the muons that hadrons leave; many showers at once.
 
-Positions are metres in the ground frame (x north, y west, z up from sea level), slopes are dx/dz and dy/dz of what goes
-down, depths are g/cm2 along the primary's axis; particles that fan out by some degrees share that depth at a height.
+Positions are metres in the ground frame (x north, y west, z up from sea level), slopes are dx/dz and dy/dz of downward
+particles, depths are g/cm2 along the primary's axis; particles that fan out by some degrees share that depth at a
+height.
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _PROFILE_STEP = 20.0  # g/cm2
 
 @dataclass(frozen=True)
 class Primaries:
-    """What comes in, [n] each: particles whose axes meet the height of the array, `ground`, at their cores."""
+    """Primaries, [n] each. Their axes intersect the height of the array, `ground`, at the cores."""
 
     name: str  # "gamma" or "proton"
     energy: np.ndarray  # GeV
@@ -41,12 +42,12 @@ class Primaries:
 
     @cached_property
     def cosine(self) -> np.ndarray:
-        """Of the zenith angle."""
+        """The cosine of the zenith angle."""
         return np.sin(self.alt)
 
     @cached_property
     def towards(self) -> np.ndarray:
-        """Unit vectors to where they come from, f8 [n, 3]."""
+        """Unit vectors towards the source, f8 [n, 3]."""
         return np.insert(self.slope, 2, 1.0, axis=1) * self.cosine[:, None]
 
     @cached_property
@@ -77,7 +78,7 @@ class Subshowers:
     start: np.ndarray  # g/cm2 along the primary's axis
     position: np.ndarray  # f8 [m, 3] m, a point of the axis
     slope: np.ndarray  # f8 [m, 2]
-    weight: np.ndarray  # like showers that this one stands for
+    weight: np.ndarray  # number of cascades that this one represents
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,7 @@ class Muons:
 
 @dataclass(frozen=True)
 class Showers:
-    """Air showers, as they fall."""
+    """Air showers: cascades and muons."""
 
     subshowers: Subshowers
     muons: Muons
@@ -118,14 +119,15 @@ def maximum(start: np.ndarray, energy: np.ndarray) -> np.ndarray:
 
 
 def fluctuate(rng: np.random.Generator, start: np.ndarray) -> np.ndarray:
-    """Where mean cascades have to start to stand for single ones, whose first radiation is late or early."""
+    """Starts of mean cascades that represent single ones, with the fluctuations of the first radiation."""
     return start + RADIATION_LENGTH * (FLUCTUATION * rng.standard_exponential(len(start)) - EARLIER)
 
 
 def simulate_gammas(rng: np.random.Generator, primaries: Primaries) -> Showers:
     """Showers of gammas: the electron and the positron of the first pair start a cascade each."""
     number = len(primaries)
-    first, share = PAIR_LENGTH * rng.standard_exponential(number), rng.random(number)
+    first = PAIR_LENGTH * rng.standard_exponential(number)
+    share = rng.random(number)
     # shares are flat, about what pair production gives
     energy = primaries.energy[:, None] * np.stack([share, 1.0 - share], 1)
     position = primaries.points(primaries.heights(np.arange(number), first))
@@ -146,6 +148,6 @@ def shower_maximum(cascades: Subshowers, number: int) -> np.ndarray:
     top = np.clip(total.argmax(1), 1, len(depth) - 2)
     before, at, after = (total[np.arange(len(top)), top + i] for i in (-1, 0, 1))
     shift = np.clip(0.5 * (before - after) / np.minimum(before - 2.0 * at + after, -1e-9), -0.5, 0.5)  # of a parabola
-    found = np.full(number, np.nan)
-    found[present] = depth[top] + _PROFILE_STEP * shift
-    return found
+    maxima = np.full(number, np.nan)
+    maxima[present] = depth[top] + _PROFILE_STEP * shift
+    return maxima

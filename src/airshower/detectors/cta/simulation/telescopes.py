@@ -1,12 +1,13 @@
-"""The telescopes of the simulated array: mirrors, cameras, where they stand and how they look at the sky."""
+"""The telescopes of the simulated array: mirrors, cameras, positions and pointing."""
 
 from dataclasses import dataclass
 from functools import cache, cached_property
 
 import numpy as np
 
-from airshower.detectors.cta.camera import CameraGeometry, builtin_camera, lattice, neighbours
-from airshower.detectors.cta.dl1_format import Camera, Optics, Telescope
+from airshower.detectors.cta.dl1.format import Camera, Optics, Telescope
+from airshower.geometry.camera import CameraGeometry, builtin_camera, lattice, neighbours
+from airshower.geometry.sky import pointing_frame
 
 ALTITUDE = 2156.0  # m above sea level: CTAO North in the official simulations (prod6)
 # x to the north and y to the west of the LSTs in m, as there
@@ -17,7 +18,7 @@ PIXEL_STEPS = 10  # cells of the look-up table per pixel pitch
 
 @dataclass(frozen=True)
 class TelescopeType:
-    """What telescopes of one kind have in common."""
+    """The common properties of telescopes of one kind."""
 
     name: str
     optics: Optics
@@ -59,14 +60,15 @@ class TelescopeType:
         half = float(max(np.abs(geometry.x).max(), np.abs(geometry.y).max())) + geometry.pitch
         size = int(2.0 * half / step) + 1
         reach = 0.6 if geometry.shape == "hexagon" else 0.72  # of the pitch, from a pixel's centre to its corners
-        pixel, nearest = np.full((size, size), -1, np.int16), np.full((size, size), reach * geometry.pitch)
-        place = np.stack([geometry.x, geometry.y]) + half
-        corner = np.floor(place / step).astype(np.int64)
+        pixel = np.full((size, size), -1, np.int16)
+        nearest = np.full((size, size), reach * geometry.pitch)
+        position = np.stack([geometry.x, geometry.y]) + half
+        corner = np.floor(position / step).astype(np.int64)
         offsets = np.arange(-PIXEL_STEPS * 3 // 4, PIXEL_STEPS * 3 // 4 + 1)
         for i in offsets:
             for j in offsets:  # cells of all pixels at one offset are distinct
                 row, column = corner + [[i], [j]]
-                distance = np.hypot((row + 0.5) * step - place[0], (column + 0.5) * step - place[1])
+                distance = np.hypot((row + 0.5) * step - position[0], (column + 0.5) * step - position[1])
                 closer = distance < nearest[row, column]
                 nearest[row[closer], column[closer]] = distance[closer]
                 pixel[row[closer], column[closer]] = np.flatnonzero(closer)
@@ -79,8 +81,10 @@ class TelescopeType:
         rotation, as in ctapipe's frames.
         """
         table, step, half = self._table
-        focal, turn = self.optics.effective_focal_length / step, np.radians(self.geometry.camera_rotation)
-        cosine, sine = np.float32(focal * np.cos(turn)), np.float32(focal * np.sin(turn))
+        focal = self.optics.effective_focal_length / step
+        turn = np.radians(self.geometry.camera_rotation)
+        cosine = np.float32(focal * np.cos(turn))
+        sine = np.float32(focal * np.sin(turn))
         last = len(table) - 1  # the outermost cells belong to no pixel
         row = np.minimum(np.maximum(cosine * lat + sine * lon + np.float32(half / step), 0), last).astype(np.int32)
         column = np.minimum(np.maximum(cosine * lon - sine * lat + np.float32(half / step), 0), last).astype(np.int32)
@@ -108,7 +112,7 @@ SST = TelescopeType(
 
 @dataclass(frozen=True, eq=False)
 class Array:
-    """Telescopes at one site that all look to the same direction."""
+    """Telescopes at one site with the same pointing."""
 
     kinds: tuple[TelescopeType, ...]
     kind: np.ndarray  # int64 [telescopes], of `kinds`
@@ -121,8 +125,8 @@ class Array:
 
     @cached_property
     def axes(self) -> np.ndarray:
-        """f8 [3, 3]: unit vectors towards rising altitude, rising azimuth and the sky that is looked at."""
-        return frame(self.alt, self.az)
+        """f8 [3, 3]: unit vectors towards rising altitude, rising azimuth and the pointing."""
+        return pointing_frame(self.alt, self.az)
 
     @cached_property
     def collecting(self) -> np.ndarray:
@@ -140,22 +144,11 @@ class Array:
         return np.cos(np.array([kind.field for kind in self.kinds]) + np.radians(1.0))[self.kind]
 
     def telescopes(self) -> list[Telescope]:
-        """As files describe them."""
+        """The telescopes as described in files."""
         return [
             Telescope(int(i), self.kinds[k].name, tuple(p - [0.0, 0.0, self.altitude]), self.kinds[k].optics, int(k))
             for i, k, p in zip(self.ids, self.kind, self.position, strict=True)
         ]
-
-
-def direction(alt: float, az: float) -> np.ndarray:
-    """Unit vector to a place in the sky, f8 [3]: north, west, up."""
-    return np.array([np.cos(alt) * np.cos(az), -np.cos(alt) * np.sin(az), np.sin(alt)])
-
-
-def frame(alt: float, az: float) -> np.ndarray:
-    """f8 [3, 3]: unit vectors towards rising altitude, rising azimuth and (alt, az) in rad itself."""
-    up = np.array([-np.sin(alt) * np.cos(az), np.sin(alt) * np.sin(az), np.cos(alt)])
-    return np.stack([up, np.array([-np.sin(az), -np.cos(az), 0.0]), direction(alt, az)])
 
 
 @cache

@@ -1,4 +1,4 @@
-"""Simulated events: showers that trigger, with their hits and what is reconstructed of them."""
+"""Simulated events: showers that trigger, with their hits and reconstructed quantities."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -7,24 +7,25 @@ from itertools import count
 import numpy as np
 
 from airshower.config.fields import number
-from airshower.data.tanks import TankHits
-from airshower.detectors.hawc.array import TankArray, hawc_array
+from airshower.data.hits import TankHits
 from airshower.detectors.hawc.event_fields import EVENT_FIELDS
 from airshower.detectors.hawc.simulation.reconstruction import reconstruct
 from airshower.detectors.hawc.simulation.showers import Primaries, develop
 from airshower.detectors.hawc.simulation.tanks import observe, promising, read_out, triggered
-from airshower.detectors.hawc.xcdf_block import Columns, Ragged
+from airshower.detectors.hawc.xcdf.block import Columns, Ragged
 from airshower.errors import UserError
+from airshower.geometry.tank_array import TankArray, hawc_array
+from airshower.statistics import power_law
 
 PRIMARIES = ("gamma", "proton")
 DENSEST = np.array([90.0, 257.0])  # m, where most cores of published gammas lie, read off their histograms
 SLAB = 4096  # showers that are thrown at once; few trigger
-MOST_THROWN = 1_000_000  # showers without a trigger, after which the configuration is taken to be wrong
+MOST_THROWN = 1_000_000  # showers without a trigger, after which an error is raised
 
 
 @dataclass
-class SimulationConfig:
-    """What a user would turn. Energies are in TeV, angles in degrees, lengths in metres."""
+class HawcSimulation:
+    """`data.simulation.*`. Energies are in TeV, angles in degrees, lengths in metres."""
 
     energy_min: float = number(0.05, low=0.05)
     energy_max: float = number(500.0, low=0.05)
@@ -36,7 +37,7 @@ class SimulationConfig:
     threshold: int = number(28, low=5, high=1000)
 
 
-def simulate_events(config: SimulationConfig, primary: str, seed: int, events: int) -> Iterator[Columns]:
+def simulate_events(config: HawcSimulation, primary: str, seed: int, events: int) -> Iterator[Columns]:
     """Events of `primary` (gamma or proton) that trigger, some at a time, as columns of the fields of real files; of
     more events with the same `config` and `seed`, the first are the same.
 
@@ -44,35 +45,32 @@ def simulate_events(config: SimulationConfig, primary: str, seed: int, events: i
     """
     if config.energy_max <= config.energy_min:
         raise UserError(f"data.simulation.energy_max={config.energy_max}: must be above energy_min={config.energy_min}")
-    array, made, silent = hawc_array(), 0, 0
+    array = hawc_array()
+    yielded = 0
+    silent = 0
     for slab in count():
         rng = np.random.default_rng([seed, PRIMARIES.index(primary), slab])
         columns = _slab(rng, config, primary, array)
-        found = len(columns["rec.nHit"])
-        silent = 0 if found else silent + SLAB
+        triggered = len(columns["rec.nHit"])
+        silent = 0 if triggered else silent + SLAB
         if silent > MOST_THROWN:
             raise UserError(
                 f"data.simulation.threshold={config.threshold}: none of {silent} showers makes so many PMTs see light; "
                 "lower it or radius, or raise energy_max"
             )
-        use = min(found, events - made)
+        use = min(triggered, events - yielded)
         if use:
             yield {name: c.slice(0, use) if isinstance(c, Ragged) else c[:use] for name, c in columns.items()}
-        made += use
-        if made == events:
+        yielded += use
+        if yielded == events:
             return
 
 
-def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, showers: int) -> Primaries:
-    """Primaries with energies from a power law; as many from a solid angle as the square of the cosine of its zenith
-    angle says; cores at all distances from `DENSEST` alike, from which those that trigger have the published spread."""
-    power = 1.0 + (config.gamma_index if primary == "gamma" else config.proton_index)
-    low, high = 1000.0 * config.energy_min, 1000.0 * config.energy_max
-    part = rng.random(showers)
-    if abs(power) < 1e-6:
-        energy = low * (high / low) ** part
-    else:
-        energy = (low**power + part * (high**power - low**power)) ** (1.0 / power)
+def throw(rng: np.random.Generator, config: HawcSimulation, primary: str, showers: int) -> Primaries:
+    """Primaries with energies from a power law; a rate per solid angle proportional to the squared cosine of the zenith
+    angle; cores at all distances from `DENSEST` alike, from which those that trigger have the published spread."""
+    index = config.gamma_index if primary == "gamma" else config.proton_index
+    energy = power_law.energies(rng.random(showers), 1000.0 * config.energy_min, 1000.0 * config.energy_max, index)
     lowest = np.cos(np.radians(config.zenith_max)) ** 3
     zenith = np.arccos(np.cbrt(1.0 - rng.random(showers) * (1.0 - lowest)))
     azimuth, around = rng.uniform(-np.pi, np.pi, (2, showers))
@@ -81,12 +79,13 @@ def throw(rng: np.random.Generator, config: SimulationConfig, primary: str, show
     return Primaries(primary, energy, zenith, azimuth, core)
 
 
-def _slab(rng: np.random.Generator, config: SimulationConfig, primary: str, array: TankArray) -> Columns:
+def _slab(rng: np.random.Generator, config: HawcSimulation, primary: str, array: TankArray) -> Columns:
     """The events among `SLAB` showers."""
     primaries = throw(rng, config, primary, SLAB)
     cascades = develop(rng, primaries)
     rows = promising(primaries, cascades, array, config.threshold)
-    primaries, cascades = primaries[rows], cascades[rows]
+    primaries = primaries[rows]
+    cascades = cascades[rows]
     charge, time = observe(rng, primaries, cascades, array)
     rows, when = triggered(rng, charge, time, config.threshold, config.noise)
     hits = read_out(rng, charge[rows], time[rows], when, config.noise)
@@ -94,7 +93,7 @@ def _slab(rng: np.random.Generator, config: SimulationConfig, primary: str, arra
 
 
 def _columns(primaries: Primaries, hits: TankHits, array: TankArray) -> Columns:
-    """What files hold of events."""
+    """The columns of files for events."""
     rec = reconstruct(hits, len(primaries), array)
     counts = np.bincount(hits.event, minlength=len(primaries))
     x, y, z = array.position[hits.grid_id - 1].T
@@ -114,5 +113,7 @@ def _columns(primaries: Primaries, hits: TankHits, array: TankArray) -> Columns:
         "SimEvent.energyTrue": primaries.energy,
         "SimEvent.thetaTrue": np.degrees(primaries.zenith),
         "SimEvent.phiTrue": np.degrees(primaries.azimuth) % 360.0,
+        "SimEvent.coreXTrue": primaries.core[:, 0],
+        "SimEvent.coreYTrue": primaries.core[:, 1],
     }
     return {field.name: columns[field.name] for field in EVENT_FIELDS}

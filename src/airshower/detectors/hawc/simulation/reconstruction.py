@@ -1,8 +1,9 @@
-"""Direction, core and parameters of events, from what the PMTs saw alone, all events at once.
+"""Direction, core and parameters of events, from hits only, for all events at once.
 
 The direction is that of a plane through the hits' times, the core that of a lateral distribution fitted to the tanks'
-light, after the steps of HAWC's own (Abeysekara et al. 2017, ApJ 843, 39). The core's fit is the likelihood of how the
-light is shared: one of least squares pulls showers beside the array onto it, most of whose tanks see nothing.
+light, after the steps of HAWC's own (Abeysekara et al. 2017, ApJ 843, 39). The core's fit maximises the
+likelihood of the fractions of light in tanks. A least-squares fit would pull showers beside the array, most of whose
+tanks have no light, onto it.
 """
 
 from dataclasses import dataclass
@@ -10,18 +11,19 @@ from functools import cache
 
 import numpy as np
 
-from airshower.data.shower_front import Plane, fit_plane
-from airshower.data.tank_summary import compactness_charge, pinc
-from airshower.data.tanks import TankHits
-from airshower.detectors.hawc.array import TANKS, TankArray
+from airshower.data.hits import TankHits
 from airshower.detectors.hawc.event_fields import FAILED_ZENITH
 from airshower.detectors.hawc.images import one_hit_each
-from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, horizontal, limited, relative
+from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, limited, relative
 from airshower.detectors.hawc.simulation.tanks import TRIGGER_TIME, TRIGGER_WINDOW
+from airshower.detectors.hawc.summary import compactness_charge, pinc
+from airshower.geometry.shower_front import Plane, fit_plane
+from airshower.geometry.sky import angles_of_east_north, east_north
+from airshower.geometry.tank_array import TANKS, TankArray
 
 AGE = 1.15  # of the fitted lateral distribution of light, r^(s-3) near the axis: a fit by the published width of cores
 NEAREST = 5.0  # m, below which it does not rise
-GRID = (7.0, 0.0, 110.0), (25.0, 110.0, 600.0)  # m: step, and distances from the middle, where it is looked for first
+GRID = (7.0, 0.0, 110.0), (25.0, 110.0, 600.0)  # m: step, and range of distances from the middle, of the initial grid
 CORE_STEPS = 4  # from there
 LONGEST_STEP, FARTHEST = 20.0, 600.0  # m per step, m from the middle of the array
 PLANE_STEPS = 3
@@ -43,12 +45,13 @@ class Reconstructed:
 
 
 def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
-    """What the hits say of so many events."""
+    """The reconstruction of `events` events from their hits."""
     hits = one_hit_each(hits, "largest")
     assert hits.time is not None
     used = np.abs(hits.time - TRIGGER_TIME) < TRIGGER_WINDOW
-    light, place = hits.charge * used, array.position[hits.grid_id - 1, :2]
-    middle = np.stack([np.bincount(hits.event, light * axis, events) for axis in place.T], 1)
+    light = hits.charge * used
+    position = array.position[hits.grid_id - 1, :2]
+    middle = np.stack([np.bincount(hits.event, light * axis, events) for axis in position.T], 1)
     middle = middle / np.maximum(np.bincount(hits.event, light, events), 1e-9)[:, None]
     plane = _fit_plane(hits, used, middle, np.zeros((events, 2)), array)
     tank = TANKS * hits.event + array.tank[hits.grid_id - 1]
@@ -68,8 +71,8 @@ def _fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.n
 
 
 def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.ndarray:
-    """Where [n, 2] the light of tanks [n, 300] is most likely to be shared as a lateral distribution says: the best of
-    a grid of places, for vertical showers, then steps of Fisher's scoring."""
+    """Cores [n, 2] with the largest likelihood of the lateral distribution for the light of tanks [n, 300]: the best
+    point of a grid for vertical showers, then steps of Fisher's scoring."""
     light, (places, logarithms) = light.astype(np.float32), _grid(array)
     core = places[(light @ logarithms.T).argmax(1)]
     for _ in range(CORE_STEPS):
@@ -77,8 +80,10 @@ def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.nda
         x, y = (slope - (share * slope).sum(1, keepdims=True) for slope in (x, y))
         all_light = light.sum(1) + 1e-6
         xx, yy, xy = (all_light * (share * one * other).sum(1) for one, other in ((x, x), (y, y), (x, y)))
-        xx, yy = 1.01 * xx, 1.01 * yy
-        right, up = (light * x).sum(1), (light * y).sum(1)
+        xx = 1.01 * xx
+        yy = 1.01 * yy
+        right = (light * x).sum(1)
+        up = (light * y).sum(1)
         step = np.stack([yy * right - xy * up, xx * up - xy * right], 1) / (xx * yy - xy**2)[:, None]
         core = array.centre + limited(core + limited(step, LONGEST_STEP) - array.centre, FARTHEST)
     return core
@@ -86,22 +91,22 @@ def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.nda
 
 @cache
 def _grid(array: TankArray) -> tuple[np.ndarray, np.ndarray]:
-    """Places [places, 2] on the array and, farther apart, around it, and the logarithms of the shares of the light that
-    tanks see from there [places, 300]."""
+    """Grid points [points, 2] on the array and, with larger steps, around it, and the logarithms of the tanks'
+    fractions of light for cores at these points [points, 300]."""
     places = [np.empty((0, 2))]
     for step, low, high in GRID:
         axis = np.arange(-high, high + step, step)
         x, y = (axis.ravel() for axis in np.meshgrid(axis, axis))
         inside = (np.hypot(x, y) >= low) & (np.hypot(x, y) <= high)
         places.append(array.centre + np.stack([x, y], 1)[inside])
-    found = np.concatenate(places)
-    light = _lateral(np.hypot(*relative(array.tank_position[:, :2], found)))[0]
-    return found, np.log(light / light.sum(1, keepdims=True)).astype(np.float32)
+    positions = np.concatenate(places)
+    light = _lateral(np.hypot(*relative(array.tank_position[:, :2], positions)))[0]
+    return positions, np.log(light / light.sum(1, keepdims=True)).astype(np.float32)
 
 
 def _shares(core: np.ndarray, towards: np.ndarray, array: TankArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The share of the light that each tank has with a core for each event, and how its logarithm changes with the
-    core's x and y, but for a number that is the same for all tanks [n, 300] each."""
+    """The fraction of light in each tank for the core of each event, and the derivatives of its logarithm by the core's
+    x and y up to a constant that is common to all tanks, [n, 300] each."""
     x, y = relative(array.tank_position[:, :2], core)
     east, north = towards.T.astype(np.float32)[..., None]
     along = x * east + y * north
@@ -118,10 +123,11 @@ def _lateral(distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _parameters(hits: TankHits, core: np.ndarray, plane: Plane, array: TankArray) -> Reconstructed:
-    zenith = np.where(plane.failed, FAILED_ZENITH, np.arcsin(np.minimum(np.hypot(*plane.towards.T), 1.0)))
-    azimuth = np.where(plane.failed, 0.0, np.arctan2(*plane.towards.T[::-1]))
+    zenith, azimuth = angles_of_east_north(plane.towards)
+    zenith = np.where(plane.failed, FAILED_ZENITH, zenith)
+    azimuth = np.where(plane.failed, 0.0, azimuth)
     off = array.position[hits.grid_id - 1, :2] - core[hits.event]
-    distance = axis_distance(horizontal(zenith, azimuth)[hits.event], *off.T)
+    distance = axis_distance(east_north(zenith, azimuth)[hits.event], *off.T)
     tanks = np.unique(TANKS * hits.event + array.tank[hits.grid_id - 1]) // TANKS
     return Reconstructed(
         zenith=zenith,

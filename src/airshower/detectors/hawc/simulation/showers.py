@@ -1,4 +1,4 @@
-"""Showers as they reach the ground: primaries, their cascades of electrons and photons, and muons.
+"""Showers at the ground: primaries, their cascades of electrons and photons, and muons.
 
 Depths are in g/cm2, energies in GeV, lengths in m. `n` showers are made at once.
 """
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from math import lgamma
 
 import numpy as np
+
+from airshower.geometry.sky import east_north
 
 GROUND = 637.0  # vertical depth at 4100 m above sea level
 RADIATION_LENGTH, CRITICAL_ENERGY = 37.15, 0.0857
@@ -25,7 +27,7 @@ LOG_NORMS = np.array([lgamma(4.5 - s) - lgamma(s) - lgamma(4.5 - 2.0 * s) for s 
 
 @dataclass(frozen=True)
 class Primaries:
-    """[n] each: `energy`, `zenith` and `azimuth` (rad, counterclockwise from x) of where they come from; `core` [n, 2]
+    """[n] each: `energy`, `zenith` and `azimuth` (rad, counterclockwise from x) of the direction; `core` [n, 2]
     on the ground."""
 
     name: str  # gamma or proton
@@ -42,8 +44,8 @@ class Primaries:
 
     @property
     def towards(self) -> np.ndarray:
-        """Horizontal part of the unit vector to where they come from, [n, 2]."""
-        return horizontal(self.zenith, self.azimuth)
+        """Horizontal part of the unit vector towards the source, [n, 2]."""
+        return east_north(self.zenith, self.azimuth)
 
 
 @dataclass(frozen=True)
@@ -58,25 +60,20 @@ class Cascades:
         return Cascades(self.size[rows], self.age[rows], self.offset[rows])
 
 
-def horizontal(zenith: np.ndarray, azimuth: np.ndarray) -> np.ndarray:
-    """Angles in rad [n] -> x and y of the unit vector [n, 2]."""
-    return np.sin(zenith)[:, None] * np.stack([np.cos(azimuth), np.sin(azimuth)], 1)
-
-
 def axis_distance(towards: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """From places on the ground `x`, `y` [n, ...], relative to the core, to the axis [n, ...] in m."""
+    """Distances [n, ...] in m of points on the ground `x`, `y` [n, ...], relative to the core, to the axis."""
     east, north = (component.reshape(-1, *[1] * (x.ndim - 1)).astype(x.dtype) for component in towards.T)
     return np.sqrt(np.maximum(x * x + y * y - (x * east + y * north) ** 2, 0.0))
 
 
 def relative(places: np.ndarray, feet: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """From feet [n, ..., 2] to places [places, 2]: x and y, float32 [n, ..., places]."""
+    """Vectors from feet [n, ..., 2] to points [places, 2]: x and y, float32 [n, ..., places]."""
     (x, y), (from_x, from_y) = places.T.astype(np.float32), np.moveaxis(feet, -1, 0).astype(np.float32)
     return x - from_x[..., None], y - from_y[..., None]
 
 
 def limited(vectors: np.ndarray, most: float) -> np.ndarray:
-    """Vectors [n, 2], none longer than this."""
+    """Vectors [n, 2], limited to this length."""
     return vectors * np.minimum(1.0, most / np.maximum(np.hypot(*vectors.T), 1e-9))[:, None]
 
 
@@ -85,7 +82,8 @@ def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
     count = len(primaries)
     depth = GROUND / np.cos(primaries.zenith)[:, None]
     start = rng.exponential(FIRST_INTERACTION[primaries.name], (count, 1))
-    energy, offset = primaries.energy[:, None], np.zeros((count, 1, 2))
+    energy = primaries.energy[:, None]
+    offset = np.zeros((count, 1, 2))
     if primaries.name == "proton":
         start = start + rng.exponential(FIRST_INTERACTION["gamma"], (count, SUBCORES))
         energy = energy * EM_FRACTION * rng.dirichlet(np.ones(SUBCORES), count)
@@ -96,7 +94,7 @@ def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
 
 
 def greisen(energy: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Electrons and age of cascades that have gone through so much air (Greisen 1956)."""
+    """Electrons and age of cascades at this depth (Greisen 1956)."""
     b = np.log(np.maximum(energy / CRITICAL_ENERGY, 1.01))
     t = np.maximum(depth / RADIATION_LENGTH, 1e-3)
     age = 3.0 * t / (t + 2.0 * b)
@@ -108,7 +106,8 @@ def density(cascades: Cascades, distance: np.ndarray) -> np.ndarray:
     s = cascades.age
     scale = np.log(cascades.size / (2.0 * np.pi * MOLIERE**2)) + np.interp(s, AGES, LOG_NORMS)
     x = np.maximum(distance, np.float32(NEAREST)) / np.float32(MOLIERE)
-    s, scale = s.astype(np.float32)[..., None], scale.astype(np.float32)[..., None]
+    s = s.astype(np.float32)[..., None]
+    scale = scale.astype(np.float32)[..., None]
     return np.exp(scale + (s - 2.0) * np.log(x) + (s - 4.5) * np.log1p(x))
 
 
@@ -119,5 +118,5 @@ def muon_density(primaries: Primaries, distance: np.ndarray) -> np.ndarray:
 
 
 def distances(primaries: Primaries, cascades: Cascades, places: np.ndarray) -> np.ndarray:
-    """From places [places, 2] to the axes of cascades, float32 [n, cascades, places]."""
+    """Distances of points [places, 2] to the axes of cascades, float32 [n, cascades, places]."""
     return axis_distance(primaries.towards, *relative(places, primaries.core[:, None] + cascades.offset))

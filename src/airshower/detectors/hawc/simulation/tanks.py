@@ -1,4 +1,4 @@
-"""What the PMTs see: light of particles in tanks, times, noise, and the trigger.
+"""The signals of PMTs: light of particles in tanks, times, noise, and the trigger.
 
 Light, times and muons of other showers are fits by hand: of the moments of published gammas (tests), of the charge and
 energy at so many hits in the public Crab events (data.hawc-observatory.org, pass 4), and of Geant4's times and the
@@ -9,9 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from airshower.data.shower_front import CURVATURE, JITTER, LIGHT_SPEED, front_thickness
-from airshower.data.tanks import TankHits
-from airshower.detectors.hawc.array import CENTRAL, PMTS, TANKS, TankArray
+from airshower.data.hits import TankHits
 from airshower.detectors.hawc.simulation.showers import (
     Cascades,
     Primaries,
@@ -22,6 +20,8 @@ from airshower.detectors.hawc.simulation.showers import (
     muon_density,
     relative,
 )
+from airshower.geometry.shower_front import CURVATURE, JITTER, LIGHT_SPEED, front_thickness
+from airshower.geometry.tank_array import CENTRAL, PMTS, TANKS, TankArray
 
 TANK_AREA = 41.8  # m2
 PARTICLES = 1.0  # photons and electrons that give light in a tank, per electron of the shower
@@ -38,14 +38,14 @@ MOST_CHARGE = 1000.0  # p.e. that much light tends to: the PMTs' signals saturat
 BEFORE, WINDOW = 500.0, 1500.0  # ns that are read out, from before the trigger on
 TRIGGER_WINDOW, TRIGGER_TIME = 150.0, 100.0  # ns
 LEAST_HITS = 10  # of the shower, with however much noise
-COARSE = slice(None, None, 10)  # tanks that tell whether a shower may trigger
+COARSE = slice(None, None, 10)  # tanks used to estimate if a shower may trigger
 EDGE = 90.0  # m from the middle of the array
 LEAST_LIT = 0.7  # of the threshold, that promising showers light; at 0.8 none of 386 that trigger is left out
 
 
 def promising(primaries: Primaries, cascades: Cascades, array: TankArray, threshold: int) -> np.ndarray:
-    """Rows of the showers that light enough of some tanks: of the others hardly any triggers. Most are left out for
-    what all tanks would see where the array is nearest to the core."""
+    """Rows of the showers with enough light in a subset of tanks; the others hardly ever trigger. Most are excluded by
+    the light of all tanks at the point of the array that is nearest to the core."""
     centre = array.centre
     nearer = primaries.core - limited(primaries.core - centre, EDGE)
     rows = np.arange(len(primaries))
@@ -63,13 +63,15 @@ def promising(primaries: Primaries, cascades: Cascades, array: TankArray, thresh
 def observe(
     rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Charge and time of hits, float32 [n, 1200] each, charge 0 for none; time is from when the plane of the shower's
-    front meets the core."""
+    """Charge and time of hits, float32 [n, 1200] each, charge 0 for none; time is relative to the plane of the shower's
+    front at the core."""
     light = _tank_light(rng, primaries, cascades, array)
     event, tank = np.nonzero(light > 0.01)
     electrons = rng.poisson(light[event, tank][:, None] * GAINS)
     row, slot = np.nonzero(electrons)
-    electrons, event, pmt = electrons[row, slot], event[row], 4 * tank[row] + slot
+    electrons = electrons[row, slot]
+    event = event[row]
+    pmt = 4 * tank[row] + slot
     charge, time = np.zeros((2, len(primaries), len(array.position)), np.float32)
     charge[event, pmt] = _smeared(rng, electrons)
     time[event, pmt] = _times(rng, primaries, array, event, pmt, electrons)
@@ -79,25 +81,26 @@ def observe(
 def triggered(
     rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, threshold: int, noise: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the events with so many PMTs in 150 ns, some of them by noise (kHz per PMT), and when (ns) they are."""
+    """Rows of the events with at least `threshold` PMTs, including noise (kHz per PMT), within 150 ns, and the trigger
+    times (ns)."""
     each = noise * 1e-6 * TRIGGER_WINDOW
     by_noise = rng.poisson(each * PMTS, len(charge)) + 4 * rng.poisson(OTHER_MUONS * each * TANKS, len(charge))
     needed = np.maximum(threshold - by_noise, LEAST_HITS)
     busy = np.flatnonzero((charge > 0).sum(1) >= needed)
     first = np.sort(np.where(charge[busy] > 0, time[busy], np.inf), 1)
-    place = np.arange(first.shape[1]) + needed[busy][:, None] - 1
-    last = np.take_along_axis(first, np.minimum(place, first.shape[1] - 1), 1)
-    enough = np.isfinite(last) & (place < first.shape[1])
+    last_needed = np.arange(first.shape[1]) + needed[busy][:, None] - 1
+    last = np.take_along_axis(first, np.minimum(last_needed, first.shape[1] - 1), 1)
+    enough = np.isfinite(last) & (last_needed < first.shape[1])
     enough[enough] = last[enough] - first[enough] <= TRIGGER_WINDOW
-    found = enough.any(1)
-    return busy[found], last[found, enough[found].argmax(1)]
+    coincident = enough.any(1)
+    return busy[coincident], last[coincident, enough[coincident].argmax(1)]
 
 
 def read_out(
     rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, when: np.ndarray, noise: float
 ) -> TankHits:
-    """The hits in the window around the trigger, which is at `TRIGGER_TIME`, with noise of so many kHz per PMT; in the
-    order of events, PMTs and time."""
+    """The hits in the window around the trigger, which is at `TRIGGER_TIME`, with noise (kHz per PMT); ordered by
+    event, PMT and time."""
     event, pmt = np.nonzero(charge > LEAST_CHARGE)
     shower = TankHits(event, pmt + 1, charge[event, pmt], time[event, pmt] - when[event] + TRIGGER_TIME)
     parts = shower, _noise(rng, noise, len(charge)), _other_muons(rng, noise, len(charge))
@@ -111,7 +114,8 @@ def read_out(
 def _noise(rng: np.random.Generator, noise: float, events: int) -> TankHits:
     """Single photoelectrons."""
     number = rng.poisson(noise * 1e-6 * WINDOW * PMTS * events)
-    event, grid_id = rng.integers(events, size=number), rng.integers(1, PMTS + 1, number)
+    event = rng.integers(events, size=number)
+    grid_id = rng.integers(1, PMTS + 1, number)
     charge = np.maximum(_smeared(rng, np.ones(number)), LEAST_CHARGE)
     return TankHits(event, grid_id, charge, rng.uniform(-BEFORE, WINDOW - BEFORE, number))
 
@@ -119,8 +123,10 @@ def _noise(rng: np.random.Generator, noise: float, events: int) -> TankHits:
 def _other_muons(rng: np.random.Generator, noise: float, events: int) -> TankHits:
     """Muons of other showers: light in all PMTs of a tank."""
     number = rng.poisson(OTHER_MUONS * noise * 1e-6 * WINDOW * TANKS * events)
-    event, tank = rng.integers(events, size=number), rng.integers(TANKS, size=number)
-    light, when = rng.lognormal(0.0, OTHER_SPREAD, number), rng.uniform(-BEFORE, WINDOW - BEFORE, number)
+    event = rng.integers(events, size=number)
+    tank = rng.integers(TANKS, size=number)
+    light = rng.lognormal(0.0, OTHER_SPREAD, number)
+    when = rng.uniform(-BEFORE, WINDOW - BEFORE, number)
     electrons = rng.poisson(OTHER_LIGHT * light[:, None] * GAINS)
     row, slot = np.nonzero(electrons)
     charge = np.maximum(_smeared(rng, electrons[row, slot]), LEAST_CHARGE)
@@ -135,19 +141,21 @@ def _particles(primaries: Primaries, cascades: Cascades, distance: np.ndarray) -
 
 
 def _tank_light(rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray) -> np.ndarray:
-    """Photoelectrons that an outer PMT of each tank expects [n, 300]: what particles give varies, and so do tanks."""
+    """Photoelectrons that an outer PMT of each tank expects [n, 300]: with fluctuations of particles' light and between
+    tanks."""
     particles, light = _particles(primaries, cascades, distances(primaries, cascades, array.tank_position[:, :2]))
     expected = particles.sum(1)
     mean = (particles * light).sum(1) / np.maximum(expected, 1e-9)
     count = rng.poisson(expected)
-    seen, lit = np.zeros(count.shape), count > 0
-    seen[lit] = rng.standard_gamma(SPECTRUM * count[lit]) * mean[lit] / SPECTRUM
+    photoelectrons = np.zeros(count.shape)
+    lit = count > 0
+    photoelectrons[lit] = rng.standard_gamma(SPECTRUM * count[lit]) * mean[lit] / SPECTRUM
     if primaries.name == "proton":
         away = axis_distance(primaries.towards, *relative(array.tank_position[:, :2], primaries.core))
         muons = rng.poisson(muon_density(primaries, away) * TANK_AREA)
         where = muons > 0
-        seen[where] += MUON_LIGHT * muons[where] * rng.lognormal(0.0, MUON_SPREAD, where.sum())
-    return seen
+        photoelectrons[where] += MUON_LIGHT * muons[where] * rng.lognormal(0.0, MUON_SPREAD, where.sum())
+    return photoelectrons
 
 
 def _smeared(rng: np.random.Generator, electrons: np.ndarray) -> np.ndarray:
@@ -163,8 +171,10 @@ def _times(
     pmt: np.ndarray,
     electrons: np.ndarray,
 ) -> np.ndarray:
-    """When hits [hits] begin: plane, curvature, and the first of so many photoelectrons in a front that is thick."""
-    off, towards = array.position[pmt, :2] - primaries.core[event], primaries.towards[event]
-    along, distance = (off * towards).sum(1), axis_distance(towards, *off.T)
+    """Start times of hits [hits]: plane, curvature, and the first photoelectron of a front with a thickness."""
+    off = array.position[pmt, :2] - primaries.core[event]
+    towards = primaries.towards[event]
+    along = (off * towards).sum(1)
+    distance = axis_distance(towards, *off.T)
     late = front_thickness(distance, electrons) * rng.standard_exponential(len(event))
     return -along / LIGHT_SPEED + CURVATURE * distance + late + JITTER * rng.standard_normal(len(event))

@@ -6,7 +6,7 @@ import numpy as np
 
 from airshower.detectors.lartpc.simulation.deposits import COSMIC, Tracks
 from airshower.detectors.lartpc.simulation.energy_loss import MUON_MASS
-from airshower.detectors.lartpc.simulation.geometry import Geometry
+from airshower.geometry.wire_planes import Geometry
 
 CHARGE_RATIO = 1.28  # mu+ / mu-, PDG "Cosmic rays" and CMS (Phys. Lett. B 692 (2010) 83)
 _COSINES = np.linspace(0.05, 1.0, 20)
@@ -42,7 +42,8 @@ def _cumulative() -> np.ndarray:
 def sample_energy(rng: np.random.Generator, cosine: np.ndarray) -> np.ndarray:
     """Total energies (MeV) of muons that come at zenith angles of these cosines."""
     nearest = np.abs(cosine[:, None] - _COSINES).argmin(axis=1)
-    level, table = rng.random(cosine.size), _cumulative()
+    level = rng.random(cosine.size)
+    table = _cumulative()
     logs = [np.interp(u, table[row], np.log(_ENERGIES)) for u, row in zip(level, nearest, strict=True)]
     return np.exp(np.array(logs))
 
@@ -69,10 +70,13 @@ def cosmic_muons(rng: np.random.Generator, geometry: Geometry, rate: float) -> T
     wanted = rng.poisson(rate)
     centre = np.array([0.0, 0.0, 0.5 * geometry.length])
     radius = float(np.linalg.norm([geometry.half_width, geometry.half_height, 0.5 * geometry.length]))
-    starts, directions, cosines = np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0)
+    starts = np.zeros((0, 3))
+    directions = np.zeros((0, 3))
+    cosines = np.zeros(0)
     while len(starts) < wanted:
         cosine = sample_zenith(rng, 4 * wanted)
-        azimuth, sine = rng.uniform(0.0, 2.0 * np.pi, cosine.size), np.sqrt(1.0 - cosine**2)
+        azimuth = rng.uniform(0.0, 2.0 * np.pi, cosine.size)
+        sine = np.sqrt(1.0 - cosine**2)
         direction = np.stack([sine * np.cos(azimuth), -cosine, sine * np.sin(azimuth)], axis=1)
         start = centre + radius * uniform_on_disc(rng, direction)
         enter, leave = geometry.chord(start, direction)
@@ -80,7 +84,9 @@ def cosmic_muons(rng: np.random.Generator, geometry: Geometry, rate: float) -> T
         starts = np.concatenate([starts, (start + enter[:, None] * direction)[hits]])
         directions = np.concatenate([directions, direction[hits]])
         cosines = np.concatenate([cosines, cosine[hits]])
-    starts, directions, cosines = starts[:wanted], directions[:wanted], cosines[:wanted]
+    starts = starts[:wanted]
+    directions = directions[:wanted]
+    cosines = cosines[:wanted]
     kinetic = sample_energy(rng, cosines) - MUON_MASS
     pdg = np.where(rng.random(wanted) < CHARGE_RATIO / (1.0 + CHARGE_RATIO), -13, 13)
     time = rng.uniform(-geometry.drift_time, geometry.drift_time, wanted)

@@ -1,4 +1,4 @@
-"""What the transport codes hand to each other: tracks to follow, electrons and photons to shower, energy deposits."""
+"""Data types of the transport: tracks, electrons and photons of showers, energy deposits."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ BACKGROUND, COSMIC, NEUTRINO = 0, 1, 2  # labels of the image
 
 
 class _Columns:
-    """A table held as equally long arrays."""
+    """A table as arrays of equal length."""
 
     label: np.ndarray
 
@@ -44,7 +44,7 @@ class Tracks(_Columns):
 
 @dataclass(frozen=True)
 class Quanta(_Columns):
-    """Electrons, positrons (charge +-1, not told apart) or photons of an electromagnetic cascade."""
+    """Electrons, positrons (not distinguished) or photons of an electromagnetic cascade."""
 
     position: np.ndarray  # [n, 3] cm
     direction: np.ndarray  # [n, 3] unit vectors
@@ -75,7 +75,7 @@ class Deposits(_Columns):
 
 
 def isotropic(rng: np.random.Generator, size: int) -> np.ndarray:
-    """[size, 3] unit vectors with no preferred direction."""
+    """Isotropic unit vectors [size, 3]."""
     vectors = rng.standard_normal((size, 3))
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 

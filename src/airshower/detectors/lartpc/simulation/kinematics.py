@@ -14,7 +14,7 @@ def invariant_mass(vector: np.ndarray) -> float:
 
 
 def boosted(vector: np.ndarray, frame: np.ndarray) -> np.ndarray:
-    """A four-vector given in the rest frame of `frame`, seen from where `frame` is given."""
+    """A four-vector in the rest frame of `frame`, boosted to the frame in which `frame` is given."""
     mass = invariant_mass(frame)
     energy = (frame[0] * vector[0] + frame[1:] @ vector[1:]) / mass
     return np.concatenate([[energy], vector[1:] + frame[1:] * (vector[0] + energy) / (frame[0] + mass)])
@@ -43,12 +43,15 @@ def scatter(rng: np.random.Generator, energy: float, target: float, lepton: floa
     """
     s = target**2 + 2.0 * target * energy
     centre_energy = s**0.5
-    p_in, p_out = (s - target**2) / (2.0 * centre_energy), two_body_momentum(centre_energy, lepton, hadrons)
+    p_in = (s - target**2) / (2.0 * centre_energy)
+    p_out = two_body_momentum(centre_energy, lepton, hadrons)
     e_out = np.hypot(p_out, lepton)
-    middle, spread = 2.0 * p_in * e_out - lepton**2, 2.0 * p_in * p_out
+    middle = 2.0 * p_in * e_out - lepton**2
+    spread = 2.0 * p_in * p_out
     q2 = sample_q2(rng, max(middle - spread, 0.0), middle + spread, axial_mass)
     cosine = np.clip((middle - q2) / spread, -1.0, 1.0)
-    azimuth, sine = rng.uniform(0.0, 2.0 * np.pi), np.sqrt(1.0 - cosine**2)
+    azimuth = rng.uniform(0.0, 2.0 * np.pi)
+    sine = np.sqrt(1.0 - cosine**2)
     out = p_out * np.array([sine * np.cos(azimuth), sine * np.sin(azimuth), cosine])
     total = np.array([energy + target, 0.0, 0.0, energy])
     return boosted(np.concatenate([[e_out], out]), total), boosted(

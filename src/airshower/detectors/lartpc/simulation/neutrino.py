@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from airshower.detectors.lartpc.larcv_format import PARTICLE, UNSET_PARTICLE
+from airshower.detectors.lartpc.larcv.format import PARTICLE, UNSET_PARTICLE
 from airshower.detectors.lartpc.simulation.energy_loss import (
     ELECTRON_MASS,
     MUON_MASS,
@@ -18,8 +18,8 @@ from airshower.detectors.lartpc.simulation.energy_loss import (
     PION_MASS,
     PROTON_MASS,
 )
-from airshower.detectors.lartpc.simulation.geometry import Geometry
 from airshower.detectors.lartpc.simulation.kinematics import decay, invariant_mass, scatter
+from airshower.geometry.wire_planes import Geometry
 
 MASS = {
     11: ELECTRON_MASS, 12: 0.0, 13: MUON_MASS, 14: 0.0, 111: NEUTRAL_PION_MASS, 211: PION_MASS,
@@ -40,12 +40,13 @@ CODES = {
     ("nubar", "NC", 2212, 111): 1013, ("nubar", "NC", 2212, 211): 1014,
     ("nubar", "NC", 2112, 111): 1015, ("nubar", "NC", 2112, -211): 1016,
 }  # fmt: skip
-QUASI_ELASTIC, DEEP_INELASTIC = {"CC": 1001, "NC": 1002}, {"CC": 1091, "NC": 1092}
+QUASI_ELASTIC = {"CC": 1001, "NC": 1002}
+DEEP_INELASTIC = {"CC": 1091, "NC": 1092}
 
 
 @dataclass(frozen=True)
 class Interaction:
-    """A neutrino (four-vector in MeV, along z) at a point, and what it made: (PDG code, four-vector) pairs."""
+    """A neutrino (four-vector in MeV, along z) at a point, and its products: (PDG code, four-vector) pairs."""
 
     pdg: int
     current: str  # CC or NC
@@ -98,17 +99,17 @@ def _pion_and_nucleon(rng: np.random.Generator, charge: int) -> tuple[int, int]:
 
 def _hadrons(rng: np.random.Generator, charge: int, system: np.ndarray, channel: str) -> list[tuple[int, np.ndarray]]:
     """Decay of a hadronic system of this charge: N pi, or for deep-inelastic N pi pi."""
-    found = []
+    hadrons = []
     if channel == "DIS":
         options = [code for code, left in ((211, charge - 1), (111, charge), (-211, charge + 1)) if 0 <= left <= 1]
         pion = int(rng.choice(options))
         inner = rng.uniform(LOWEST_MASS["RES"], invariant_mass(system) - MASS[abs(pion)])
         emitted, system = decay(rng, system, MASS[abs(pion)], inner)
-        found.append((pion, emitted))
+        hadrons.append((pion, emitted))
         charge -= {211: 1, 111: 0, -211: -1}[pion]
     pion, nucleon = _pion_and_nucleon(rng, charge)
     one, two = decay(rng, system, MASS[abs(pion)], MASS[nucleon])
-    return [*found, (pion, one), (nucleon, two)]
+    return [*hadrons, (pion, one), (nucleon, two)]
 
 
 def interact(
@@ -145,7 +146,7 @@ def interact(
 def particle_table(interaction: Interaction) -> np.ndarray:
     """The larcv3 records: the neutrino, then its daughters (GeV, cm, ns)."""
     neutrino = np.array([interaction.energy, 0.0, 0.0, interaction.energy])
-    table = np.zeros(1 + len(interaction.daughters), PARTICLE)  # zeros: padding bytes must not be left to chance
+    table = np.zeros(1 + len(interaction.daughters), PARTICLE)  # zeros, so that padding bytes are defined
     table[:] = UNSET_PARTICLE
     for row, (pdg, vector) in enumerate([(interaction.pdg, neutrino), *interaction.daughters]):
         table["id"][row] = table["trackid"][row] = row

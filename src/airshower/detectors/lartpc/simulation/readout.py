@@ -2,29 +2,34 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
+from scipy.special import ndtr
 
 from airshower.detectors.lartpc.simulation.deposits import COSMIC, NEUTRINO, Deposits
 from airshower.detectors.lartpc.simulation.energy_loss import DENSITY
-from airshower.detectors.lartpc.simulation.geometry import Geometry
+from airshower.detectors.lartpc.simulation.response import PHASES, taps
+from airshower.geometry.wire_planes import Geometry
 
 WORK = 23.6e-6  # MeV an electron-ion pair, Miyajima et al., Phys. Rev. A 9 (1974) 1438
 FIELD = 0.5  # kV/cm, SBND
 BOX_ALPHA, BOX_BETA = 0.930, 0.212  # 1, (kV/cm)(g/cm2)/MeV: ArgoNeuT, arXiv:1306.1712, table 4
-LONGITUDINAL = 4.0e-6  # cm2/us; measured between 4 and 7 (MicroBooNE arXiv:2104.06551, Li et al. arXiv:1508.07059)
-TRANSVERSE = 8.8e-6  # cm2/us; about twice the longitudinal one, hardly measured at this field
-SHAPING = 0.72  # us, rms of the deconvolved pulse: fits the width of flat tracks in the file
-LABEL_CHARGE = 1.0  # counts of a class's true charge in a pixel, before the response, that give it the label
+# cm2/us, as SBND simulates (simulationservices_sbnd.fcl of sbndcode). Along the drift 4 to 7 are measured (MicroBooNE
+# arXiv:2104.06551, Li et al. arXiv:1508.07059); across it the constant is hardly measured at this field.
+LONGITUDINAL, TRANSVERSE = 4.0e-6, 8.8e-6
+LABEL_CHARGE = (
+    2.5  # counts of a class in a pixel, before the response, that label it: read off tracks across time in the file
+)
+FARTHEST = 2.5  # widths of a cloud from its middle to the nearest wire's edge, at which all of it stays on one wire
 # share of instrumented pixels with a noise hit before (rows of x < 0) and after the cathode, and its mean excess over
-# the threshold, per plane: read off the file away from labelled pixels, less what argon 39 leaves. One induction layer
-# is ten times as noisy as the other; its wires lie in plane 0 of one drift volume and in plane 1 of the other.
-NOISE_SHARE = ((0.0005, 0.0081), (0.0086, 0.0004), (0.00003, 0.00003))
-NOISE_EXCESS = ((0.5, 0.75), (0.75, 0.5), (0.5, 0.5))
+# the threshold, per plane: read off the file 15 pixels and more away from labelled ones, where they are the tails of
+# Gaussians of NOISE_RMS. One induction layer is ten times as noisy as the other; its wires lie in plane 0 of one drift
+# volume and in plane 1 of the other.
+NOISE_SHARE = ((0.00078, 0.0087), (0.0091, 0.00072), (0.00018, 0.00015))
+NOISE_EXCESS = ((0.44, 0.74), (0.74, 0.44), (0.37, 0.37))
 NOISE_STOP = ((0.97, 0.66), (0.66, 0.97), (0.97, 0.97))  # chance that a noise hit does not go on to the next tick
 NOISE_SPREAD = 5.0  # shape of the gamma law of the wires' noise rates
-NOISE_RMS = 1.6  # counts, on pixels that carry charge
+NOISE_RMS = ((1.6, 2.1), (2.1, 1.6), (1.4, 1.4))  # counts, on pixels that carry charge
 
 
 @dataclass(frozen=True)
@@ -37,7 +42,7 @@ class SimulatedPlane:
 
 
 def recombination(density: np.ndarray, field: float = FIELD) -> np.ndarray:
-    """Share of electrons that escape recombination, modified box model; dE/dx in MeV/cm, field in kV/cm."""
+    """Fraction of electrons that escape recombination, modified box model; dE/dx in MeV/cm, field in kV/cm."""
     xi = BOX_BETA * density / (DENSITY * field)
     return np.log(BOX_ALPHA + xi) / xi
 
@@ -49,20 +54,24 @@ def drifted_charge(geometry: Geometry, deposits: Deposits, lifetime: float) -> n
     return deposits.energy / WORK * recombination(density) * survival
 
 
-def _sum_runs(ids: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Unique ids and the sum of weights of each; ids must ascend."""
+def _pixel_sums(cells: np.ndarray, charge: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Unique pixels of ascending cells, and the charge of each by the cell's phase and by class, [pixels, .]."""
+    pixels = cells // PHASES
+    starts = np.diff(pixels, prepend=-1) > 0
+    row = np.cumsum(starts) - 1
+    ids = pixels[starts]
+    by_phase = np.bincount(cells - PHASES * (pixels - row), charge, ids.size * PHASES).reshape(-1, PHASES)
+    return ids, by_phase, np.bincount(row * 3 + label, charge, ids.size * 3).reshape(-1, 3)
+
+
+def _sum_by_id(ids: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Unique ids and the sum of weights of each; fast where ids are a few ascending runs."""
     if not ids.size:
         return ids, weights
-    first = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]]))
-    return ids[first], np.add.reduceat(weights, first)
-
-
-def _sum_by_id(
-    ids: np.ndarray, weights: np.ndarray, kind: Literal["stable"] | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """As `_sum_runs` for ids in any order; kind "stable" is fast where they are a few ascending runs."""
-    order = np.argsort(ids, kind=kind)
-    return _sum_runs(ids[order], weights[order])
+    order = np.argsort(ids, kind="stable")
+    ids = ids[order]
+    first = np.flatnonzero(np.diff(ids, prepend=-1))
+    return ids[first], np.add.reduceat(weights[order], first)
 
 
 @dataclass(frozen=True)
@@ -71,39 +80,54 @@ class Clouds:
 
     y: np.ndarray  # cm
     z: np.ndarray  # cm
+    width: np.ndarray  # cm, rms across the drift
     row: np.ndarray  # full-resolution time row
     charge: np.ndarray  # counts
     label: np.ndarray
 
+    def on_wires(self, geometry: Geometry, plane: int, wires: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Cloud, column and charge (counts) of each column of an image with `wires` columns that a cloud reaches.
+
+        The charge is shared by a Gaussian, so that wires beside a track get as little as they do; three columns hold
+        all but 1 % of the widest cloud.
+        """
+        scale = wires / geometry.full_size[0]
+        place = geometry.columns(self.y, self.z, plane) * scale
+        column = np.floor(place).astype(np.int32)
+        within = place - column
+        inverse = geometry.wire_pitch / (scale * self.width)
+        clouds = [np.arange(column.size)]
+        columns = [column]
+        charges = [self.charge.copy()]
+        for step, distance in ((-1, within * inverse), (1, (1.0 - within) * inverse)):
+            near = np.flatnonzero(distance < FARTHEST)
+            beyond = self.charge[near] * ndtr(-distance[near])
+            charges[0][near] -= beyond
+            clouds.append(near)
+            columns.append(column[near] + np.int32(step))
+            charges.append(beyond)
+        return np.concatenate(clouds), np.concatenate(columns), np.concatenate(charges)
+
 
 def drift(
-    rng: np.random.Generator, geometry: Geometry, deposits: Deposits, lifetime: float, electrons_per_count: float
+    rng: np.random.Generator,
+    geometry: Geometry,
+    deposits: Deposits,
+    lifetime: float,
+    diffusion: float,
+    electrons_per_count: float,
 ) -> Clouds:
-    """Drift deposits to the wires as two clouds each, displaced by diffusion to opposite sides of the mean."""
-    seen = geometry.in_window(deposits.position[:, 0], deposits.time) & geometry.contains(deposits.position)
-    deposits = deposits[np.flatnonzero(seen)]
-    charge = drifted_charge(geometry, deposits, lifetime) / (2.0 * electrons_per_count)
+    """Drift deposits to the wires; diffusion (scaled by `diffusion`) displaces a cloud along the drift and widens it
+    across. Lifetime in us."""
+    in_readout = geometry.in_window(deposits.position[:, 0], deposits.time) & geometry.contains(deposits.position)
+    deposits = deposits[np.flatnonzero(in_readout)]
+    charge = drifted_charge(geometry, deposits, lifetime) / electrons_per_count
     x, y, z = deposits.position.T
-    duration = geometry.drift_duration(x)
+    duration = diffusion * geometry.drift_duration(x)
     # 0.045 cm is the extent of a step itself: its length over the root of 12
     along, across = (np.sqrt(2.0 * constant * duration + 0.045**2) for constant in (LONGITUDINAL, TRANSVERSE))
-    blur = rng.standard_normal((3, x.size)) * [along, across, across]
-    row = geometry.rows(x, deposits.time)
-    blur[0] *= 0.5 * geometry.full_size[1] / geometry.half_width
-
-    def pair(middle: np.ndarray, offset: np.ndarray) -> np.ndarray:
-        return np.concatenate([middle + offset, middle - offset])
-
-    clouds = pair(y, blur[1]), pair(z, blur[2]), pair(row, blur[0])
-    return Clouds(*clouds, np.tile(charge, 2), np.tile(deposits.label, 2))
-
-
-def _response(sigma: float) -> np.ndarray:
-    """Odd number of taps of a Gaussian of `sigma` pixels integrated over pixels, sum 1."""
-    radius = max(1, math.ceil(3.0 * sigma + 0.5))
-    edges = [math.erf((i - radius - 0.5) / (sigma * math.sqrt(2.0))) for i in range(2 * radius + 2)]
-    taps = np.diff(edges)
-    return taps / taps.sum()
+    blur = along * rng.standard_normal(x.size) * 0.5 * geometry.full_size[1] / geometry.half_width
+    return Clouds(y, z, across, geometry.rows(x, deposits.time) + blur, charge, deposits.label)
 
 
 def noise_hits(
@@ -117,7 +141,8 @@ def noise_hits(
     wires, ticks = image_size
     low, high = (int(edge * wires / geometry.full_size[0]) for edge in geometry.instrumented(plane))
     weight = np.cumsum(rng.gamma(NOISE_SPREAD, 1.0, high - low))
-    ids, values = [], []
+    ids = []
+    values = []
     for half in (0, 1):
         share, excess, stop = (table[plane][half] for table in (NOISE_SHARE, NOISE_EXCESS, NOISE_STOP))
         rate = scale * share * math.exp(min(-(threshold - 5.0) / excess, 4.0))
@@ -143,24 +168,28 @@ def read_plane(
 ) -> SimulatedPlane:
     """The image of one plane: charge per pixel above threshold, noise, labels from the true charge."""
     wires, ticks = image_size
-    column = (geometry.columns(clouds.y, clouds.z, plane) * (wires / geometry.full_size[0])).astype(np.int32)
-    row = (clouds.row * (ticks / geometry.full_size[1])).astype(np.int32)
-    inside = (column >= 0) & (column < wires) & (row >= 0) & (row < ticks)
-    # the label is the last two bits of the key, so that one sort serves all classes
-    key, charge = _sum_by_id(((column * ticks + row) * 4 + clouds.label)[inside], clouds.charge[inside])
-    labelled = key[charge > LABEL_CHARGE]
-    true_ids, true_charge = _sum_runs(key >> 2, charge)
-    taps = _response(SHAPING / geometry.tick * ticks / geometry.full_size[1])
-    shift = (np.arange(taps.size, dtype=np.int32) - taps.size // 2)[:, None]
-    spread_row = true_ids % ticks + shift
-    kept = (spread_row >= 0) & (spread_row < ticks)
-    ids, values = _sum_by_id((true_ids + shift)[kept], (true_charge * taps[:, None])[kept], "stable")
+    cloud, column, charge = clouds.on_wires(geometry, plane, wires)
+    phase = np.floor(clouds.row * (PHASES * ticks / geometry.full_size[1])).astype(np.int32)[cloud]
+    inside = np.flatnonzero((column >= 0) & (column < wires) & (phase >= 0) & (phase < PHASES * ticks))
+    cell = column[inside] * (PHASES * ticks) + phase[inside]
+    order = np.argsort(cell)
+    inside = inside[order]
+    true_ids, by_phase, by_class = _pixel_sums(cell[order], charge[inside], clouds.label[cloud[inside]])
+    spread = taps(plane, 2.0 * geometry.drift_time / ticks).T @ by_phase.T
+    shift = (np.arange(len(spread), dtype=np.int32) - len(spread) // 2)[:, None]
+    row = true_ids % ticks + shift
+    kept = (row >= 0) & (row < ticks)
+    ids, values = _sum_by_id((true_ids + shift)[kept], spread[kept])
     labels = np.zeros(ids.size, np.uint8)
     for label in (COSMIC, NEUTRINO):  # the neutrino comes last and overwrites
-        labels[np.searchsorted(ids, labelled[labelled & 3 == label] >> 2)] = label
-    values = values + (NOISE_RMS * rng.standard_normal(values.size) if noise > 0.0 else 0.0)
-    seen = values > threshold
-    ids, values, labels = ids[seen], values[seen], labels[seen]
+        labels[np.searchsorted(ids, true_ids[by_class[:, label] > LABEL_CHARGE])] = label
+    if noise > 0.0:
+        rms = np.array(NOISE_RMS[plane])[(ids % ticks >= ticks // 2).astype(np.int8)]
+        values = values + rms * rng.standard_normal(values.size)
+    above = values > threshold
+    ids = ids[above]
+    values = values[above]
+    labels = labels[above]
 
     noise_ids, noise_values = noise_hits(rng, geometry, plane, image_size, threshold, noise)
     # a signal's pixel comes before a noise hit on it, and the first of equal ids is kept

@@ -21,10 +21,10 @@ from airshower.detectors.lartpc.simulation.energy_loss import (
     scattering_angle,
 )
 from airshower.detectors.lartpc.simulation.energy_loss import bethe as heavy_loss
-from airshower.detectors.lartpc.simulation.geometry import Geometry
+from airshower.geometry.wire_planes import Geometry
 
-PHOTON_CUT = 0.3  # MeV, photons below are absorbed where they are: they would go on for about 7 cm
-ELECTRON_CUT = 0.1  # MeV, electrons below stay where they are: 0.1 mm
+PHOTON_CUT = 0.03  # MeV, photons below are absorbed where they are: they would go on for 3 mm
+ELECTRON_CUT = 0.2  # MeV, electrons below stay where they are: less than 0.5 mm, ESTAR
 SMALLEST_FRACTION = 0.005  # of the electron's energy, softer bremsstrahlung is left out
 STEP = 0.15  # cm
 LONGEST = 96  # steps of an electron in one generation; the rest of its way is the next generation's
@@ -48,14 +48,22 @@ def compton_coefficient(energy: np.ndarray) -> np.ndarray:
     return classical_area * bracket * 0.602214 * Z_OVER_A * DENSITY
 
 
+def photoelectric_coefficient(energy: np.ndarray) -> np.ndarray:
+    """Absorption of photons by atoms, 1/cm: a power law through NIST XCOM's values in argon from 20 to 200 keV."""
+    return DENSITY * 0.0525 * (energy / 0.1) ** -3.2
+
+
 def sample_compton(rng: np.random.Generator, energy: np.ndarray) -> np.ndarray:
     """Fraction of its energy that a photon keeps (Klein-Nishina, by rejection from 1/e and e; Butcher and Messel)."""
     k = energy / ELECTRON_MASS
     lowest = 1.0 / (1.0 + 2.0 * k)
     weight = -np.log(lowest)
-    fraction, open_ = np.ones(energy.size), np.arange(energy.size)
+    fraction = np.ones(energy.size)
+    open_ = np.arange(energy.size)
     while open_.size:
-        low, first, second = lowest[open_], rng.random(open_.size), rng.random(open_.size)
+        low = lowest[open_]
+        first = rng.random(open_.size)
+        second = rng.random(open_.size)
         inverse = first * (weight[open_] + 0.5 * (1.0 - low**2)) < weight[open_]
         trial = np.where(inverse, low**second, np.sqrt(low**2 + (1.0 - low**2) * second))
         one_minus_cosine = (1.0 - trial) / (trial * k[open_])
@@ -68,13 +76,20 @@ def sample_compton(rng: np.random.Generator, energy: np.ndarray) -> np.ndarray:
 
 def interact_photons(rng: np.random.Generator, photons: Quanta) -> tuple[Quanta, Quanta]:
     """Fly every photon to its next interaction: the electrons it makes and the photons that remain."""
-    pair, compton = pair_coefficient(photons.energy), compton_coefficient(photons.energy)
-    flight = rng.standard_exponential(len(photons)) / (pair + compton)
-    position = photons.position + flight[:, None] * photons.direction
-    converts = rng.random(len(photons)) * (pair + compton) < pair
+    pair = pair_coefficient(photons.energy)
+    compton = compton_coefficient(photons.energy)
+    absorption = photoelectric_coefficient(photons.energy)
+    total = pair + compton + absorption
+    position = photons.position + (rng.standard_exponential(len(photons)) / total)[:, None] * photons.direction
+    draw = rng.random(len(photons)) * total
+    converts = draw < pair
+    scatters = ~converts & (draw < pair + compton)
+    absorbed = ~converts & ~scatters
 
-    p, at = photons[converts], position[converts]
-    share, free = rng.random(len(p)), p.energy - 2.0 * ELECTRON_MASS
+    p = photons[converts]
+    at = position[converts]
+    share = rng.random(len(p))
+    free = p.energy - 2.0 * ELECTRON_MASS
     electron = Quanta(at, p.direction, share * free, p.time, p.label)
     positron = Quanta(at, p.direction, (1.0 - share) * free, p.time, p.label)
     # annihilation photons start where the pair does: the positron's way is left out
@@ -82,7 +97,11 @@ def interact_photons(rng: np.random.Generator, photons: Quanta) -> tuple[Quanta,
     rest = np.full(len(p), ELECTRON_MASS)
     annihilation = [Quanta(at, sign * back, rest, p.time, p.label) for sign in (-1.0, 1.0)]
 
-    p, at = photons[~converts], position[~converts]
+    p = photons[absorbed]
+    freed = Quanta(position[absorbed], p.direction, p.energy, p.time, p.label)
+
+    p = photons[scatters]
+    at = position[scatters]
     kept = sample_compton(rng, p.energy)
     cosine = 1.0 - ELECTRON_MASS / p.energy * (1.0 / kept - 1.0)
     azimuth = rng.uniform(0.0, 2.0 * np.pi, len(p))
@@ -90,7 +109,7 @@ def interact_photons(rng: np.random.Generator, photons: Quanta) -> tuple[Quanta,
     recoil = p.energy[:, None] * (p.direction - kept[:, None] * photon.direction)
     recoil /= np.maximum(np.linalg.norm(recoil, axis=1, keepdims=True), 1e-12)
     struck = Quanta(at, recoil, (1.0 - kept) * p.energy, p.time, p.label)
-    return Quanta.join([electron, positron, struck]), Quanta.join([photon, *annihilation])
+    return Quanta.join([electron, positron, struck, freed]), Quanta.join([photon, *annihilation])
 
 
 @lru_cache(maxsize=1)
@@ -131,7 +150,8 @@ def run_electrons(rng: np.random.Generator, electrons: Quanta) -> tuple[Deposits
     ends = electrons.position[:, None] + np.cumsum(length[:, :, None] * direction, axis=1)
 
     row, column = np.nonzero(alive)
-    piece, at = length[row, column], ends[row, column] - 0.5 * length[row, column, None] * direction[row, column]
+    piece = length[row, column]
+    at = ends[row, column] - 0.5 * length[row, column, None] * direction[row, column]
     energy = _fluctuate(rng, losses[row] * piece)
     density = np.maximum(energy / np.maximum(piece, 0.03), np.interp(before[row, column], *_loss_table()))
     deposits = Deposits(at, energy, density, electrons.time[row], electrons.label[row])
@@ -169,14 +189,15 @@ def cascade(rng: np.random.Generator, geometry: Geometry, electrons: Quanta, pho
         return quanta[quanta.energy > cut]
 
     while len(electrons) or len(photons):
-        made = [electrons]
+        generation = [electrons]
         for _ in range(3):  # most photons end here; the few that go on scattering join the next generation
             if len(photons):
                 new, photons = interact_photons(rng, photons)
-                made.append(new)
+                generation.append(new)
                 photons = alive(photons, PHOTON_CUT)
-        electrons = alive(Quanta.join(made), ELECTRON_CUT)
-        radiated, waiting = [photons], [Quanta.none()]
+        electrons = alive(Quanta.join(generation), ELECTRON_CUT)
+        radiated = [photons]
+        waiting = [Quanta.none()]
         # short and long tracks apart: a matrix is as wide as its longest row
         for low, high in ((0.0, 4.0), (4.0, 16.0), (16.0, np.inf)):
             some = electrons[(electrons.energy > low) & (electrons.energy <= high)]
@@ -185,5 +206,6 @@ def cascade(rng: np.random.Generator, geometry: Geometry, electrons: Quanta, pho
                 parts.append(deposits)
                 radiated.append(alive(new, PHOTON_CUT))
                 waiting.append(rest)
-        photons, electrons = Quanta.join(radiated), Quanta.join(waiting)
+        photons = Quanta.join(radiated)
+        electrons = Quanta.join(waiting)
     return Deposits.join(parts)

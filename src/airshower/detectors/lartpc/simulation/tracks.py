@@ -24,7 +24,7 @@ from airshower.detectors.lartpc.simulation.energy_loss import (
     sample_soft_loss,
     scattering_angle,
 )
-from airshower.detectors.lartpc.simulation.geometry import Geometry
+from airshower.geometry.wire_planes import Geometry
 
 STEP = 0.15  # cm, half the wire pitch
 INTERACTION_LENGTH = 85.7  # cm, nuclear, PDG atomic properties of liquid argon
@@ -55,7 +55,9 @@ def knock_on_electrons(
     largest = largest[index]
     kinetic = 1.0 / (1.0 / DELTA_CUT - rng.random(index.size) * (1.0 / DELTA_CUT - 1.0 / largest))
     keep = rng.random(index.size) > (1.0 - 1.0 / gamma[index] ** 2) * kinetic / largest
-    index, kinetic, largest = index[keep], kinetic[keep], largest[keep]
+    index = index[keep]
+    kinetic = kinetic[keep]
+    largest = largest[keep]
     momentum, top = (np.sqrt(t * (t + 2.0 * ELECTRON_MASS)) for t in (kinetic, largest))
     return index, kinetic, np.clip(kinetic / momentum * top / largest, -1.0, 1.0)
 
@@ -126,8 +128,11 @@ def transport(rng: np.random.Generator, geometry: Geometry, tracks: Tracks) -> t
     decays = _decays(rng, tracks, stopped, position[last])
     debris = _reactions(rng, tracks, reacted, position[last], direction[last], kinetic[last])
 
-    seen = np.flatnonzero(inside & geometry.in_window(position[:, 0], tracks.time[owner]))
-    owner, position, direction, kinetic = owner[seen], position[seen], direction[seen], kinetic[seen]
+    in_readout = np.flatnonzero(inside & geometry.in_window(position[:, 0], tracks.time[owner]))
+    owner = owner[in_readout]
+    position = position[in_readout]
+    direction = direction[in_readout]
+    kinetic = kinetic[in_readout]
     mass = mass[owner]
     gamma = 1.0 + kinetic / mass
     energy = sample_soft_loss(rng, gamma, mass, STEP)
@@ -169,5 +174,5 @@ def _reactions(
     energy = kinetic[index] * rng.uniform(0.05, 0.5, index.size)
     turned = deflected(direction[index], rng.uniform(-0.3, 1.0, index.size), rng.uniform(0, 2 * np.pi, index.size))
     keep = energy > 15.0  # MeV, a proton of 15 MeV goes 2 mm
-    made = Tracks(ends[index], turned, energy, pdg, tracks.time[index], tracks.label[index])
-    return made[keep]
+    products = Tracks(ends[index], turned, energy, pdg, tracks.time[index], tracks.label[index])
+    return products[keep]

@@ -1,0 +1,1 @@
+"""Comparison of several runs: one table, one set of figures, one page. Needs only run folders, and no torch."""

@@ -1,0 +1,1 @@
+"""Statistics of arrays, and in `counts` of tensors of counts that add up over ranks."""

@@ -1,0 +1,1 @@
+"""What files hold, as a record, figures and a page."""
