@@ -1,5 +1,7 @@
 """Splits of events: which are held out, and what is opened for them."""
 
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -45,6 +47,28 @@ def test_simulated_events_are_made_when_they_are_first_used() -> None:
     assert data.made == [("train", 5, 8)]
     assert [len(part.entries) for part in splits.selections(("validation", "test"))] == [3, 2]
     assert data.made[1:] == [("validation", 3, 9), ("test", 2, 2**30 + 4)]
+
+
+def test_of_processes_that_simulate_the_same_file_the_first_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AIRSHOWER_CACHE", str(tmp_path))
+
+    def write(path: Path, text: str) -> None:
+        path.write_text(text)
+
+    def write_slowly(path: Path, text: str) -> None:
+        file = SimulatedFile("toy", "train", ".txt", {"events": 1}, write).cached()
+        opened.append((file, file.stat()))
+        write(path, text)
+
+    opened: list[tuple[Path, os.stat_result]] = []
+    last = SimulatedFile("toy", "train", ".txt", {"events": 1}, write_slowly).cached()
+    ((first, state),) = opened
+    assert first == last
+    assert first.stat().st_ino == state.st_ino
+    assert first.read_text() == '{"events": 1}'
+    assert [path.name for path in first.parent.iterdir()] == [first.name]
 
 
 def test_no_two_files_have_a_seed_in_common() -> None:

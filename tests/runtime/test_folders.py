@@ -1,5 +1,6 @@
 """The cache's folder, and partial files: whose they are and when they go."""
 
+import errno
 import os
 import platform
 import subprocess
@@ -101,3 +102,21 @@ def test_a_text_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pyte
         folders.write_whole(path, "new\n")
     assert path.read_text() == "old\n"
     assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["links", "no links"])
+def test_a_finished_file_leaves_the_one_that_is_there(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(*_: Path) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not links:
+        monkeypatch.setattr(os, "link", unsupported)
+    path = tmp_path / "events.h5"
+    for text in ("first", "second"):
+        own = folders.partial(path)
+        own.write_text(text)
+        folders.move_to_new(own, path)
+        assert path.read_text() == "first"
+        assert list(tmp_path.iterdir()) == [path]

@@ -10,7 +10,7 @@ import numpy as np
 
 from airshower.config.fields import number
 from airshower.data.splits import Data, Selection, SourceT_co, Splits
-from airshower.runtime.folders import simulated_file
+from airshower.runtime.folders import move_to_new, partial, simulated_file
 
 TEST_SEED = 2**30  # and more are the seeds of events to test on, below are those of all others
 
@@ -29,7 +29,7 @@ class SimulatedConfig:
 class SimulatedFile:
     """A file of simulated events that may be made anywhere.
 
-    `write(path, text)` simulates the events and writes them to `path`, which it makes at once and whole or not at all;
+    `write(path, text)` simulates the events and writes them to `path`, of any name, at once and whole or not at all;
     `text` is `made_from`, what the content follows from, for the file's own record. In the cache it is in `folder`,
     with a name from `stem` to `suffix`.
     """
@@ -41,11 +41,14 @@ class SimulatedFile:
     write: Callable[[Path, str], None]
 
     def cached(self) -> Path:
-        """The file in the cache, simulated if it is not there."""
+        """The file in the cache, simulated if it is not there. Of processes that simulate it at the same time, all get
+        the file of the first that is ready."""
         path, text = simulated_file(self.folder, self.stem, dict(self.made_from), self.suffix)
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self.write(path, text)
+            own = partial(path)
+            self.write(own, text)
+            move_to_new(own, path)
         return path
 
     def write_to(self, path: Path) -> None:

@@ -1,6 +1,7 @@
 """The cache folder, and files that are written atomically."""
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,6 +17,9 @@ from airshower.runtime.processes import is_running, namespace, started
 
 ABANDONED = 86_400.0
 """Seconds without a change after which another host's partial file is taken for a dead process's."""
+
+NO_LINKS = (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS)
+"""Errors of file systems without hard links."""
 
 _PARTIAL = re.compile(r"\.(?P<pid>\d{1,9})(-(?P<start>\d{1,18})-(?P<namespace>\d{1,18}))?\.partial$")
 _written: set[Path] = set()
@@ -88,6 +92,21 @@ def write_whole(path: Path, text: str) -> None:
     """Write a text file, see `whole`."""
     with whole(path) as handle:
         handle.write(text.encode())
+
+
+def move_to_new(finished: Path, path: Path) -> None:
+    """Move a finished file to `path` in the same folder. A file that is already there is kept, for it may be open."""
+    try:
+        os.link(finished, path)
+    except FileExistsError:
+        pass
+    except OSError as error:
+        if error.errno not in NO_LINKS:
+            raise
+        if not path.exists():
+            os.replace(finished, path)
+    finally:
+        finished.unlink(missing_ok=True)
 
 
 def simulated_file(folder: str, stem: str, made_from: dict[str, Any], suffix: str) -> tuple[Path, str]:

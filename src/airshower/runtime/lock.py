@@ -1,7 +1,6 @@
 """A lock on a folder: one process at a time works in it, on any host."""
 
 import contextlib
-import errno
 import json
 import os
 import secrets
@@ -70,7 +69,7 @@ class Lock:
         except FileExistsError:
             return False
         except OSError as error:
-            if error.errno not in (errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS):
+            if error.errno not in folders.NO_LINKS:
                 raise
             return self._create_without_links()
         finally:
