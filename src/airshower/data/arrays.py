@@ -7,9 +7,9 @@ import numpy as np
 import torch
 
 from airshower.data.batch import Batch
-from airshower.data.containers import CameraImages, Container, Images, SparseImages, Table, TelescopeImages
+from airshower.data.containers import CameraImages, Container, Images, Points, SparseImages, Table, TelescopeImages
 from airshower.data.source import Source
-from airshower.data.spec import CameraImagesSpec, ImagesSpec, SparseImagesSpec, Spec, TableSpec
+from airshower.data.spec import CameraImagesSpec, ImagesSpec, PointsSpec, SparseImagesSpec, Spec, TableSpec
 from airshower.data.truth import Frame
 from airshower.errors import UserError
 from airshower.geometry.sky import common_pointing, unit_vector
@@ -22,6 +22,7 @@ class ArraySource(Source):
 
     - Sparse images (wires): charge [n, planes, rows, columns] as in files, 0 where a pixel is empty.
     - Dense images (tanks): [n, channels, rows, columns], charge in p.e. and time in ns; without charge there is no hit.
+    - Points: a mapping of `counts` [n], the points of each event, `position` [points, axes], and features to [points].
     - A table: a mapping of quantities to [n].
     - Images of one telescope each: a mapping of `charge` (p.e.) and `time` (ns) [n, pixels], `telescope` [n] (ids; may
       be left out where there is one), `pointing` [n, 2] or [2] (altitude and azimuth in rad), perhaps `clean` bool.
@@ -68,6 +69,9 @@ def _container(name: str, spec: Any, values: Any) -> Any:
             scaled[:, channel] = quantity.scaled(images[:, channel]).clip(0.0, 1.0)
         scaled = np.where((images[:, :1] > 0) & ~spec.dead, scaled, np.float32(0))
         return lambda entries: len(images) if entries is None else Images(scaled[entries])
+    if isinstance(spec, PointsSpec):
+        points = _points(name, spec, values)
+        return lambda entries: len(points) if entries is None else points.taken(entries)
     if isinstance(spec, TableSpec):
         columns = [_of_shape(f"{name}.{q.name}", values.get(q.name), ()) for q in spec.quantities]
         scaled = [q.scaled(column) for q, column in zip(spec.quantities, columns, strict=True)]
@@ -76,6 +80,17 @@ def _container(name: str, spec: Any, values: Any) -> Any:
     if isinstance(spec, CameraImagesSpec) and spec.mode == "mono":
         return _Telescopes(name, spec, values)
     raise UserError(f"{name}: events of several telescopes can't be given as arrays; open their files")
+
+
+def _points(name: str, spec: PointsSpec, values: Mapping[str, Any]) -> Points:
+    counts = _of_shape(f"{name}.counts", values.get("counts"), ()).astype(np.int64)
+    position = _of_shape(f"{name}.position", values.get("position"), (len(spec.axes),)).astype(np.float32)
+    columns = [_of_shape(f"{name}.{q.name}", values.get(q.name), ()) for q in spec.features]
+    for column in (position, *columns):
+        if len(column) != counts.sum():
+            raise UserError(f"{name}: {counts.sum()} points by their counts, but an array has {len(column)}")
+    scaled = [q.scaled(column) for q, column in zip(spec.features, columns, strict=True)]
+    return Points(position, np.stack(scaled, 1), counts)
 
 
 class _Telescopes:

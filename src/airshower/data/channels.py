@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from airshower.data.batch import Batch
-from airshower.data.containers import CameraImages, Images, SparseImages, Table, TelescopeImages, image_size
+from airshower.data.containers import CameraImages, Images, Points, SparseImages, Table, TelescopeImages, image_size
 from airshower.data.quantity import Quantity
-from airshower.data.spec import CameraImagesSpec, ImagesSpec, SparseImagesSpec, Spec
+from airshower.data.spec import CameraImagesSpec, ImagesSpec, PointsSpec, SparseImagesSpec, Spec
 from airshower.data.truth import Frame
 
 FRAME = "frame"
@@ -108,6 +108,14 @@ def _of_array(make: Make, spec: ImagesSpec, images: Images, events: int) -> Iter
     )
 
 
+def _of_points(make: Make, spec: PointsSpec, points: Points, events: int) -> Iterator[Channel]:
+    event = np.repeat(np.arange(events), points.counts)
+    for quantity, scaled in zip(spec.features, points.features.T, strict=True):
+        values = _rounded(quantity, quantity.physical(scaled))
+        yield make(f"{quantity.name} of points", quantity.unit, values, event, quantity.names, log=quantity.logarithmic)
+    yield make("points", "", points.counts, np.arange(events), count=True)
+
+
 def _of_frame(make: Make, frame: Frame, events: int) -> Iterator[Channel]:
     every = np.arange(events)
     if frame.axis is not None:
@@ -139,5 +147,6 @@ _KINDS: dict[type, Callable[[Make, Any, Any, int], Iterator[Channel]]] = {
     SparseImages: _of_wires,
     CameraImages: _of_telescopes,
     Images: _of_array,
+    Points: _of_points,
     Table: _of_table,
 }

@@ -1,4 +1,5 @@
-"""Containers of a batch's events, by shape and not by detector: sparse images, camera images, dense images, tables."""
+"""Containers of a batch's events, by shape and not by detector: sparse images, camera images, dense images, points,
+tables."""
 
 import dataclasses
 from collections.abc import Callable, Sequence
@@ -177,6 +178,28 @@ class Images(Container):
     """Dense images: `values` float32 [n, channels, rows, columns], as the spec's channels scale them."""
 
     values: Any
+
+
+@dataclass(frozen=True, eq=False)
+class Points(Container):
+    """Points of `len(counts)` events: hits of sensors, pixels of cameras; an event may have none.
+
+    `position` float32 [points, axes] in the spec's unit and `features` float32 [points, features], as the spec's
+    quantities scale them, are one array each over all events, in that order; `counts` int64 [events] says how many
+    belong to each.
+    """
+
+    position: Any
+    features: Any
+    counts: np.ndarray = field(metadata=HOST)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    def taken(self, rows: np.ndarray) -> Self:
+        """See `Container.taken`."""
+        first = np.cumsum(self.counts) - self.counts
+        return self._indexed(spans(first[rows], self.counts[rows]), counts=self.counts[rows])
 
 
 @dataclass(frozen=True, eq=False)

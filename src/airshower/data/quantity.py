@@ -1,5 +1,6 @@
 """Quantities with a name and a unit, and their scaling to network inputs."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -38,3 +39,8 @@ class Quantity:
             low = self.middle - self.period / 2
             return (values - low) % self.period + low
         return values
+
+
+def physical(quantities: Sequence[Quantity], scaled: np.ndarray) -> dict[str, np.ndarray]:
+    """Scaled values [n, quantities] in their units, f8 [n] by name."""
+    return {quantity.name: quantity.physical(column) for quantity, column in zip(quantities, scaled.T, strict=True)}

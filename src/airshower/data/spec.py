@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from airshower.data.hits import TankHits
-from airshower.data.quantity import Quantity
+from airshower.data.quantity import Quantity, physical
 from airshower.data.records import Records
 from airshower.data.truth import Column
 from airshower.geometry.camera import CameraGeometry
@@ -138,6 +138,32 @@ class ComparedImagesSpec(ImagesSpec, ABC):
         """Times (ns) of hits behind the shower's plane in these rings: mean, 16 % and 84 % quantile [3, rings]."""
 
 
+@dataclass(frozen=True, eq=False)
+class PointsSpec:
+    """Points with `features` at positions along `axes` in `unit`.
+
+    `centre` f8 [axes] is the middle of the array, `sensors` f8 [sensors, axes] are the places where points can be, in
+    the same coordinates.
+    """
+
+    axes: tuple[str, ...]
+    unit: str
+    features: tuple[Quantity, ...]
+    centre: np.ndarray
+    sensors: np.ndarray
+
+    def feature(self, name: str) -> int | None:
+        """The column of the feature of this name; None if there is none."""
+        names = [quantity.name for quantity in self.features]
+        return names.index(name) if name in names else None
+
+    def physical(self, features: np.ndarray) -> dict[str, np.ndarray]:
+        """Scaled features [points, features] in their units, f8 [points] by name."""
+        return {
+            quantity.name: quantity.physical(column) for quantity, column in zip(self.features, features.T, strict=True)
+        }
+
+
 @dataclass(frozen=True)
 class TableSpec:
     """Numbers of each event; there may be none."""
@@ -146,9 +172,7 @@ class TableSpec:
 
     def physical(self, scaled: np.ndarray) -> dict[str, np.ndarray]:
         """Scaled values [n, quantities] in their units, f8 [n] by name."""
-        return {
-            quantity.name: quantity.physical(column) for quantity, column in zip(self.quantities, scaled.T, strict=True)
-        }
+        return physical(self.quantities, scaled)
 
 
 @dataclass(frozen=True)

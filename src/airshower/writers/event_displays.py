@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from airshower.data.batch import Batch
-from airshower.data.containers import CameraImages, Container, Images, SparseImages, Table
+from airshower.data.containers import CameraImages, Container, Images, Points, SparseImages, Table
 from airshower.data.quantity import Quantity
 from airshower.data.spec import Spec
 from airshower.data.truth import DIRECTION, POSITION, Columns
@@ -45,8 +45,14 @@ def draw_event(spec: Spec, batch: Batch, row: int, title: str, marks: Mapping[st
             return shower_display(spec[name], event_images(container.cameras, row), directions, title)
         if isinstance(container, Images):
             hits = spec[name].hits(torch.as_tensor(container.values[row : row + 1]).cpu().numpy())
-            cores = {kind: np.asarray(of_kind["core"]) for kind, of_kind in marks.items() if "core" in of_kind}
-            return array_display(spec[name].position, hits, cores, title)
+            columns: dict[str, np.ndarray] = dict(zip(("charge", "time"), hits.values, strict=False))
+            sensors = spec[name].position
+            return array_display(sensors, sensors[hits.grid_id - 1], columns, _cores(marks), title)
+        if isinstance(container, Points):
+            event = _on_host(container).taken(np.array([row]))
+            features = spec[name].physical(event.features)
+            if "charge" in features:
+                return array_display(spec[name].sensors, event.position, features, _cores(marks), title)
     values = _table_values(spec, batch, row)
     return table_display(values, title) if values else None
 
@@ -101,6 +107,10 @@ def _table_values(spec: Spec, batch: Batch, row: int) -> list[tuple[Quantity, fl
                 for quantity, value in zip(spec.quantities(name), scaled, strict=True)
             ]
     return values
+
+
+def _cores(marks: Mapping[str, Marks]) -> dict[str, np.ndarray]:
+    return {kind: np.asarray(of_kind["core"]) for kind, of_kind in marks.items() if "core" in of_kind}
 
 
 def _on_host(container: Container) -> Any:

@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from airshower.data.hits import TankHits
 from airshower.writers.figures import Figure, pyplot, set_title
 
 MARKS = {
@@ -16,25 +15,33 @@ MARGIN = 0.12  # of the array's size, around it
 OUTLIERS = 0.03  # of the times, beyond each end of the colour scale
 
 
-def array_display(position: np.ndarray, hits: TankHits, cores: Mapping[str, np.ndarray], title: str) -> Figure:
-    """The hits of one event on an array of PMTs (`position` f8 [PMTs, 3] in m): charge and, if hits have it, time;
-    `cores` by name ("true", "predicted"), x and y in m. A core outside of the figure is only named."""
+def array_display(
+    sensors: np.ndarray,
+    position: np.ndarray,
+    hits: Mapping[str, np.ndarray],
+    cores: Mapping[str, np.ndarray],
+    title: str,
+) -> Figure:
+    """The hits of one event on an array of PMTs.
+
+    `sensors` f8 [PMTs, 2 or more] and `position` [hits, 2 or more] in m; `hits` by name: charge in p.e. and, if hits
+    have it, time in ns [hits]; `cores` by name ("true", "predicted"), x and y in m. A core outside of the figure is
+    only named.
+    """
     from matplotlib.colors import LogNorm, Normalize
 
-    charge = np.maximum(hits.charge, 0.1)
+    charge = np.maximum(hits["charge"], 0.1)
     panels: dict[str, tuple[np.ndarray, Any]] = {"charge (p.e.)": (charge, LogNorm(*_ends(charge)))}
-    if hits.time is not None:
-        panels["time (ns)"] = (hits.time, Normalize(*_ends(hits.time, OUTLIERS)))
-    x, y = position[:, 0], position[:, 1]
-    hit = hits.grid_id - 1
+    if "time" in hits:
+        panels["time (ns)"] = (hits["time"], Normalize(*_ends(hits["time"], OUTLIERS)))
     figure, axes = pyplot().subplots(
         1, len(panels), figsize=(5.6 * len(panels), 5.0), squeeze=False, sharex=True, sharey=True, layout="constrained"
     )
-    low, high = position[:, :2].min(0), position[:, :2].max(0)
+    low, high = sensors[:, :2].min(0), sensors[:, :2].max(0)
     margin = MARGIN * float((high - low).max())
     for axis, (label, (values, norm)) in zip(axes.flat, panels.items(), strict=True):
-        axis.scatter(x, y, s=5, c="#d4d4d4", linewidths=0)
-        drawn = axis.scatter(x[hit], y[hit], s=16, c=values, norm=norm, cmap="viridis", linewidths=0)
+        axis.scatter(*sensors.T[:2], s=5, c="#d4d4d4", linewidths=0)
+        drawn = axis.scatter(*position.T[:2], s=16, c=values, norm=norm, cmap="viridis", linewidths=0)
         for name, core in cores.items():
             inside = ((core > low - margin) & (core < high + margin)).all()
             axis.plot(*core, **MARKS[name], label=f"{name} core" if inside else f"{name} core, outside of the figure")
@@ -46,7 +53,7 @@ def array_display(position: np.ndarray, hits: TankHits, cores: Mapping[str, np.n
     axes[0, 0].set_ylabel("north (m)")
     if cores:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(cores), fontsize=9)
-    set_title(figure, f"{title}\n{len(hit):,} PMTs with a hit")
+    set_title(figure, f"{title}\n{len(position):,} PMTs with a hit")
     return figure
 
 

@@ -85,7 +85,7 @@ class HawcTable(FileSource):
         """See `Source`: the tables `parameters` and `conditions`."""
         entries = np.asarray(entries, np.int64)
         inputs = {name: Table(self.scaled(name, entries)) for name in ("parameters", "conditions")}
-        return Batch(self._images(entries) | inputs, entries, self.event_ids[entries])
+        return Batch(self._of_hits(entries) | inputs, entries, self.event_ids[entries])
 
     def file_ends(self) -> np.ndarray:
         """See `Source`."""
@@ -104,8 +104,8 @@ class HawcTable(FileSource):
         """See `Source`: parameters and conditions of generated events."""
         return GeneratedFile(path, self._quantities, provenance, hawc_array().position)
 
-    def _images(self, entries: np.ndarray) -> dict[str, Container]:
-        """The container `images` of sources that have hits."""
+    def _of_hits(self, entries: np.ndarray) -> dict[str, Container]:
+        """The containers of hits, for sources that have them."""
         return {}
 
     def contents(self) -> Contents:

@@ -33,6 +33,14 @@ QUANTITIES = {
     )
 }
 PRIMARY = Quantity("primary", "", 0.5, 0.5, step=1.0, names=("gamma", "proton"))  # no field: the class of the file
+POINT_FEATURES = {
+    quantity.name: quantity
+    for quantity in (
+        Quantity("charge", "p.e.", 1.0, 1.5, logarithmic=True),
+        Quantity("time", "ns", 0.0, 100.0),
+        Quantity("central", "", 0.25, 0.433, step=1.0, names=("outer", "central")),
+    )
+}
 PARAMETERS = ("rec.logNPE", "rec.nHit", "rec.nTankHit", ZENITH, AZIMUTH, "rec.coreX", "rec.coreY", "rec.CxPE40")
 CONDITIONS = (ENERGY, THETA, PHI)
 
@@ -59,3 +67,9 @@ def image_channels(names: list[str], most_charge: float, earliest: float, latest
     if names not in ([], all_names[:1], all_names):
         raise UserError(f"data.channels={names}: can be [], [charge] or [charge, time]")
     return channels[: len(names)]
+
+
+def point_features(names: list[str]) -> tuple[Quantity, ...]:
+    """The features of hits as points: charge (p.e.), time (ns), and whether the PMT is the larger one in the middle of
+    its tank. Raises `UserError` for others."""
+    return chosen(names, "data.features", POINT_FEATURES)

@@ -10,7 +10,7 @@ import numpy as np
 
 from airshower.config.fields import choice, location, number
 from airshower.data.batch import Batch
-from airshower.data.containers import Container, Images, Table
+from airshower.data.containers import Container, Images, Points, Table
 from airshower.data.cuts import parse_cuts
 from airshower.data.files import FileData, FilesConfig, Paths
 from airshower.data.hits import TankHits
@@ -37,6 +37,7 @@ from airshower.detectors.hawc.generated_file import GeneratedFile, PredictedFile
 from airshower.detectors.hawc.image_spec import HawcImagesSpec
 from airshower.detectors.hawc.images import KEEP, behind_plane, one_hit_each
 from airshower.detectors.hawc.indexed_file import IndexedXcdf, xcdf_index
+from airshower.detectors.hawc.points_spec import HawcPointsSpec
 from airshower.detectors.hawc.quantities import (
     CONDITIONS,
     LEAST_CHARGE,
@@ -46,6 +47,7 @@ from airshower.detectors.hawc.quantities import (
     TURN,
     chosen,
     image_channels,
+    point_features,
 )
 from airshower.detectors.hawc.xcdf.block import Ragged
 from airshower.detectors.hawc.xcdf.file import KEPT_BYTES, XcdfFile
@@ -65,7 +67,7 @@ COLUMNS = (
 """The truth of simulations."""
 NEEDED = (*SHOWER, *TRUE_CORE, ZENITH, AZIMUTH, *CORE)  # columns in use, where files have them
 FIELDS = {"primary": (), "energy": (ENERGY,), "direction": (THETA, PHI), "core": TRUE_CORE}  # of columns of truth
-CONTAINERS = MappingProxyType({"images": Images, "parameters": Table, "conditions": Table})
+CONTAINERS = MappingProxyType({"images": Images, "points": Points, "parameters": Table, "conditions": Table})
 ZENITH_ALTITUDE = np.pi / 2  # rad
 PRIMARIES = {
     "gammas": "gamma",
@@ -80,6 +82,7 @@ class HawcConfig(EventConfig):
     """What XCDF files and simulated events share."""
 
     channels: list[str] = field(default_factory=list)
+    features: list[str] = field(default_factory=list)
     hits: str = choice(*KEEP)
     time: str = choice("plane", "absolute")
     earliest: float = number(-100.0)
@@ -118,7 +121,8 @@ class HawcEvents(HawcTable):
             pmt=hawc_array().pmt,
             time=config.time,
         )
-        super().__init__(config, opened, Spec(_inputs(config, self.images)))
+        self.points = HawcPointsSpec.of_array(config.features, self.images.position)
+        super().__init__(config, opened, Spec(_inputs(config, self.images, self.points)))
         simulated = PRIMARIES["file"] not in self.classes
         available = (name for name, fields in FIELDS.items() if simulated and set(fields) <= self.columns.keys())
         self.spec = replace(self.spec, truth=COLUMNS, known=frozenset(available), ids=("file", "event"))
@@ -140,8 +144,8 @@ class HawcEvents(HawcTable):
         return one_hit_each(hits.rows(inside), self.config.hits)
 
     def read(self, entries: np.ndarray) -> Batch:
-        """See `HawcTable`, with the container `images` if channels are asked for. Directions are learned relative to
-        the zenith, cores to the middle of the array. Raises `DataError` naming file and event."""
+        """See `HawcTable`, with `images` if channels are asked for, and `points` if features are. Directions are
+        learned relative to the zenith, cores to the middle of the array. Raises `DataError` naming file and event."""
         batch = super().read(entries)
         axis = np.tile(np.array([ZENITH_ALTITUDE, 0.0], np.float32), (len(batch), 1))
         origin = np.tile(self._origin, (len(batch), 1))
@@ -174,10 +178,16 @@ class HawcEvents(HawcTable):
         """See `Source`: an XCDF file with a row for each predicted event."""
         return PredictedFile(path, self.event_ids, provenance)
 
-    def _images(self, entries: np.ndarray) -> dict[str, Container]:
-        if not self.images.channels:
-            return {}
-        return {"images": Images(self.images.images(self.hits(entries), len(entries)))}
+    def _of_hits(self, entries: np.ndarray) -> dict[str, Container]:
+        given: dict[str, Container] = {}
+        if not self.images.channels and not self.points.features:
+            return given
+        hits = self.hits(entries)
+        if self.images.channels:
+            given["images"] = Images(self.images.images(hits, len(entries)))
+        if self.points.features:
+            given["points"] = self.points.points(hits, len(entries))
+        return given
 
     def _true(self, name: str, entries: np.ndarray) -> np.ndarray:
         """One column of truth, as `truth.Column` says."""
@@ -198,7 +208,7 @@ class HawcEvents(HawcTable):
         return keys.view(f"V{keys.itemsize * keys.shape[1]}").reshape(-1)
 
     def _needed(self, common: list[str]) -> list[str]:
-        plane = [ZENITH, AZIMUTH] if self.config.time == "plane" and self.images.channels and self._timed else []
+        plane = [ZENITH, AZIMUTH] if self.config.time == "plane" and _with_hits(self.config) and self._timed else []
         for name in plane:
             if name not in common:
                 raise UserError(
@@ -235,19 +245,28 @@ class HawcEvents(HawcTable):
 
 def hawc_index(config: HawcConfig) -> FileIndex:
     """The index of XCDF files with the columns that the config may need."""
-    tables = _inputs(config, None).values()
+    tables = _tables(config).values()
     quantities = [quantity.name for table in tables for quantity in table.quantities]
     cuts = [name for cut in parse_cuts(config.cuts) for name in cut.names]
     return xcdf_index([*quantities, *cuts, *NEEDED, PRIMARY.name])
 
 
-def _inputs(config: HawcConfig, images: HawcImagesSpec | None) -> dict[str, Any]:
+def _inputs(config: HawcConfig, images: HawcImagesSpec, points: HawcPointsSpec) -> dict[str, Any]:
     """The specs of the containers."""
-    tables = {
+    hits = {"images": images} if images.channels else {}
+    return hits | ({"points": points} if points.features else {}) | _tables(config)
+
+
+def _tables(config: HawcConfig) -> dict[str, TableSpec]:
+    return {
         "parameters": TableSpec(chosen(config.parameters, "data.parameters")),
         "conditions": TableSpec(chosen(config.conditions, "data.conditions", QUANTITIES | {PRIMARY.name: PRIMARY})),
     }
-    return ({"images": images} if images and images.channels else {}) | tables
+
+
+def _with_hits(config: HawcConfig) -> bool:
+    """True if hits are read."""
+    return bool(config.channels or config.features)
 
 
 class HawcContents:
@@ -257,9 +276,11 @@ class HawcContents:
 
     @classmethod
     def gives(cls, config: HawcConfig) -> Mapping[str, type[Container]]:
-        """See `Data`: images if channels are asked for."""
+        """See `Data`: images if channels are asked for, points if features are."""
         image_channels(config.channels, config.most_charge, config.earliest, config.latest)
-        return {name: kind for name, kind in CONTAINERS.items() if name != "images" or config.channels}
+        point_features(config.features)
+        absent = {name for name, of in (("images", config.channels), ("points", config.features)) if not of}
+        return {name: kind for name, kind in CONTAINERS.items() if name not in absent}
 
     @classmethod
     def columns(cls, config: HawcConfig) -> tuple[Column, ...]:
@@ -351,7 +372,8 @@ def _has(file: XcdfFile, name: str) -> bool:
 
 def _check_untimed(config: HawcConfig, path: Path) -> None:
     """Raise `UserError` for what needs times, which the hits of this file do not have."""
-    if "time" in config.channels:
-        raise UserError(f"data.channels=[{','.join(config.channels)}]: hits of {path} have no times; use [charge]")
-    if config.channels and config.hits != "largest":
+    for key, names in (("channels", config.channels), ("features", config.features)):
+        if "time" in names:
+            raise UserError(f"data.{key}=[{','.join(names)}]: hits of {path} have no times; leave time out")
+    if _with_hits(config) and config.hits != "largest":
         raise UserError(f"data.hits={config.hits}: hits of {path} have no times; use data.hits=largest")

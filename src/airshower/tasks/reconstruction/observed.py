@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from airshower.data.batch import Batch
-from airshower.data.containers import CameraImages, Images, image_size
-from airshower.data.spec import Spec
+from airshower.data.containers import CameraImages, Images, Points, image_size
+from airshower.data.spec import PointsSpec, Spec
 from airshower.data.truth import Frame
 
 Columns = dict[str, np.ndarray]
@@ -25,6 +25,8 @@ def observed(batch: Batch, spec: Spec, frame: Frame | None) -> Columns:
             columns |= _of_telescopes(container, len(batch))
         elif isinstance(container, Images):
             columns |= _of_array(container, spec[name])
+        elif isinstance(container, Points):
+            columns |= _of_points(container, spec[name])
     if frame is not None and frame.axis is not None:
         columns |= {"pointing_alt": frame.axis[:, 0], "pointing_az": frame.axis[:, 1]}
     return {name: np.asarray(column.cpu()) for name, column in columns.items()}
@@ -43,3 +45,13 @@ def _of_array(images: Images, spec: Any) -> dict[str, Tensor]:
     cells = images.values[:, 0].cpu().numpy()
     charge = np.where(cells > 0, spec.channels[0].physical(cells), 0.0)
     return {"hits": torch.from_numpy((cells > 0).sum((1, 2))), "charge": torch.from_numpy(charge.sum((1, 2)))}
+
+
+def _of_points(points: Points, spec: PointsSpec) -> dict[str, Tensor]:
+    counts = torch.from_numpy(points.counts)
+    column = spec.feature("charge")
+    if column is None:
+        return {"hits": counts}
+    charge = spec.features[column].physical(points.features[:, column].cpu().numpy())
+    event = np.repeat(np.arange(len(counts)), points.counts)
+    return {"hits": counts, "charge": torch.from_numpy(np.bincount(event, charge, len(counts)))}

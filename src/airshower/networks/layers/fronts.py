@@ -1,0 +1,66 @@
+"""Shower fronts and cores from points with charge and time: the classical fits, with weights that a network gives.
+
+Events are padded: positions are [n, most, 2] in m, times in ns and weights [n, most], 0 where there is no point.
+"""
+
+import torch
+from torch import Tensor
+
+from airshower.geometry.shower_front import CURVATURE, LIGHT_SPEED, NEAR_PLANE
+
+STEEPEST = 0.95  # largest horizontal part of a unit vector: showers come from above
+PLANE_STEPS = 3  # iterations of the fit; each drops hits far from the front
+CAP = 100.0  # p.e., above which the weight of a hit is constant
+
+
+def weighted_mean(position: Tensor, weight: Tensor) -> Tensor:
+    """Weighted means of positions [n, 2]; 0 of events without weight."""
+    total = weight.sum(1, keepdim=True).clamp_min(1e-6)
+    return (position * weight[..., None]).sum(1) / total
+
+
+def fit_planes(position: Tensor, time: Tensor, weight: Tensor) -> Tensor:
+    """The planes through times by weighted least squares: time at the origin (ns) and the horizontal part of the unit
+    vector towards the source [n, 3]."""
+    design = torch.cat([torch.ones_like(position[..., :1]), -position / LIGHT_SPEED], 2)
+    weight = weight / weight.sum(1, keepdim=True).clamp_min(1e-6)
+    weighted = design * weight[..., None]
+    normal = weighted.transpose(1, 2) @ design
+    right = (weighted * time[..., None]).sum(1)
+    ridge = torch.diag(normal.new_tensor([1e-6, 1.0, 1.0]))  # ns2: regularises events of few hits towards the vertical
+    solution = torch.linalg.solve(normal + ridge, right)
+    steep = solution[:, 1:].norm(dim=1, keepdim=True)
+    return torch.cat([solution[:, :1], solution[:, 1:] * (STEEPEST / steep.clamp_min(STEEPEST))], 1)
+
+
+def plane_times(plane: Tensor, position: Tensor) -> Tensor:
+    """When planes pass the positions [n, most], ns."""
+    return plane[:, :1] - (position @ plane[:, 1:, None])[..., 0] / LIGHT_SPEED
+
+
+def axis_distance(plane: Tensor, offset: Tensor) -> Tensor:
+    """Distances [n, most] in m of points at `offset` [n, most, 2] from the core to the shower's axis."""
+    along = (offset @ plane[:, 1:, None])[..., 0]
+    return (offset.square().sum(2) - along.square()).clamp_min(1.0).sqrt()
+
+
+def first_fit(position: Tensor, charge: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
+    """Planes [n, 3] and cores [n, 2]: the middle of the charge, and a plane through the times of hits near the front,
+    corrected for its curvature."""
+    bright = charge.clamp_max(CAP).sqrt()  # noise hits have single photoelectrons
+    core = weighted_mean(position, charge)
+    flat = time - CURVATURE * (position - core[:, None]).norm(dim=2)
+    near = bright
+    plane = fit_planes(position, flat, near)
+    for _ in range(PLANE_STEPS - 1):
+        late = flat - plane_times(plane, position)
+        near = bright * ((late > -NEAR_PLANE[0]) & (late < NEAR_PLANE[1]))
+        plane = fit_planes(position, flat, near)
+    return plane, core
+
+
+def tangent(plane: Tensor) -> Tensor:
+    """Directions in the plane that touches the sky at the zenith, degrees [n, 2]: towards rising altitude seen from
+    azimuth 0, which is -x, and towards rising azimuth there, y."""
+    up = (1 - plane[:, 1:].square().sum(1)).clamp_min(1e-3).sqrt()
+    return torch.rad2deg(torch.stack([-plane[:, 1], plane[:, 2]], 1) / up[:, None])
