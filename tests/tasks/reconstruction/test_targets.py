@@ -188,3 +188,38 @@ def test_weights_of_events_are_those_of_the_loss() -> None:
     assert terms.total.tolist() == [3.0]
     assert terms.weight.tolist() == [4.0]
     assert isinstance(sample.batch["parameters"], Table)
+
+
+def test_the_likelihood_learns_the_scale_of_errors_and_predicts_what_contains_68_percent() -> None:
+    """Errors drawn from the density itself: the loss is least at their scale, and the predicted error is right."""
+    generator = torch.Generator().manual_seed(1)
+    radius = torch.linspace(0, 30, 30_001)
+    for name, dimensions, scale in (("core", 2, 0.3), ("height", 1, 2.0)):
+        options = {"loss": "likelihood", "scale": 100.0}
+        made, _ = target(name, **options)
+        huber = torch.where(radius < 1, radius.square() / 2, radius - 0.5)
+        density = radius ** (dimensions - 1) * (-huber).exp()
+        drawn = scale * radius[torch.multinomial(density, 50_000, True, generator=generator)]
+        truth = torch.zeros(len(drawn), dimensions)
+        values = torch.zeros(len(drawn), made.channels)
+        values[:, 0] = drawn
+        losses = {}
+        for log_scale in np.log(scale) + np.linspace(-0.5, 0.5, 11):
+            values[:, -1] = log_scale
+            losses[log_scale] = float(made.loss(values, truth).mean())
+        assert min(losses, key=losses.__getitem__) == pytest.approx(np.log(scale), abs=0.01)
+        values[:, -1] = np.log(scale)
+        frame = Frame(None, torch.zeros(len(drawn), 2))
+        predicted = made.physical(values, frame)
+        assert np.mean(100 * drawn.numpy() <= predicted[f"{name}_error"]) == pytest.approx(0.6827, abs=0.01)
+        assert made.units[f"{name}_error"] == "m"
+        assert [merit.name for merit in merits([made.judged])][-1] == f"{name}_coverage"
+
+
+def test_errors_of_logarithms_are_in_decades() -> None:
+    made, frame = target("energy", log10=True, unit="TeV", loss="likelihood")
+    output = torch.tensor([[0.0, np.log(0.2)], [1.0, np.log(0.1)]])
+    predicted = made.physical(output, frame)
+    np.testing.assert_allclose(predicted["energy"], [1.0, 10.0])
+    np.testing.assert_allclose(predicted["energy_error"][0] / predicted["energy_error"][1], 2.0, rtol=1e-5)
+    assert made.units == {"energy": "TeV", "energy_error": "decades"}

@@ -3,9 +3,12 @@
 Events are padded: positions are [n, most, 2] in m, times in ns and weights [n, most], 0 where there is no point.
 """
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
+from airshower.data.quantity import Quantity
 from airshower.geometry.shower_front import CURVATURE, LIGHT_SPEED, NEAR_PLANE
 
 STEEPEST = 0.95  # largest horizontal part of a unit vector: showers come from above
@@ -44,19 +47,29 @@ def axis_distance(plane: Tensor, offset: Tensor) -> Tensor:
     return (offset.square().sum(2) - along.square()).clamp_min(1.0).sqrt()
 
 
-def first_fit(position: Tensor, charge: Tensor, time: Tensor) -> tuple[Tensor, Tensor]:
-    """Planes [n, 3] and cores [n, 2]: the middle of the charge, and a plane through the times of hits near the front,
-    corrected for its curvature."""
+class Fit(NamedTuple):
+    """Planes [n, 3], cores [n, 2] in m, and of each hit [n, most] the time corrected for the front's curvature (ns), its
+    delay behind the plane (ns), and its weight, 0 far from the front."""
+
+    plane: Tensor
+    core: Tensor
+    flat: Tensor
+    late: Tensor
+    weight: Tensor
+
+
+def first_fit(position: Tensor, charge: Tensor, time: Tensor) -> Fit:
+    """The core is the middle of the charge, the plane goes through the times of hits near the front."""
     bright = charge.clamp_max(CAP).sqrt()  # noise hits have single photoelectrons
     core = weighted_mean(position, charge)
     flat = time - CURVATURE * (position - core[:, None]).norm(dim=2)
+    plane = late = flat
     near = bright
-    plane = fit_planes(position, flat, near)
-    for _ in range(PLANE_STEPS - 1):
+    for _ in range(PLANE_STEPS):
+        plane = fit_planes(position, flat, near)
         late = flat - plane_times(plane, position)
         near = bright * ((late > -NEAR_PLANE[0]) & (late < NEAR_PLANE[1]))
-        plane = fit_planes(position, flat, near)
-    return plane, core
+    return Fit(plane, core, flat, late, near)
 
 
 def tangent(plane: Tensor) -> Tensor:
@@ -64,3 +77,9 @@ def tangent(plane: Tensor) -> Tensor:
     azimuth 0, which is -x, and towards rising azimuth there, y."""
     up = (1 - plane[:, 1:].square().sum(1)).clamp_min(1e-3).sqrt()
     return torch.rad2deg(torch.stack([-plane[:, 1], plane[:, 2]], 1) / up[:, None])
+
+
+def physical(quantity: Quantity, scaled: Tensor) -> Tensor:
+    """`Quantity.physical` of tensors, float32."""
+    values = scaled.float() * quantity.width + quantity.middle
+    return values.exp() - quantity.floor if quantity.logarithmic else values

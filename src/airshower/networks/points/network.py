@@ -16,13 +16,21 @@ from airshower.config.fields import choice, number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.batch import Batch
 from airshower.data.containers import Points
-from airshower.data.quantity import Quantity
 from airshower.data.spec import PointsSpec, Spec
 from airshower.errors import UserError
 from airshower.geometry.shower_front import CURVATURE
-from airshower.networks.layers.fronts import axis_distance, first_fit, fit_planes, plane_times, tangent, weighted_mean
+from airshower.networks.layers.fronts import (
+    axis_distance,
+    first_fit,
+    fit_planes,
+    physical,
+    plane_times,
+    tangent,
+    weighted_mean,
+)
 from airshower.networks.layers.perceptron import Layers
 from airshower.networks.layers.ragged import Groups, PaddedPoints, grouped
+from airshower.networks.layers.starts import corrected, start_from_zero
 from airshower.networks.network import Network
 
 FEATURES = ["charge", "time", "central"]
@@ -94,7 +102,7 @@ class PointsNetwork(Network):
         self.heads = Layers(_head(config.width, size) for size in outputs.values())
         for name, head in zip(self.names, self.heads, strict=True):
             if name in ("direction", "core"):
-                _start_from_zero(head[-1])
+                start_from_zero(head[-1])
 
     @classmethod
     def check_data(cls, config: Any, data: Any) -> None:
@@ -123,22 +131,19 @@ class PointsNetwork(Network):
         assert self.charge is not None
         assert self.time is not None
         offset = points.position - self.centre
-        charge = _physical(self.quantities[self.charge], points.features[..., self.charge]) * points.mask
-        time = _physical(self.quantities[self.time], points.features[..., self.time]) * points.mask
+        charge = physical(self.quantities[self.charge], points.features[..., self.charge]) * points.mask
+        time = physical(self.quantities[self.time], points.features[..., self.time]) * points.mask
         hits = Hits(offset[..., :2] * points.mask[..., None], offset[..., -1], charge, time)
         others = [column for column in range(points.features.shape[2]) if column != self.time]
         features = points.features[..., others]
-        plane, core = first_fit(hits.position, charge, time)
+        plane, core, *_ = first_fit(hits.position, charge, time)
         event = features.new_zeros(0)
         for stage in self.stages:
             plane, core, event = stage(hits, features, points.mask, plane, core)
         shared = self.shared(torch.cat([event, _numbers(hits, points.mask, plane, core)], 1))
         outputs = {name: head(shared) for name, head in zip(self.names, self.heads, strict=True)}
         initial = {"direction": tangent(plane), "core": core / LENGTH_UNIT}
-        return {
-            name: output + initial[name] if name in initial and output.shape[1] == 2 else output
-            for name, output in outputs.items()
-        }
+        return corrected(outputs, initial)
 
 
 class Stage(nn.Module):
@@ -152,7 +157,7 @@ class Stage(nn.Module):
         self.of_event = nn.Linear(config.width, 3, bias=False)
         self.shift = nn.Linear(config.width, 2)
         for layer in (self.of_hit, self.of_event, self.shift):
-            _start_from_zero(layer)
+            start_from_zero(layer)
 
     def forward(
         self, hits: Hits, features: Tensor, mask: Tensor, plane: Tensor, core: Tensor
@@ -195,19 +200,5 @@ def _numbers(hits: Hits, mask: Tensor, plane: Tensor, core: Tensor) -> Tensor:
     return torch.stack([*logs, *plane[:, 1:].unbind(1), *(core / LENGTH_UNIT).unbind(1)], 1)
 
 
-def _physical(quantity: Quantity, scaled: Tensor) -> Tensor:
-    """`Quantity.physical` of tensors, float32."""
-    values = scaled.float() * quantity.width + quantity.middle
-    return values.exp() - quantity.floor if quantity.logarithmic else values
-
-
 def _head(width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, outputs))
-
-
-def _start_from_zero(layer: nn.Module) -> None:
-    """Set weights to zero, so that corrections of the classical fits are zero before training."""
-    assert isinstance(layer, nn.Linear)
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)

@@ -14,11 +14,11 @@ from airshower.config.fields import choice, number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.batch import Batch
 from airshower.data.containers import Images
-from airshower.data.quantity import Quantity
 from airshower.data.spec import ImagesSpec, Spec, halvings
 from airshower.errors import UserError
-from airshower.geometry.shower_front import CURVATURE, LIGHT_SPEED, NEAR_PLANE
+from airshower.networks.layers.fronts import first_fit, fit_planes, physical, tangent, weighted_mean
 from airshower.networks.layers.perceptron import Layers
+from airshower.networks.layers.starts import corrected, start_from_zero
 from airshower.networks.network import Network, check_channels
 
 CHANNELS = ["charge", "time"]
@@ -26,9 +26,6 @@ TANK = 2  # cells across a tank
 CELL_INPUTS = 6  # input channels for each cell
 NUMBERS = 9  # numbers of an event beside its image
 LENGTH_UNIT, TIME_UNIT = 100.0, 20.0  # m, ns
-CAP = 100.0  # p.e., above which the weight of a hit is constant
-STEEPEST = 0.95  # largest horizontal part of a unit vector: showers come from above
-PLANE_STEPS = 3  # iterations of the first fit; each drops hits far from the front
 VOTES = ("direction", "core")
 
 
@@ -84,8 +81,8 @@ class TankResNet(Network):
         self.heads = Layers(_head(config.width, size) for size in outputs.values())
         for name, head in zip(self.names, self.heads, strict=True):
             if name in VOTES:
-                _start_from_zero(head[-1])
-        _start_from_zero(self.hits)
+                start_from_zero(head[-1])
+        start_from_zero(self.hits)
 
     @classmethod
     def check_data(cls, config: Any, data: Any) -> None:
@@ -107,33 +104,25 @@ class TankResNet(Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See the class."""
         hit = (images[:, 0] > 0).float() * self.live
-        charge = _physical(self.charge, images[:, 0]) * hit
-        time = _physical(self.time, images[:, 1]) * hit
-        bright = charge.clamp_max(CAP).sqrt()  # noise hits have single photoelectrons
-        core = _mean(self.position, charge)
-        distance = (self.position - core[:, :, None, None]).norm(dim=1) / LENGTH_UNIT
-        flat = time - CURVATURE * LENGTH_UNIT * distance
-        near = bright * hit
-        for _ in range(PLANE_STEPS):
-            plane = _plane(self.position, flat, near)
-            late = (flat - _plane_times(plane, self.position)) / TIME_UNIT
-            near = bright * hit * ((late > -NEAR_PLANE[0] / TIME_UNIT) & (late < NEAR_PLANE[1] / TIME_UNIT))
+        charge = physical(self.charge, images[:, 0]) * hit
+        time = physical(self.time, images[:, 1]) * hit
+        place = self.position.flatten(1).T.expand(len(images), -1, -1)
+        fit = first_fit(place, charge.flatten(1), time.flatten(1))
+        late = (fit.late / TIME_UNIT).view_as(hit)
+        distance = ((place - fit.core[:, None]).norm(dim=2) / LENGTH_UNIT).view_as(hit)
         position = self.position.expand(len(images), -1, -1, -1) / LENGTH_UNIT
         cells = torch.stack([hit, images[:, 0], late.clamp(-5, 5) * hit, distance, *position.unbind(1)], 1)
         features = self.first(self.stem(functional.pixel_unshuffle(cells.to(images.dtype), TANK)))
-        votes = functional.pixel_shuffle(self.hits(features), TANK).float()
-        front = _plane(self.position, flat - TIME_UNIT * votes[:, 0], near * votes[:, 1].exp())
-        middle = _mean(self.position, charge * votes[:, 2].exp())
-        numbers = self._numbers(hit, charge, late, core, front, middle)
+        votes = functional.pixel_shuffle(self.hits(features), TANK).float().flatten(2)
+        front = fit_planes(place, fit.flat - TIME_UNIT * votes[:, 0], fit.weight * votes[:, 1].exp())
+        middle = weighted_mean(place, charge.flatten(1) * votes[:, 2].exp())
+        numbers = self._numbers(hit, charge, late, fit.core, front, middle)
         for level in self.levels:
             features = level(features)
         shared = self.shared(torch.cat([features.mean((2, 3)).to(numbers.dtype), numbers], 1))
         outputs = {name: head(shared) for name, head in zip(self.names, self.heads, strict=True)}
-        initial = {"direction": _tangent(front), "core": (middle - self._centre) / LENGTH_UNIT}
-        return {
-            name: output + initial[name].to(output) if name in initial and output.shape[1] == 2 else output
-            for name, output in outputs.items()
-        }
+        initial = {"direction": tangent(front), "core": (middle - self._centre) / LENGTH_UNIT}
+        return corrected(outputs, initial)
 
     @property
     def _centre(self) -> Tensor:
@@ -178,56 +167,8 @@ def _cell_positions(images: ImagesSpec) -> Tensor:
     return torch.where(pmt[None] >= 0, position.T[:, pmt.clamp_min(0)], 0.0)
 
 
-def _physical(quantity: Quantity, scaled: Tensor) -> Tensor:
-    """`Quantity.physical` of tensors, float32."""
-    values = scaled.float() * quantity.width + quantity.middle
-    return values.exp() - quantity.floor if quantity.logarithmic else values
-
-
-def _mean(position: Tensor, weight: Tensor) -> Tensor:
-    """Weighted means of positions [2, rows, columns] [n, 2]; 0 of events without weight."""
-    total = weight.sum((1, 2)).clamp_min(1e-6)
-    return (position * weight[:, None]).sum((2, 3)) / total[:, None]
-
-
-def _plane(position: Tensor, time: Tensor, weight: Tensor) -> Tensor:
-    """The planes through times (ns) by weighted least squares: time at the origin (ns) and the horizontal part of the
-    unit vector towards the source [n, 3]."""
-    x, y = position
-    one = torch.ones_like(x)
-    design = torch.stack([one, -x / LIGHT_SPEED, -y / LIGHT_SPEED])
-    weight = weight / weight.sum((1, 2), keepdim=True).clamp_min(1e-6)
-    normal = torch.einsum("nrc,irc,jrc->nij", weight, design, design)
-    right = torch.einsum("nrc,irc->ni", weight * time, design)
-    ridge = torch.diag(normal.new_tensor([1e-6, 1.0, 1.0]))  # ns2: regularises events of few hits towards the vertical
-    solution = torch.linalg.solve(normal + ridge, right)
-    steep = solution[:, 1:].norm(dim=1, keepdim=True)
-    return torch.cat([solution[:, :1], solution[:, 1:] * (STEEPEST / steep.clamp_min(STEEPEST))], 1)
-
-
-def _plane_times(plane: Tensor, position: Tensor) -> Tensor:
-    """When planes pass the cells [n, rows, columns], ns."""
-    along = (plane[:, 1:, None, None] * position).sum(1)
-    return plane[:, 0, None, None] - along / LIGHT_SPEED
-
-
-def _tangent(plane: Tensor) -> Tensor:
-    """Directions in the plane that touches the sky at the zenith, degrees [n, 2]: towards rising altitude seen from
-    azimuth 0, which is -x, and towards rising azimuth there, y."""
-    up = (1 - plane[:, 1:].square().sum(1)).clamp_min(1e-3).sqrt()
-    return torch.rad2deg(torch.stack([-plane[:, 1], plane[:, 2]], 1) / up[:, None])
-
-
 def _head(width: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(nn.Linear(width, width), nn.SiLU(), nn.Linear(width, outputs))
-
-
-def _start_from_zero(layer: nn.Module) -> None:
-    """Set weights to zero, so that corrections of the classical reconstruction are zero before training."""
-    assert isinstance(layer, nn.Linear | nn.Conv2d)
-    nn.init.zeros_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
 
 
 def _check(config: TankResNetConfig, images: ImagesSpec) -> None:

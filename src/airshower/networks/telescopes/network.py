@@ -16,6 +16,7 @@ from airshower.data.spec import CameraImagesSpec, Spec
 from airshower.errors import DataError
 from airshower.geometry.camera import CameraGeometry, lattice
 from airshower.geometry.mapping import camera_mapping
+from airshower.networks.layers.starts import corrected
 from airshower.networks.network import Network
 from airshower.networks.telescopes.blocks import CameraLayers
 from airshower.networks.telescopes.combine import AUXILIARY, Telescopes, combination
@@ -77,7 +78,7 @@ class TelescopeNetwork(Network):
             features = (features + (addition[:, :, None, None] * mask if self.maps else addition)).relu()
         telescopes = Telescopes(features, event, row, auxiliary, size, array.entries)
         outputs = self.heads(self.combine(telescopes, mask)) if self.maps else self.heads(self.combine(telescopes))
-        return {name: output + geometric[name] if name in geometric else output for name, output in outputs.items()}
+        return corrected(outputs, geometric)
 
 
 class CameraEncoder(nn.Module):

@@ -14,13 +14,15 @@ Columns = dict[str, np.ndarray]
 @dataclass(frozen=True)
 class Judged:
     """A target as figures of merit know it: its `name`, the `kind` of its column, the `unit` of its predictions, if it
-    is learned as a logarithm, the `parts`, its columns in a table of events, and the `signal` among classes."""
+    is learned as a logarithm, the `parts`, its columns in a table of events, the column of its `predicted_error`, if it
+    has one (in decades of a logarithm), and the `signal` among classes."""
 
     name: str
     kind: str
     unit: str = ""
     log10: bool = False
     parts: tuple[str, ...] = ()
+    predicted_error: str = ""
     signal: str = "gamma"
 
     @property
@@ -33,6 +35,11 @@ class Judged:
     def error_column(self) -> str:
         """Unique among all targets."""
         return self.errors if self.kind == CLASS else f"{self.name}_{self.errors}"
+
+    @property
+    def pull_column(self) -> str:
+        """Of its errors, each over the predicted one."""
+        return f"{self.name}_pull"
 
 
 @dataclass(frozen=True)
@@ -55,8 +62,8 @@ class Observable:
     log: bool
 
 
-SHOWN_LEVELS = {"energy_bias": 0.0, "auc": 0.5}
-"""Values of figures of merit that are drawn as a line."""
+SHOWN_LEVELS = {"bias": 0.0, "auc": 0.5, "coverage": 0.6827}
+"""Values of figures of merit that are drawn as a line, by the last word of their names."""
 OBSERVED = {
     "multiplicity": Observable("telescopes with an image", "", False),
     "intensity": Observable("charge of the images", "p.e.", True),
@@ -69,9 +76,8 @@ OBSERVED = {
 def merits(targets: list[Judged]) -> list[Merit]:
     """The figures of merit of these targets: of directions first, then of numbers, positions and classes."""
     order = (DIRECTION, NUMBER, POSITION, CLASS)
-    return [
-        merit for target in sorted(targets, key=lambda target: order.index(target.kind)) for merit in _merits(target)
-    ]
+    ordered = sorted(targets, key=lambda target: order.index(target.kind))
+    return [merit for target in ordered for merit in (*_merits(target), *_coverage(target))]
 
 
 def observables(targets: list[Judged]) -> dict[str, Observable]:
@@ -97,6 +103,17 @@ def offset(name: str) -> str:
 
 def _mean(values: np.ndarray) -> float:
     return float(np.mean(values))
+
+
+def _within_predicted(pulls: np.ndarray) -> float:
+    return float(np.mean(pulls <= 1.0))
+
+
+def _coverage(target: Judged) -> list[Merit]:
+    if not target.predicted_error:
+        return []
+    label = f"{target.name}: events within their predicted error"
+    return [Merit(f"{target.name}_coverage", label, "", target.pull_column, _within_predicted)]
 
 
 def _merits(target: Judged) -> list[Merit]:

@@ -83,7 +83,8 @@ def own_metric(path: str) -> Any:
 def event_errors(events: Columns, targets: list[Judged], signal: str, only_signal: bool) -> Columns:
     """Errors of each event, a column for each target (see `Judged.error_column`): the angle in deg, relative errors or
     differences of numbers, distances, and `placement`, the share of other classes' events with a lower score (of the
-    signal alone). NaN where the truth is not known and, with `only_signal`, for other classes."""
+    signal alone). Where errors are predicted, `Judged.pull_column` is the size of the error over the predicted one.
+    NaN where the truth is not known and, with `only_signal`, for other classes."""
     is_signal = events["true_type"] == signal if "true_type" in events else np.ones(len(events["entry"]), bool)
     judged = is_signal | (not only_signal)
     if "true_energy" in events:
@@ -91,7 +92,11 @@ def event_errors(events: Columns, targets: list[Judged], signal: str, only_signa
     errors: Columns = {}
     for target in targets:
         if target.kind != CLASS and {*target.parts, *(f"true_{part}" for part in target.parts)} <= events.keys():
-            errors[target.error_column] = np.where(judged, _errors(events, target), np.nan)
+            error = np.where(judged, _errors(events, target), np.nan)
+            errors[target.error_column] = error
+            if target.predicted_error in events:
+                size = np.abs(np.log10(1.0 + error)) if target.log10 else np.abs(error)
+                errors[target.pull_column] = size / events[target.predicted_error]
     if f"score_{signal}" in events and "true_type" in events:
         score = events[f"score_{signal}"]
         placement = np.full(len(is_signal), np.nan)

@@ -189,7 +189,8 @@ class ReconstructionReport(contextlib.ExitStack):
                     if (curve.name, curve.against) == (merit.name, panel["network"].against):
                         panel["the files' own"] = curve
             if panels:
-                paths.append(self._save(merit.name, curves_figure(panels, level=SHOWN_LEVELS.get(merit.name))))
+                level = SHOWN_LEVELS.get(merit.name.split("_")[-1])
+                paths.append(self._save(merit.name, curves_figure(panels, level=level)))
         return paths
 
     def _own(self, events: Columns, record: dict[str, Any]) -> list[Path]:

@@ -1,7 +1,9 @@
 """What is learned of an event: a number, a direction or a position of its truth, each with its loss and its metrics."""
 
+import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,8 @@ from airshower.geometry.sky import altitude_azimuth, direction_at, seen_from, se
 from airshower.statistics.counts import contained, count_errors
 from airshower.tasks.reconstruction.judged import Judged
 
+MOST_LOG_SCALE = 12.0  # of the scale of errors, either way
+
 
 @dataclass
 class TargetConfig:
@@ -25,7 +29,7 @@ class TargetConfig:
     column: str = ""
     weight: float = number(1.0, low=0.0)
     class_weights: Any = field(default_factory=list)
-    loss: str = choice("huber", "l1")
+    loss: str = choice("huber", "l1", "likelihood")
     unit: str = ""
     log10: bool = False
     middle: float = number(0.0)
@@ -113,14 +117,45 @@ class Target(ABC):
 class Regression(Target):
     """The loss is of an error e that is not negative, in the unit of the output: e itself (l1), or Huber's (1964),
     e^2 / 2 up to e = 1 and e - 1/2 above. Metrics are the mean of the error and within what 68.27 % of all errors lie,
-    times `size`."""
+    times `size`.
+
+    With `likelihood` one more output is the logarithm of the error's scale s, and the loss is that of the density
+    s^-k exp(-huber(e / s)) of an error in k = `dimensions` (Huber's least favourable one: normal, with exponential
+    tails). Predictions then have a column `NAME_error`, within which an error lies with 68.27 %.
+    """
 
     unknown: tuple[float, ...] = (0.0,)  # stands in for a target that is not known; its weight is 0
 
-    def __init__(self, name: str, config: TargetConfig, column: Column, signal_only: bool):
+    def __init__(
+        self, name: str, config: TargetConfig, column: Column, signal_only: bool, values: int, dimensions: int
+    ):
         super().__init__(name, config, column)
         self.signal_only = signal_only
         self.size = config.scale
+        self.values = values
+        self.dimensions = dimensions
+        self.likelihood = config.loss == "likelihood"
+        self.channels = values + self.likelihood
+
+    @property
+    def judged(self) -> Judged:
+        """See `Target`."""
+        return dataclasses.replace(super().judged, predicted_error=self.error_column)
+
+    @property
+    def error_column(self) -> str:
+        """The column of predicted errors, empty if there is none."""
+        return f"{self.name}_error" if self.likelihood else ""
+
+    @property
+    def units(self) -> dict[str, str]:
+        """See `Target`."""
+        return super().units | ({self.error_column: self.error_unit} if self.likelihood else {})
+
+    @property
+    def error_unit(self) -> str:
+        """The unit of predicted errors."""
+        return self.unit
 
     @property
     def headline(self) -> dict[str, str]:
@@ -128,7 +163,7 @@ class Regression(Target):
         return {f"{self.name}/resolution": f"{self.name} ({self.unit})" if self.unit else self.name}
 
     def error(self, output: Tensor, target: Tensor) -> Tensor:
-        """[entries], not negative."""
+        """[entries], not negative; of the values of outputs."""
         return (output - target).norm(dim=1)
 
     def weights(self, target: Tensor, weight: Tensor) -> Tensor:
@@ -137,13 +172,15 @@ class Regression(Target):
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """See `Target`."""
-        error = self.error(output, self._finite(target))
-        huber = self.config.loss == "huber"
-        return self.config.weight * (_huber(error) if huber else error)
+        error = self.error(output[:, : self.values], self._finite(target))
+        if self.likelihood:
+            log_scale = _log_scale(output)
+            return self.config.weight * (_huber(error * (-log_scale).exp()) + self.dimensions * log_scale)
+        return self.config.weight * (error if self.config.loss == "l1" else _huber(error))
 
     def count(self, output: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Sums of weights and of errors, and the errors' distribution."""
-        error = self.size * self.error(output, self._finite(target)).double()
+        error = self.size * self.error(output[:, : self.values], self._finite(target)).double()
         weight = weight.double()
         sums = torch.stack([weight.sum(), (weight * error).sum()])
         return {f"{self.name}_sums": sums, f"{self.name}_errors": count_errors(error, weight)}
@@ -154,6 +191,18 @@ class Regression(Target):
         mean = error / count if count else float("nan")
         return {f"{self.name}/error": mean, f"{self.name}/resolution": contained(counters[f"{self.name}_errors"])}
 
+    def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
+        """See `Target`."""
+        predicted = self.predicted(output[:, : self.values], frame)
+        if not self.likelihood:
+            return predicted
+        scale = _log_scale(output).double().exp().cpu().numpy() * self.size
+        return predicted | {self.error_column: scale * huber_containment(self.dimensions)}
+
+    @abstractmethod
+    def predicted(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
+        """Predictions in `unit` from the values of outputs, by name of a table's column."""
+
     def _finite(self, target: Tensor) -> Tensor:
         return torch.where(target.isfinite().all(1, keepdim=True), target, target.new_tensor(self.unknown))
 
@@ -161,7 +210,8 @@ class Regression(Target):
 class Number(Regression):
     """A number x: (x - middle) / scale."""
 
-    channels = 1
+    def __init__(self, name: str, config: TargetConfig, column: Column, signal_only: bool):
+        super().__init__(name, config, column, signal_only, values=1, dimensions=1)
 
     @property
     def headline(self) -> dict[str, str]:
@@ -173,8 +223,8 @@ class Number(Regression):
         values = truth if self.factor == 1.0 else truth * self.factor
         return (values[:, None] - self.config.middle) / self.config.scale
 
-    def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
-        """See `Target`."""
+    def predicted(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
+        """See `Regression`."""
         return {self.name: (output[:, 0] * self.config.scale + self.config.middle).cpu().numpy()}
 
 
@@ -187,6 +237,11 @@ class LogNumber(Number):
         """See `Target`."""
         return {f"{self.name}/resolution": f"{self.name} resolution"}
 
+    @property
+    def error_unit(self) -> str:
+        """See `Regression`."""
+        return "decades"
+
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """[entries, 1]."""
         values = truth if self.factor == 1.0 else truth * self.factor
@@ -194,7 +249,7 @@ class LogNumber(Number):
 
     def count(self, output: Tensor, target: Tensor, weight: Tensor) -> dict[str, Tensor]:
         """Beside the mean error the distributions of reconstructed over true values, and of how far that is from 1."""
-        ratio = 10.0 ** (self.size * (output - self._finite(target))[:, 0]).double()
+        ratio = 10.0 ** (self.size * (output[:, :1] - self._finite(target))[:, 0]).double()
         return {
             **super().count(output, target, weight),
             f"{self.name}_errors": count_errors((ratio - 1).abs(), weight),
@@ -206,8 +261,8 @@ class LogNumber(Number):
         bias = contained(counters[f"{self.name}_ratios"], 0.5) - 1
         return {**super().metrics(counters), f"{self.name}/bias": bias}
 
-    def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
-        """See `Target`; f8."""
+    def predicted(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
+        """See `Regression`; f8."""
         exponent = output[:, 0].double().cpu().numpy() * self.config.scale + self.config.middle
         return {self.name: 10.0**exponent}
 
@@ -221,9 +276,8 @@ class Direction(Regression):
     unknown = (0.0, 0.0, 1.0)
 
     def __init__(self, name: str, config: TargetConfig, column: Column, signal_only: bool):
-        super().__init__(name, config, column, signal_only)
+        super().__init__(name, config, column, signal_only, values=3 if column.whole_sky else 2, dimensions=2)
         self.unit, self.factor = "deg", 1.0
-        self.channels = 3 if column.whole_sky else 2
 
     @property
     def headline(self) -> dict[str, str]:
@@ -234,7 +288,7 @@ class Direction(Regression):
     @property
     def units(self) -> dict[str, str]:
         """See `Target`: angles, where errors are in degrees."""
-        return dict.fromkeys(self.parts, "rad")
+        return super().units | dict.fromkeys(self.parts, "rad")
 
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """Unit vectors [entries, 3], in the frame of the axis if there is one."""
@@ -246,7 +300,7 @@ class Direction(Regression):
             return separation(output, target.to(output))
         return separation(torch.cat([torch.deg2rad(output), torch.ones_like(output[:, :1])], 1), target.to(output))
 
-    def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
+    def predicted(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
         """Altitude and azimuth (0 to 2 pi) in rad."""
         direction = altitude_azimuth(output.double()) if self.column.whole_sky else direction_at(output, frame.axis)
         return dict(zip(self.parts, direction.cpu().numpy().T, strict=True))
@@ -256,15 +310,14 @@ class Position(Regression):
     """A place: its coordinates from the frame's origin, by `scale`. The error is a distance."""
 
     def __init__(self, name: str, config: TargetConfig, column: Column, signal_only: bool):
-        super().__init__(name, config, column, signal_only)
-        self.channels = len(column.parts)
+        super().__init__(name, config, column, signal_only, len(column.parts), len(column.parts))
 
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """[entries, channels]."""
         values = truth - frame.origin
         return (values if self.factor == 1.0 else values * self.factor) / self.config.scale
 
-    def physical(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
+    def predicted(self, output: Tensor, frame: Frame) -> dict[str, np.ndarray]:
         """Coordinates in `unit`."""
         origin = frame.origin if self.factor == 1.0 else frame.origin * self.factor
         return dict(zip(self.parts, (output * self.config.scale + origin).cpu().numpy().T, strict=True))
@@ -280,3 +333,17 @@ def regression(name: str, config: TargetConfig, column: Column, signal_only: boo
 
 def _huber(error: Tensor) -> Tensor:
     return functional.huber_loss(error, torch.zeros_like(error), reduction="none")
+
+
+def _log_scale(output: Tensor) -> Tensor:
+    """The logarithm of the scale of errors, the last output, within bounds that keep the loss finite."""
+    return output[:, -1].clamp(-MOST_LOG_SCALE, MOST_LOG_SCALE)
+
+
+@cache
+def huber_containment(dimensions: int, fraction: float = 0.6827) -> float:
+    """The radius within which this fraction of errors lies whose density is exp(-huber(r)) in so many dimensions."""
+    radius = np.linspace(0.0, 60.0, 600_001)
+    density = radius ** (dimensions - 1) * np.exp(-np.where(radius < 1, radius**2 / 2, radius - 0.5))
+    inside = np.cumsum(density)
+    return float(np.interp(fraction, inside / inside[-1], radius))
