@@ -57,17 +57,19 @@ TANKS = (
     "data.conditions=[SimEvent.energyTrue]",
 )
 FEW_TANKS = ("data.events=60", "data.validation_events=20", "data.test_events=20", "data.seed=1")
+FEW_WIRES = (
+    *WIRES,
+    "data.events=10",
+    "data.validation_events=4",
+    "data.test_events=4",
+    "data.seed=1",
+    "data.downsample=0",
+    "data.simulation.image_size=[128,96]",
+    "data.simulation.cosmic_rate=4",
+)
 SIZES = {
-    "lartpc_simulated": (
-        *WIRES,
-        "data.events=10",
-        "data.validation_events=4",
-        "data.test_events=4",
-        "data.seed=1",
-        "data.downsample=0",
-        "data.simulation.image_size=[128,96]",
-        "data.simulation.cosmic_rate=4",
-    ),
+    "lartpc_simulated": FEW_WIRES,
+    "lartpc_laptop": FEW_WIRES,
     "cta_simulated": (
         *SHOWERS,
         "data.events=20",
