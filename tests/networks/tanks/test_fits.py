@@ -125,6 +125,9 @@ def test_what_does_not_fit_is_refused_by_name() -> None:
             network(replace(CONFIG, annuli=radii))
     with pytest.raises(UserError, match=r"task\.targets\.depth: hawc_fits gives type, energy, direction, core"):
         HawcFits(CONFIG, SPEC, {"energy": 1, "depth": 1}, FrameworkConfig())
+    classes, weight = (targets := learned(given := showers(50), 50))["type"]
+    with pytest.raises(UserError, match=r"task\.type\.class_weights: hawc_fits needs two classes"):
+        network().fit([(given, targets | {"type": (classes, weight * (classes == 0))})])
     lacking = replace(SPEC, inputs={**SPEC.inputs, "parameters": TableSpec(TABLE.quantities[1:])})
     with pytest.raises(UserError, match=r"data\.parameters: classical fits need rec\.nHit, too"):
         HawcFits(CONFIG, lacking, OUTPUTS, FrameworkConfig())

@@ -112,7 +112,8 @@ class HawcFits(FittedNetwork):
 
     @torch.no_grad()
     def fit(self, examples: Iterable[tuple[Any, Mapping[str, tuple[Tensor, Tensor]]]]) -> None:
-        """See `FittedNetwork`: learn the estimators of energy and type from events that have a weight."""
+        """See `FittedNetwork`: learn the estimators of energy and type from events that have a weight. Raises
+        `UserError` where only events of one class have any."""
         parts: dict[str, list[list[np.ndarray]]] = defaultdict(list)
         for given, targets in examples:
             numbers = self.numbers(*given)
@@ -123,6 +124,8 @@ class HawcFits(FittedNetwork):
                 parts[name].append([column[used].double().cpu().numpy() for column in (features, values, weight)])
         for name, of_name in parts.items():
             features, values, weight = (np.concatenate(columns) for columns in zip(*of_name, strict=True))
+            if name == "type" and len(np.unique(values)) < 2:
+                raise UserError("task.type.class_weights: hawc_fits needs two classes that have a weight above 0")
             model = self._model(name)
             last = f"{model.steps[-1][0]}__" if self.choices[name] != "forest" else ""  # a step of a pipeline
             model.fit(features, values.ravel(), **{f"{last}sample_weight": weight})
