@@ -86,7 +86,8 @@ class Trainer:
         self.timers = Timers(job.device, self.run.profile)
         self.phases = [self._trained(phase) for phase in self.task.phases(self.network)]
         if not self.phases:  # with phases the engine gives all ranks the master's weights
-            self.network.load_state_dict(ranks.from_master(self.network.state_dict))
+            buffers = self.network.state_dict().items()
+            self.network.load_state_dict(ranks.from_master(lambda: {name: value.cpu() for name, value in buffers}))
         self.averages = [trained.average for trained in self.phases if trained.average]
         self.do_step = Step(self.task, self.phases, job.precision, ranks, optimizer.clip_norm, self.timers)
         train = job.splits.train
