@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 STEPS = 12
+FITTED = "run.iterations=0"  # of networks that have no optimizer steps
 SAMPLES = "{samples}/"
 DONE = "done: "  # and the name of a case: the line that is printed when it has been computed
 COMMON = (
@@ -88,6 +89,14 @@ SIZES = {
 NETWORKS = {
     "cta_mono_*": ("data.mode=mono", "data.telescope_types=[LST]"),
     "cta_stereo_*": ("data.mode=stereo", "data.telescope_types=[]"),
+    "hawc_fits": (
+        FITTED,
+        "data.parameters=[rec.logNPE,rec.nHit,rec.nTankHit,rec.zenithAngle,rec.azimuthAngle,rec.coreX,rec.coreY,"
+        "rec.CxPE40,rec.PINC]",
+        "network.trees=10",
+        "network.leaves=8",
+        "network.least=2",
+    ),
     "hawc_param_*": ("data.channels=[]",),
     "hawc_param_*gan": ("network.noise=8", "network.generator=[16,8]", "network.critic=[16,8]"),
     "hawc_param_flow": ("network.bins=8", "network.width=16"),

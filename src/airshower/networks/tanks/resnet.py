@@ -14,10 +14,11 @@ from airshower.config.fields import choice, number
 from airshower.config.schema import FrameworkConfig
 from airshower.data.batch import Batch
 from airshower.data.containers import Images
-from airshower.data.quantity import Quantity
 from airshower.data.spec import ImagesSpec, Spec, halvings
 from airshower.errors import UserError
 from airshower.geometry.shower_front import CURVATURE, LIGHT_SPEED, NEAR_PLANE
+from airshower.geometry.sky import tangent_at_zenith
+from airshower.networks.layers.features import physical
 from airshower.networks.layers.perceptron import Layers
 from airshower.networks.network import Network, check_channels
 
@@ -107,8 +108,8 @@ class TankResNet(Network):
     def forward(self, images: Tensor) -> dict[str, Tensor]:
         """See the class."""
         hit = (images[:, 0] > 0).float() * self.live
-        charge = _physical(self.charge, images[:, 0]) * hit
-        time = _physical(self.time, images[:, 1]) * hit
+        charge = physical(self.charge, images[:, 0]) * hit
+        time = physical(self.time, images[:, 1]) * hit
         bright = charge.clamp_max(CAP).sqrt()  # noise hits have single photoelectrons
         core = _mean(self.position, charge)
         distance = (self.position - core[:, :, None, None]).norm(dim=1) / LENGTH_UNIT
@@ -129,7 +130,7 @@ class TankResNet(Network):
             features = level(features)
         shared = self.shared(torch.cat([features.mean((2, 3)).to(numbers.dtype), numbers], 1))
         outputs = {name: head(shared) for name, head in zip(self.names, self.heads, strict=True)}
-        initial = {"direction": _tangent(front), "core": (middle - self._centre) / LENGTH_UNIT}
+        initial = {"direction": tangent_at_zenith(front[:, 1:]), "core": (middle - self._centre) / LENGTH_UNIT}
         return {
             name: output + initial[name].to(output) if name in initial and output.shape[1] == 2 else output
             for name, output in outputs.items()
@@ -178,12 +179,6 @@ def _cell_positions(images: ImagesSpec) -> Tensor:
     return torch.where(pmt[None] >= 0, position.T[:, pmt.clamp_min(0)], 0.0)
 
 
-def _physical(quantity: Quantity, scaled: Tensor) -> Tensor:
-    """`Quantity.physical` of tensors, float32."""
-    values = scaled.float() * quantity.width + quantity.middle
-    return values.exp() - quantity.floor if quantity.logarithmic else values
-
-
 def _mean(position: Tensor, weight: Tensor) -> Tensor:
     """Weighted means of positions [2, rows, columns] [n, 2]; 0 of events without weight."""
     total = weight.sum((1, 2)).clamp_min(1e-6)
@@ -209,13 +204,6 @@ def _plane_times(plane: Tensor, position: Tensor) -> Tensor:
     """When planes pass the cells [n, rows, columns], ns."""
     along = (plane[:, 1:, None, None] * position).sum(1)
     return plane[:, 0, None, None] - along / LIGHT_SPEED
-
-
-def _tangent(plane: Tensor) -> Tensor:
-    """Directions in the plane that touches the sky at the zenith, degrees [n, 2]: towards rising altitude seen from
-    azimuth 0, which is -x, and towards rising azimuth there, y."""
-    up = (1 - plane[:, 1:].square().sum(1)).clamp_min(1e-3).sqrt()
-    return torch.rad2deg(torch.stack([-plane[:, 1], plane[:, 2]], 1) / up[:, None])
 
 
 def _head(width: int, outputs: int) -> nn.Sequential:
