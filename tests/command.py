@@ -58,6 +58,15 @@ TINY_TANKS = (
     *TINY[-5:],
 )
 """The same of water tanks: a logarithm, a number, an angle; most of the time would go into figures of others."""
+TINY_FITS = (
+    *(item for item in TINY_TANKS if not item.startswith(("data.parameters", "data.conditions", "run."))),
+    "network=hawc_fits",
+    "network.trees=5",
+    "network.leaves=4",
+    "network.least=2",
+    "run.compute_mode=cpu",
+)
+"""The same of a network that is fitted and has no steps."""
 SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations"))) + ("data.events=7",)
 """Seven events: minibatches of two leave one, which some of several ranks have no part in."""
 SEVEN_TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")

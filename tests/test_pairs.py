@@ -39,7 +39,7 @@ def pairs() -> Iterator[tuple[str, str, bool]]:
 
 
 FITTING = [(network, data) for network, data, fits in pairs() if fits]
-EXAMPLES = ("uresnet", "cta_stereo_hex", "hawc_param_flow", "hawc_map_flow", "tank_resnet")
+EXAMPLES = ("uresnet", "cta_stereo_hex", "hawc_param_flow", "hawc_map_flow", "hawc_fits", "tank_resnet")
 """A network for each set of containers that is taken."""
 OTHERS = [(network, data) for network, data, fits in pairs() if not fits and network in EXAMPLES]
 
@@ -65,8 +65,8 @@ def test_data_without_the_containers_are_refused_as_such(network: str, data: str
 
 
 def test_all_shapes_are_paired() -> None:
-    wires, telescopes, parameters, images = 8 * 3, 6 * 2, 4 * 5, 6 * 4
-    assert len(FITTING) == wires + telescopes + parameters + images
+    wires, telescopes, parameters, images, both = 8 * 3, 6 * 2, 4 * 5, 6 * 4, 1 * 4
+    assert len(FITTING) == wires + telescopes + parameters + images + both
     assert set(REFUSED) <= set(FITTING)
 
 

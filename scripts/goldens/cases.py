@@ -8,6 +8,7 @@ from pathlib import Path
 from omegaconf import DictConfig, OmegaConf
 
 STEPS = 12
+FITTED = "run.iterations=0"  # of networks that have no optimizer steps
 SAMPLES = "{samples}/"
 DONE = "done: "  # and the name of a case: the line that is printed when it has been computed
 COMMON = (
@@ -57,17 +58,19 @@ TANKS = (
     "data.conditions=[SimEvent.energyTrue]",
 )
 FEW_TANKS = ("data.events=60", "data.validation_events=20", "data.test_events=20", "data.seed=1")
+FEW_WIRES = (
+    *WIRES,
+    "data.events=10",
+    "data.validation_events=4",
+    "data.test_events=4",
+    "data.seed=1",
+    "data.downsample=0",
+    "data.simulation.image_size=[128,96]",
+    "data.simulation.cosmic_rate=4",
+)
 SIZES = {
-    "lartpc_simulated": (
-        *WIRES,
-        "data.events=10",
-        "data.validation_events=4",
-        "data.test_events=4",
-        "data.seed=1",
-        "data.downsample=0",
-        "data.simulation.image_size=[128,96]",
-        "data.simulation.cosmic_rate=4",
-    ),
+    "lartpc_simulated": FEW_WIRES,
+    "lartpc_laptop": FEW_WIRES,
     "cta_simulated": (
         *SHOWERS,
         "data.events=20",
@@ -86,6 +89,14 @@ SIZES = {
 NETWORKS = {
     "cta_mono_*": ("data.mode=mono", "data.telescope_types=[LST]"),
     "cta_stereo_*": ("data.mode=stereo", "data.telescope_types=[]"),
+    "hawc_fits": (
+        FITTED,
+        "data.parameters=[rec.logNPE,rec.nHit,rec.nTankHit,rec.zenithAngle,rec.azimuthAngle,rec.coreX,rec.coreY,"
+        "rec.CxPE40,rec.PINC]",
+        "network.trees=10",
+        "network.leaves=8",
+        "network.least=2",
+    ),
     "hawc_param_*": ("data.channels=[]",),
     "hawc_param_*gan": ("network.noise=8", "network.generator=[16,8]", "network.critic=[16,8]"),
     "hawc_param_flow": ("network.bins=8", "network.width=16"),

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from goldens import collect
-from goldens.cases import DONE, SAMPLES, Case, cases
+from goldens.cases import DONE, FITTED, SAMPLES, Case, cases
 from goldens.machine import machine
 from goldens.run import run
 
@@ -60,7 +60,8 @@ def record(source: Path, case: Case, folder: Path) -> dict[str, collect.Part]:
     train = [key.replace(SAMPLES, samples) for key in case.commands["train"]]
     predict = [key.replace(SAMPLES, samples) for key in case.commands["inference"]]
     output = f"output_dir={folder / 'run'}"
-    execute(source, folder / "initial_notes", *train, *STILL, f"output_dir={folder / 'initial'}")
+    still = [key for key in STILL if FITTED not in train or not key.startswith("run.iterations=")]
+    execute(source, folder / "initial_notes", *train, *still, f"output_dir={folder / 'initial'}")
     parts = {"command": case.commands, **collect.initial(folder / "initial")}
     if case.stop:
         execute(source, folder / "notes", *train, f"run.iterations={case.stop}", output)

@@ -30,6 +30,11 @@ def components(cfg: DictConfig) -> dict[str, tuple[type, Any]]:
     _check_fit(kinds["network"], kinds["task"], kinds["data"].containers)  # before keys of other data are refused
     parts = {name: build.component(cfg[name], name) for name in names}
     (data, data_config), (network, network_config), (task, task_config) = parts.values()
+    if cfg.mode.name == "train" and not network.optimized and cfg.run.iterations:
+        raise UserError(
+            f"run.iterations={cfg.run.iterations}: this network has no weights to optimise, it is fitted to all events "
+            "at once; leave the key out"
+        )
     if cfg.mode.name != "iotest":  # which builds no network
         network.check_data(network_config, data_config)
         _check_fit(network, task, data.gives(data_config))

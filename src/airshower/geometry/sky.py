@@ -96,6 +96,18 @@ def _axes(pointing: Tensor) -> Tensor:
     return torch.cat([rising(pointing), unit_vector(pointing)[:, None]], 1)
 
 
+# Tensors, in the convention of water tanks
+
+
+def tangent_at_zenith(horizontal: Tensor) -> Tensor:
+    """The horizontal part of unit vectors, x (east) and y (north) [n, 2] -> the plane that touches the sky at the
+    zenith, degrees [n, 2], as the frame of tanks has it: towards rising altitude seen from azimuth 0, which is -x, and
+    towards rising azimuth there, y. Just above the horizon it ends."""
+    up = (1 - horizontal.square().sum(1)).clamp_min(1e-3).sqrt()
+    east, north = horizontal.unbind(1)
+    return torch.rad2deg(torch.stack([-east, north], 1) / up[:, None])
+
+
 # Arrays, in the convention of telescopes
 
 

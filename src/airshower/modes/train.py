@@ -1,4 +1,5 @@
-"""mode=train: optimizer steps up to `run.iterations`, validation, checkpoints; resumes where the run stopped."""
+"""mode=train: optimizer steps up to `run.iterations`, validation, checkpoints; resumes where the run stopped.
+A network without weights to optimise is fitted by its task, validated and saved as step 0."""
 
 import contextlib
 import platform
@@ -84,6 +85,9 @@ class Trainer:
         ranks = job.ranks
         self.timers = Timers(job.device, self.run.profile)
         self.phases = [self._trained(phase) for phase in self.task.phases(self.network)]
+        if not self.phases:  # with phases the engine gives all ranks the master's weights
+            buffers = self.network.state_dict().items()
+            self.network.load_state_dict(ranks.from_master(lambda: {name: value.cpu() for name, value in buffers}))
         self.averages = [trained.average for trained in self.phases if trained.average]
         self.do_step = Step(self.task, self.phases, job.precision, ranks, optimizer.clip_norm, self.timers)
         train = job.splits.train
@@ -99,7 +103,7 @@ class Trainer:
         self.regular = [self.validation, training_set] if self.validation else [training_set]
         self.cycle = Cycle(0, self.run.iterations)
         self.plan_state = self.plan.state_dict()
-        if ranks.size > 1:
+        if ranks.size > 1 and self.phases:
             self.do_step.warm_up(train.source.read(train.entries[: self.dealer.largest]).to(job.device))
 
     def start(self, lock: Lock) -> None:
@@ -130,7 +134,11 @@ class Trainer:
 
     def train(self) -> bool:
         """Train up to `run.iterations`. Returns True if a signal on any rank stopped it before."""
-        if self._evaluate_if_due() and self.step:  # the run stopped before this step's evaluation
+        evaluated = self._evaluate_if_due()
+        if not self.phases:
+            self._save()
+            return False
+        if evaluated and self.step:  # the run stopped before this step's evaluation
             self._save()
         if self.step >= self.run.iterations:
             logger.info(

@@ -1,9 +1,9 @@
 """The base class of all networks."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from airshower.data.batch import Batch
 from airshower.data.containers import Container
@@ -27,13 +27,14 @@ class Network(nn.Module):
     `takes` are the containers of a batch that it reads, `tasks` the names of the tasks that train it. `view(spec)`
     returns the function that makes the network's input from a batch on the device; the input is valid until the next
     call. Generators have no view, see `EventGenerator`. `channels_last` says whether that memory layout makes it
-    faster.
+    faster, `optimized` whether it has weights that an optimizer trains step by step; see `FittedNetwork`.
     """
 
     Config: type
     takes: ClassVar[Mapping[str, type[Container]]]
     tasks: ClassVar[tuple[str, ...]]
     channels_last: bool = True
+    optimized: ClassVar[bool] = True
 
     @classmethod
     def check_data(cls, config: Any, data: Any) -> None:
@@ -42,4 +43,17 @@ class Network(nn.Module):
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], Any]:
         """See the class. Networks that generate have none: their task makes its own view of batches."""
+        raise NotImplementedError
+
+
+class FittedNetwork(Network):
+    """A network without weights to optimise: all that it learns are buffers, set by `fit`. Training is this fit."""
+
+    optimized = False
+    channels_last = False
+
+    def fit(self, examples: Iterable[tuple[Any, Mapping[str, tuple[Tensor, Tensor]]]]) -> None:
+        """Learn from all events to train on, batch by batch: the input of `forward`, and for each output what it is to
+        be, as losses compare it (int64 classes or [n, channels]), with the weights [n] of the events. The same
+        examples and `framework.seed` give the same buffers."""
         raise NotImplementedError

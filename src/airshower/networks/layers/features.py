@@ -51,3 +51,9 @@ def encoded_size(quantities: Quantities) -> int:
 def scaled_turn(quantity: Quantity) -> float:
     """The period of an angle in scaled units."""
     return quantity.period / quantity.width
+
+
+def physical(quantity: Quantity, scaled: Tensor) -> Tensor:
+    """`Quantity.physical` of tensors, float32; angles are not brought into one turn."""
+    values = scaled.float() * quantity.width + quantity.middle
+    return values.exp() - quantity.floor if quantity.logarithmic else values

@@ -8,7 +8,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from airshower.data.quantity import Quantity
 from airshower.geometry.shower_front import CURVATURE, LIGHT_SPEED, NEAR_PLANE
 
 STEEPEST = 0.95  # largest horizontal part of a unit vector: showers come from above
@@ -41,15 +40,16 @@ def plane_times(plane: Tensor, position: Tensor) -> Tensor:
     return plane[:, :1] - (position @ plane[:, 1:, None])[..., 0] / LIGHT_SPEED
 
 
-def axis_distance(plane: Tensor, offset: Tensor) -> Tensor:
-    """Distances [n, most] in m of points at `offset` [n, most, 2] from the core to the shower's axis."""
-    along = (offset @ plane[:, 1:, None])[..., 0]
+def axis_distance(towards: Tensor, offset: Tensor) -> Tensor:
+    """Distances [n, most] in m, at least 1, of points at `offset` [n, most, 2] from the core to the shower's axis;
+    `towards` [n, 2] is the horizontal part of the unit vector along it."""
+    along = (offset @ towards[..., None])[..., 0]
     return (offset.square().sum(2) - along.square()).clamp_min(1.0).sqrt()
 
 
 class Fit(NamedTuple):
-    """Planes [n, 3], cores [n, 2] in m, and of each hit [n, most] the time corrected for the front's curvature (ns), its
-    delay behind the plane (ns), and its weight, 0 far from the front."""
+    """Planes [n, 3], cores [n, 2] in m, and of each hit [n, most] the time corrected for the front's curvature (ns),
+    its delay behind the plane (ns), and its weight, 0 far from the front."""
 
     plane: Tensor
     core: Tensor
@@ -70,16 +70,3 @@ def first_fit(position: Tensor, charge: Tensor, time: Tensor) -> Fit:
         late = flat - plane_times(plane, position)
         near = bright * ((late > -NEAR_PLANE[0]) & (late < NEAR_PLANE[1]))
     return Fit(plane, core, flat, late, near)
-
-
-def tangent(plane: Tensor) -> Tensor:
-    """Directions in the plane that touches the sky at the zenith, degrees [n, 2]: towards rising altitude seen from
-    azimuth 0, which is -x, and towards rising azimuth there, y."""
-    up = (1 - plane[:, 1:].square().sum(1)).clamp_min(1e-3).sqrt()
-    return torch.rad2deg(torch.stack([-plane[:, 1], plane[:, 2]], 1) / up[:, None])
-
-
-def physical(quantity: Quantity, scaled: Tensor) -> Tensor:
-    """`Quantity.physical` of tensors, float32."""
-    values = scaled.float() * quantity.width + quantity.middle
-    return values.exp() - quantity.floor if quantity.logarithmic else values

@@ -9,7 +9,7 @@ from torch.nn import functional
 def corrected(outputs: dict[str, Tensor], starts: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Outputs [n, channels], those that have a start [n, values] added to it; an output may have further channels."""
     return {
-        name: output + functional.pad(starts[name], (0, output.shape[1] - starts[name].shape[1])).to(output)
+        name: output + functional.pad(starts[name], (0, output.shape[1] - starts[name].shape[1]))
         if name in starts
         else output
         for name, output in outputs.items()

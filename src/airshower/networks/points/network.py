@@ -19,13 +19,13 @@ from airshower.data.containers import Points
 from airshower.data.spec import PointsSpec, Spec
 from airshower.errors import UserError
 from airshower.geometry.shower_front import CURVATURE
+from airshower.geometry.sky import tangent_at_zenith
+from airshower.networks.layers.features import physical
 from airshower.networks.layers.fronts import (
     axis_distance,
     first_fit,
     fit_planes,
-    physical,
     plane_times,
-    tangent,
     weighted_mean,
 )
 from airshower.networks.layers.perceptron import Layers
@@ -142,7 +142,7 @@ class PointsNetwork(Network):
             plane, core, event = stage(hits, features, points.mask, plane, core)
         shared = self.shared(torch.cat([event, _numbers(hits, points.mask, plane, core)], 1))
         outputs = {name: head(shared) for name, head in zip(self.names, self.heads, strict=True)}
-        initial = {"direction": tangent(plane), "core": core / LENGTH_UNIT}
+        initial = {"direction": tangent_at_zenith(plane[:, 1:]), "core": core / LENGTH_UNIT}
         return corrected(outputs, initial)
 
 
@@ -177,7 +177,7 @@ def _geometry(hits: Hits, plane: Tensor, core: Tensor) -> tuple[Tensor, Tensor, 
     """Inputs of hits relative to a front and a core [n, most, `GEOMETRY`], their delay (ns) behind the curved front and
     their distance (m) from the axis [n, most]."""
     offset = hits.position - core[:, None]
-    distance = axis_distance(plane, offset)
+    distance = axis_distance(plane[:, 1:], offset)
     late = hits.time - plane_times(plane, hits.position) - CURVATURE * distance
     scaled = late / TIME_UNIT
     columns = [

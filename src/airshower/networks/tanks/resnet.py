@@ -16,7 +16,9 @@ from airshower.data.batch import Batch
 from airshower.data.containers import Images
 from airshower.data.spec import ImagesSpec, Spec, halvings
 from airshower.errors import UserError
-from airshower.networks.layers.fronts import first_fit, fit_planes, physical, tangent, weighted_mean
+from airshower.geometry.sky import tangent_at_zenith
+from airshower.networks.layers.features import physical
+from airshower.networks.layers.fronts import first_fit, fit_planes, weighted_mean
 from airshower.networks.layers.perceptron import Layers
 from airshower.networks.layers.starts import corrected, start_from_zero
 from airshower.networks.network import Network, check_channels
@@ -121,7 +123,7 @@ class TankResNet(Network):
             features = level(features)
         shared = self.shared(torch.cat([features.mean((2, 3)).to(numbers.dtype), numbers], 1))
         outputs = {name: head(shared) for name, head in zip(self.names, self.heads, strict=True)}
-        initial = {"direction": tangent(front), "core": (middle - self._centre) / LENGTH_UNIT}
+        initial = {"direction": tangent_at_zenith(front[:, 1:]), "core": (middle - self._centre) / LENGTH_UNIT}
         return corrected(outputs, initial)
 
     @property

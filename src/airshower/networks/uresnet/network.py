@@ -1,7 +1,8 @@
 """UResNet: a residual U-Net that classifies the pixels of several wire planes with shared weights.
 
 Source: Acciarri et al., Cosmic Ray Background Removal With Deep Neural Networks in SBND, Frontiers in AI 4 (2021)
-649917. The planes go through the same layers as one batch; only the deepest layer combines an event's planes.
+649917. The planes go through the same layers as one batch; the deepest layer combines an event's planes, and with
+`tick_depth` so do means at equal ticks, see `TickMixer`.
 """
 
 import math
@@ -52,6 +53,8 @@ class UResNetConfig:
     event_filters: int = number(128, low=1)
     event_blocks: int = number(4, low=0)
     vertex_depth: int = number(2, low=0)
+    tick_depth: int = number(0, low=0)
+    tick_filters: int = number(32, low=1)
 
 
 @dataclass
@@ -87,6 +90,11 @@ class UResNet(Network):
         filters = [_filters(config, level) for level in range(config.depth + 1)]
         self.initial = ConvBlock(ops, ops.conv(1, filters[0], 5), filters[0])
         self.encoder = nn.ModuleList(Encoder(ops, config, *pair) for pair in pairwise(filters))
+        self.mixers = nn.ModuleDict()
+        for level in range(config.tick_depth, config.depth) if config.tick_depth else ():
+            for way in ("down", "up"):
+                mixer = TickMixer(ops, filters[level], config.tick_filters, spec.planes)
+                self.mixers[f"{way}{level}"] = mixer
         self.deepest = Deepest(ops.bottom, config, filters[-1], spec.planes)
         self.decoder = nn.ModuleList(Decoder(ops, config, deep, shallow) for shallow, deep in pairwise(filters))
         self.final = series(ops, config, filters[0], config.blocks_final)
@@ -114,7 +122,8 @@ class UResNet(Network):
         outputs = {}
         skips = []
         x = self.initial(ops.enter(inputs))
-        for encoder in self.encoder:
+        for level, encoder in enumerate(self.encoder):
+            x = self._mixed("down", level, x)
             skips.append(x)
             x = encoder(x)
         bottom = ops.to_bottom(x)
@@ -122,11 +131,15 @@ class UResNet(Network):
             outputs["event"] = self.event_head(bottom)
         x = ops.from_bottom(self.deepest(bottom), x)
         for level in reversed(range(len(self.decoder))):
-            x = self.decoder[level](x, skips.pop())
+            x = self._mixed("up", level, self.decoder[level](x, skips.pop()))
             if self.vertex_head is not None and level == self.vertex_depth:
                 outputs["vertex"] = ops.images(self.vertex_head(x), self.planes)
         outputs["pixels"] = ops.leave(self.classify(self.final(x)), self.planes)
         return outputs
+
+    def _mixed(self, way: str, level: int, x: Map) -> Map:
+        name = f"{way}{level}"
+        return self.mixers[name](x) if name in self.mixers else x
 
 
 class UResNet3d(UResNet):
@@ -279,6 +292,28 @@ class Decoder(nn.Module):
         elif self.connections == "sum":
             x = self.ops.add(x, skip)
         return self.blocks(x)
+
+
+class TickMixer(nn.Module):
+    """Adds to each pixel what all planes of its event see at the same tick: features averaged over wires and planes.
+
+    All planes see a particle at the same drift times, so a track that is clear in one plane tells what it is in the
+    others. It adds nothing before training.
+    """
+
+    def __init__(self, ops: Operations, channels: int, width: int, planes: int):
+        super().__init__()
+        self.ops = ops
+        self.planes = planes
+        self.gather = ConvBlock(ops, ops.conv(channels, width, 1), width)
+        self.spread = ConvBlock(ops, ops.conv(width, channels, 1), channels, active=False)
+        with torch.no_grad():  # of the convolution where there is no normalization
+            next(iter([*self.spread.norm.parameters(), self.spread.conv.weight])).zero_()
+
+    def forward(self, x: Map) -> Map:
+        """Same shape as `x`."""
+        seen = self.ops.tick_mean(self.gather(x), self.planes)
+        return self.ops.add(x, self.spread(seen))
 
 
 class EventHead(nn.Module):

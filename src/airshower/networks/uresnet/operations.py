@@ -43,6 +43,10 @@ class Operations(Protocol[Map]):
         """The mean over the pixels of each event [events, channels]; `x` is of joined planes."""
         ...
 
+    def tick_mean(self, x: Map, planes: int) -> Map:
+        """At each pixel the mean over the columns and planes of its event at the same row."""
+        ...
+
     def to_bottom(self, x: Map) -> Any:
         """A map as the operations of the deepest layer take it."""
         ...
@@ -128,6 +132,11 @@ class Dense2d:
     def event_mean(self, x: Tensor, planes: int) -> Tensor:
         """Joined planes are one image."""
         return x.mean((2, 3))
+
+    def tick_mean(self, x: Tensor, planes: int) -> Tensor:
+        """See `Operations`."""
+        mean = x.unflatten(0, (-1, planes)).mean((1, 4), keepdim=True)
+        return mean.expand(-1, planes, -1, -1, x.shape[3]).flatten(0, 1)
 
     def to_bottom(self, x: Tensor) -> Tensor:
         """As it is."""

@@ -75,6 +75,14 @@ class Sparse2d:
         """Over the sites of each event; zero for one without."""
         return _mean_by(x.features, x.grid.image, x.grid.images)
 
+    def tick_mean(self, x: SparseMap, planes: int) -> SparseMap:
+        """Over the sites."""
+        grid = x.grid
+        rows = grid.shape[0]
+        tick = grid.keep(("tick", planes), lambda: grid.image // planes * rows + grid.row)
+        mean = _mean_by(x.features, tick, grid.images // planes * rows)
+        return SparseMap(mean.to(x.features.dtype).index_select(0, tick), x.grid)
+
     def to_bottom(self, x: SparseMap) -> SparseMap | Tensor:
         """The input of the deepest layer: a dense map, zero without a site, or `x` with a sparse bottleneck."""
         return x if self.on_sites else to_dense(x)

@@ -1,6 +1,6 @@
 """Reconstruction of events: their class, energy, direction, position, or whatever columns of truth are asked for."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,8 @@ from airshower.data.spec import CameraImagesSpec, Spec
 from airshower.data.splits import Selection, Splits
 from airshower.data.truth import Column, Frame
 from airshower.errors import DataError, UserError
-from airshower.runtime.log import logger
+from airshower.networks.network import FittedNetwork
+from airshower.runtime.log import logger, progress
 from airshower.tasks.balance import UncertaintyBalance
 from airshower.tasks.loss_terms import LossTerms
 from airshower.tasks.reconstruction.classes import ClassTarget
@@ -30,6 +31,7 @@ from airshower.tasks.task import Phase, PredictionTask
 from airshower.writers.event_displays import draw_event
 from airshower.writers.figures import Figure
 
+FITTED_AT_ONCE = 250  # events that are read at a time for a fit
 LEAST_SHARE = 0.1  # of telescopes that count as triggered in the learning rate
 
 
@@ -103,8 +105,8 @@ class Reconstruction(PredictionTask):
             raise DataError("task.targets: the files have the truth of none of them")
 
     def fit(self, selection: Selection, network: nn.Module) -> None:
-        """See `Task.fit`. Raises `DataError` where all entries are of one class, and for a target whose truth none of
-        those has that it is learned from."""
+        """See `Task.fit`; fits networks that have no weights to optimise. Raises `DataError` where all entries are of
+        one class, and for a target whose truth none of those has that it is learned from."""
         names = [target.column.name for target in self.targets.values()]
         signals = self.events.signal_column
         truth = selection.source.truth(selection.entries, tuple(names + ([signals.name] if signals else [])))
@@ -123,6 +125,8 @@ class Reconstruction(PredictionTask):
                     f"task.targets.{name}.weight: is not 0, but no {kind} to train on has a true "
                     f"{target.column.name}; use task.targets.{name}.weight=0"
                 )
+        if isinstance(network, FittedNetwork):
+            network.fit(self._examples(selection, next(network.buffers()).device))
 
     def prepare(self, batch: Batch) -> ReconstructionSample:
         """See `Task.prepare`."""
@@ -156,7 +160,9 @@ class Reconstruction(PredictionTask):
         return described | (sample.columns or {})
 
     def phases(self, network: nn.Module) -> list[Phase]:
-        """One phase: all weights, one optimizer."""
+        """One phase: all weights, one optimizer. None for networks that have nothing to optimise."""
+        if isinstance(network, FittedNetwork):
+            return []
 
         def loss(
             module: nn.Module, sample: ReconstructionSample, totals: Tensor
@@ -241,6 +247,15 @@ class Reconstruction(PredictionTask):
     def report(self, splits: Splits, folder: Path, provenance: dict[str, str], scores: bool) -> ReconstructionReport:
         """See `PredictionTask.report`."""
         return ReconstructionReport(self.events, self.config.report, splits.test.source, folder, provenance, scores)
+
+    def _examples(
+        self, selection: Selection, device: torch.device
+    ) -> Iterator[tuple[Any, dict[str, tuple[Tensor, Tensor]]]]:
+        """See `FittedNetwork.fit`: inputs and targets of all entries of a selection."""
+        entries = selection.entries
+        for first in progress(range(0, len(entries), FITTED_AT_ONCE), "reading batches of events to fit the network"):
+            sample = self.prepare(selection.source.read(entries[first : first + FITTED_AT_ONCE]).to(device))
+            yield sample.input, sample.truth
 
     def _rate_scale(self, totals: Tensor) -> float:
         images, most = totals[-2:].tolist()
