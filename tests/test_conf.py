@@ -87,6 +87,7 @@ def test_every_network_trains_and_predicts(network: str, tmp_path: Path) -> None
         "cta": (TINY_SHOWERS, "events.csv"),
         "hawc": (TINY_TANKS, "generated.npz"),
         "tank": (TINY_TANKS, "predictions.xcd"),
+        "points": (TINY_TANKS, "predictions.xcd"),
     }.get(network.split("_", maxsplit=1)[0], (TINY, "predictions.h5"))
     if network == "hawc_fits":
         tiny, left = TINY_FITS, "predictions.xcd"
