@@ -39,7 +39,15 @@ def pairs() -> Iterator[tuple[str, str, bool]]:
 
 
 FITTING = [(network, data) for network, data, fits in pairs() if fits]
-EXAMPLES = ("uresnet", "cta_stereo_hex", "hawc_param_flow", "hawc_map_flow", "hawc_fits", "tank_resnet", "points_latent")
+EXAMPLES = (
+    "uresnet",
+    "cta_stereo_hex",
+    "hawc_param_flow",
+    "hawc_map_flow",
+    "hawc_fits",
+    "tank_resnet",
+    "points_latent",
+)
 """A network for each set of containers that is taken."""
 OTHERS = [(network, data) for network, data, fits in pairs() if not fits and network in EXAMPLES]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from airshower.geometry.sky import angular_separation
+from airshower.geometry.separation import angular_separation
 from airshower.networks.telescopes.inputs import ArrayInput
 from airshower.networks.telescopes.network import TelescopeNetwork
 from airshower.runtime.ranks import Ranks

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from airshower.geometry.separation import angular_separation
 from airshower.geometry.sky import (
     altitude_azimuth,
     angles_of_east_north,
     angles_of_north_west_up,
-    angular_separation,
     common_pointing,
     direction_at,
     east_north,

@@ -10,6 +10,8 @@ What is made:
                     all figures (a box for each run hides its curves), and how each was made; mail it, print it
   table.csv         a row a run: network, data, weights, step, entries and every metric
   differences.csv   a row a config key in which runs differ
+  paired.csv        where runs reconstructed the same events: the first run's figures of merit less those of each other,
+                    with errors of the differences
   figures/*.png     performance with errors, ROC curves and scores, learning curves
 
 A run needs its config.yaml and metrics/; with predictions/ (mode=inference) it takes part in all else. Runs of other
@@ -18,6 +20,8 @@ are needed.
 """
 
 import argparse
+import csv
+import io
 import re
 import sys
 from pathlib import Path
@@ -28,6 +32,7 @@ from rich.text import Text
 
 from airshower.comparison.curves import drawings, learning_metrics, svg
 from airshower.comparison.page import ARROWS, GENERATOR, Drawn, page
+from airshower.comparison.paired import Difference, differences
 from airshower.comparison.runs import read_runs
 from airshower.comparison.table import Comparison
 from airshower.errors import UserError
@@ -56,8 +61,11 @@ def compare(folders: list[Path], output: Path, overwrite: bool) -> None:
     """Compare the runs in `folders`; all are read before anything is written."""
     check_output(output, overwrite)
     comparison = Comparison(read_runs(folders))
+    paired = differences(comparison.runs)
     show(comparison)
+    show_paired(comparison.runs[0].name, paired)
     write(comparison, output)
+    (output / "paired.csv").write_text(paired_csv(comparison.runs[0].name, paired), encoding="utf-8")
     Console(soft_wrap=True, highlight=False).print(Text(f"open {output / 'index.html'}"))
 
 
@@ -110,6 +118,29 @@ def show(comparison: Comparison) -> None:
     console.print(table)
     for note in comparison.notes():
         console.print(Text(note))
+
+
+def show_paired(first: str, paired: list[Difference]) -> None:
+    """Print the differences of the first run from others on the same events; nothing where there are none."""
+    if not paired:
+        return
+    table = Printed(title=f"{first} less another run, on the same events")
+    for name in ("other run", "metric", first, "other", "difference", "error", "events"):
+        table.add_column(Text(name), justify="left" if name in ("other run", "metric") else "right", overflow="fold")
+    for row in paired:
+        values = (number(value) for value in (row.first, row.other, row.value, row.error))
+        table.add_row(Text(row.run), Text(row.metric), *values, str(row.events))
+    Console(highlight=False).print(table)
+
+
+def paired_csv(first: str, paired: list[Difference]) -> str:
+    """The same as a table."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["run", "other", "metric", "value", "value of other", "difference", "error", "events"])
+    for row in paired:
+        writer.writerow([first, row.run, row.metric, row.first, row.other, row.value, row.error, row.events])
+    return text.getvalue()
 
 
 def _failed(message: str, code: int) -> int:

@@ -22,7 +22,7 @@ from airshower.detectors.hawc.source import Hawc, HawcConfig, HawcEvents
 from airshower.detectors.hawc.xcdf.file import XcdfFile
 from airshower.detectors.hawc.xcdf.format import Field, FieldType
 from airshower.detectors.hawc.xcdf.writer import XcdfWriter
-from airshower.geometry.sky import angular_separation
+from airshower.geometry.separation import angular_separation
 from airshower.geometry.tank_array import hawc_array
 
 COLUMNS = {

@@ -8,7 +8,8 @@ from torch import Tensor
 from airshower.data.containers import Table
 from airshower.data.spec import Spec, TableSpec
 from airshower.data.truth import CLASS, DIRECTION, NUMBER, POSITION, Column, Frame
-from airshower.geometry.sky import altitude_azimuth, angular_separation, tangent_offset, unit_vector
+from airshower.geometry.separation import angular_separation
+from airshower.geometry.sky import altitude_azimuth, tangent_offset, unit_vector
 from airshower.tasks.reconstruction.config import ReconstructionConfig, asked_targets
 from airshower.tasks.reconstruction.event_targets import EventTargets
 from airshower.tasks.reconstruction.judged import merits

@@ -10,7 +10,8 @@ from torch import nn
 from airshower.data.splits import Selection
 from airshower.data.truth import DIRECTION, Column, Frame
 from airshower.errors import DataError, UserError
-from airshower.geometry.sky import angular_separation, direction_at, seen_from, separation, tangent_offset
+from airshower.geometry.separation import angular_separation
+from airshower.geometry.sky import direction_at, seen_from, separation, tangent_offset
 from airshower.tasks.reconstruction.sample import ReconstructionSample
 from airshower.tasks.reconstruction.targets import Direction, TargetConfig
 from airshower.tasks.reconstruction.task import Reconstruction

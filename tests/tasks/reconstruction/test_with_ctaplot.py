@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from airshower.data.source import ThrownShowers
-from airshower.geometry.sky import angular_separation
+from airshower.geometry.separation import angular_separation
 from airshower.statistics.bins import counts_in
 from airshower.statistics.bootstrap import bootstrap_in_bins
 from airshower.statistics.containment import containment, containment_radius, median_bias

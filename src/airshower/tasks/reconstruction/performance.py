@@ -15,7 +15,7 @@ from airshower.config.fields import number
 from airshower.data.source import ThrownShowers
 from airshower.data.truth import CLASS, DIRECTION, POSITION
 from airshower.errors import UserError
-from airshower.geometry.sky import angular_separation
+from airshower.geometry.separation import angular_separation
 from airshower.statistics import bins
 from airshower.statistics.bootstrap import bootstrap_in_bins
 from airshower.statistics.roc import RocCurve, cut_for_efficiency, placements, roc_curve, thinned
