@@ -1,6 +1,7 @@
 """Networks that were trained on simulated events alone, on real ones: accuracy and IoU.
 
-Where pixels are joined, their charges are added, as coarser pixels of the simulation hold what fell into them.
+Joined pixels have the mean of their charges. Where a network was trained on pixels that were simulated coarsely, which
+hold what fell into them, the charges of real pixels are added instead.
 """
 
 import argparse
@@ -44,11 +45,12 @@ def judge(file: str, weights: str, downsample: int, threads: int) -> dict:
     source = airshower.open(file, downsample=downsample).source
     trained = load_trained(weights, "cpu")
     task, network = trained.suited(source.spec)
+    scale = np.float32(4.0 ** (downsample - trained.spec["images"].downsample))
     counters: dict = {}
     with torch.no_grad():
         for entry in range(len(source)):
             batch = source.read(np.array([entry]))
-            images = replace(batch["images"], value=batch["images"].value * np.float32(4**downsample))
+            images = replace(batch["images"], value=batch["images"].value * scale)
             sample = task.prepare(replace(batch, inputs={"images": images}).to(torch.device("cpu")))
             add_counters(counters, task.evaluate(network, sample, lambda tensor: tensor)[1])
     metrics = task.metrics(counters)
