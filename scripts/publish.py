@@ -1,7 +1,7 @@
 """Make a run's best weights those that come with the package: `python scripts/publish.py RUN_FOLDER NAME`.
 
 Writes `src/airshower/pretrained/NAME.ckpt`: averages of weights where there are any, in half precision, with the spec,
-the outputs and the config of the run. Its card, NAME.md beside it, is written by hand.
+the outputs and the config of the run; `--drop` leaves out heads. Its card, NAME.md beside it, is written by hand.
 """
 
 import argparse
@@ -20,13 +20,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", type=Path, help="a run's folder, or a checkpoint")
     parser.add_argument("name", help="of the network, as in conf/network")
+    parser.add_argument("--drop", nargs="*", default=[], help="outputs whose heads are left out, such as event vertex")
     options = parser.parse_args()
     path, state = checkpoint.find_and_load(str(options.run))
     config = OmegaConf.create(state["config"])
     assert isinstance(config, DictConfig)
+    published = pretrained.condensed(state)
+    for name in options.drop:
+        del published["outputs"][name]
+        config.task[name].weight = 0.0
+        weights = published["model"].items()
+        published["model"] = {key: value for key, value in weights if not key.startswith(f"{name}_head.")}
     text = OmegaConf.to_yaml(OmegaConf.create({name: config[name] for name in SECTIONS}))
     target = pretrained.FOLDER / f"{options.name}.ckpt"
-    checkpoint.write(target, {**pretrained.condensed(state), "config": text})
+    checkpoint.write(target, {**published, "config": text})
     print(f"{target}: {target.stat().st_size / 1e6:.2f} MB, of {path} (step {state['step']})")
 
 
