@@ -25,7 +25,7 @@ METRICS = {
     },
 }
 """Of each card, and as inference has them."""
-DATA = {"uresnet_laptop": ("data.test_events=400", "run.minibatch_size=8"), "points_latent": ("data.test_events=1500",)}
+DATA = {"uresnet_laptop": ("data.test_events=400", "run.minibatch_size=8"), "points_latent": ()}
 
 
 @pytest.mark.parametrize("name", pretrained.names())
