@@ -16,6 +16,7 @@ from airshower.config import build
 from airshower.data.batch import Batch
 from airshower.data.event_table import EventTable
 from airshower.data.files import FileData, matching_files
+from airshower.data.points.writer import write_points
 from airshower.data.source import Source
 from airshower.data.spec import Spec, TableSpec
 from airshower.data.splits import Data, Selection
@@ -126,6 +127,10 @@ class Events:
     def to_parquet(self, path: str | Path) -> None:
         """Write `table` as Parquet, see `EventTable.to_parquet`."""
         self.table.to_parquet(path)
+
+    def to_points(self, path: str | Path) -> None:
+        """Write the events as a file of points, see docs/point_files.md. Raises `UserError` if they have no points."""
+        write_points(self.source, self.entries, Path(path))
 
     def __repr__(self) -> str:
         return "\n".join([f"{len(self):,} events ({self.name})", *in_words(self.spec)])
