@@ -24,6 +24,7 @@ from airshower.data.truth import CLASS, DIRECTION, POSITION, Column
 from airshower.errors import UserError
 from airshower.library.words import in_words
 from airshower.writers.event_displays import display_event
+from airshower.writers.graphs import Graphs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -127,6 +128,10 @@ class Events:
     def to_parquet(self, path: str | Path) -> None:
         """Write `table` as Parquet, see `EventTable.to_parquet`."""
         self.table.to_parquet(path)
+
+    def graphs(self, k: int = 6) -> Graphs:
+        """Graphs of events that have points, for PyTorch Geometric: edges come from the `k` nearest points."""
+        return Graphs(self.source, self.entries, k)
 
     def to_points(self, path: str | Path) -> None:
         """Write the events as a file of points, see docs/point_files.md. Raises `UserError` if they have no points."""

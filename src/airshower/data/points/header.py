@@ -114,7 +114,7 @@ def check_format(file: h5py.File, path: Path) -> None:
 def group(parent: h5py.Group, name: str, path: Path) -> h5py.Group:
     """A group of a file. Raises `DataError` if there is none."""
     found = parent.get(name)
-    if not isinstance(found, h5py.Group):
+    if not isinstance(found, h5py.Group) or found.file != parent.file:
         raise DataError(f"{path}: has no group {name}; {HELP}")
     return found
 
@@ -129,7 +129,7 @@ def dataset(parent: h5py.Group, name: str, path: Path, dimensions: int | None = 
         raise DataError(f"{where}: is of type {found.dtype}, numbers are due")
     if not found.ndim or (dimensions and found.ndim != dimensions):
         raise DataError(f"{where}: has {found.ndim} dimensions, {dimensions or 'at least 1'} are due")
-    _check_stored(found, where)
+    _check_stored(found, parent, where)
     return found
 
 
@@ -202,9 +202,9 @@ def _column(node: h5py.Dataset, name: str, path: Path) -> Column:
     return Column(name, kind, given, classes, parts, bool(attributes.get("whole_sky", False)))
 
 
-def _check_stored(node: h5py.Dataset, where: str) -> None:
+def _check_stored(node: h5py.Dataset, parent: h5py.Group, where: str) -> None:
     """Raise `DataError` for rows that are not in this file: HDF5 would give zeros."""
-    if node.is_virtual or node.external:
+    if node.file != parent.file or node.is_virtual or node.external:
         raise DataError(f"{where}: has its rows in other files")
     if node.chunks:
         wanted = int(np.prod([-(-size // chunk) for size, chunk in zip(node.shape, node.chunks, strict=True)]))

@@ -11,7 +11,7 @@ from airshower.data.points import header as names
 from airshower.data.points.predictions import appended
 from airshower.data.quantity import Quantity
 from airshower.data.source import Source
-from airshower.data.spec import PointsSpec, TableSpec
+from airshower.data.spec import PointsSpec, Spec, TableSpec
 from airshower.data.truth import Column
 from airshower.errors import UserError
 from airshower.runtime.hdf5_output import Hdf5Output
@@ -27,12 +27,7 @@ def write_points(source: Source, entries: np.ndarray, path: Path) -> None:
     Features are written as networks take them, so that what is read back is the same to the bit. Raises `UserError`
     for a source without points.
     """
-    container = next((name for name, part in source.spec.inputs.items() if isinstance(part, PointsSpec)), None)
-    if container is None:
-        raise UserError(
-            f"to_points: these events have {', '.join(source.spec.inputs)} and no points; where data can have them, "
-            "name their features, as in airshower.open(file, features=['charge', 'time'])"
-        )
+    container = points_of(source.spec, "to_points")
     if not len(entries):
         raise UserError("to_points: there are no events to write")
     with Hdf5Output(path) as output:
@@ -45,6 +40,17 @@ def write_points(source: Source, entries: np.ndarray, path: Path) -> None:
                 for name, values in _columns(source, container, part).items():
                     appended(file, name, values, CHUNKS.get(name.partition("/")[0], CHUNK))
             _describe(file, source, source.spec[container])
+
+
+def points_of(spec: Spec, what: str) -> str:
+    """The name of the container of points. Raises `UserError` saying `what` needs them if there is none."""
+    for name, part in spec.inputs.items():
+        if isinstance(part, PointsSpec):
+            return name
+    raise UserError(
+        f"{what}: these events have no points but {', '.join(spec.inputs)}; where data can have points, name their "
+        "features, as in airshower.open(file, features=['charge', 'time'])"
+    )
 
 
 def _columns(source: Source, container: str, entries: np.ndarray) -> dict[str, np.ndarray]:
