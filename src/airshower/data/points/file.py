@@ -49,10 +49,9 @@ class PointFile:
         """Positions in m, float32 [points, axes], and scaled features, float32 [points, features], of `events` [n] in
         ascending order; an event may come several times. Raises `DataError` naming dataset and event."""
         parts = []
-        with HANDLES.using(self.path, self.stamp, _open) as file:
-            nodes = file[names.POINTS]
+        with HANDLES.using(self.path, self.stamp, _OpenFile) as file:
             for run in self._runs(events):
-                parts.append(self._run(nodes, run, features))
+                parts.append(self._run(file, run, features))
         empty = np.zeros((0, len(self.header.axes)), np.float32), np.zeros((0, len(features)), np.float32)
         position, scaled = zip(empty, *parts, strict=True)
         return np.concatenate(position), np.concatenate(scaled)
@@ -62,24 +61,24 @@ class PointFile:
         gaps = self.first[events[1:]] - (self.first + self.counts)[events[:-1]]
         return np.split(events, np.flatnonzero(gaps > GAP) + 1) if len(events) else []
 
-    def _run(self, nodes: h5py.Group, run: np.ndarray, features: Sequence[Quantity]) -> tuple[np.ndarray, np.ndarray]:
+    def _run(self, file: "_OpenFile", run: np.ndarray, features: Sequence[Quantity]) -> tuple[np.ndarray, np.ndarray]:
         begin = int(self.first[run[0]])
         end = int(self.first[run[-1]] + self.counts[run[-1]])
         rows = spans(self.first[run] - begin, self.counts[run])
         event = np.repeat(run, self.counts[run])
-        position = self._values(nodes[names.POSITION_OF_POINTS], begin, end)[rows]
+        position = self._values(file, names.POSITION_OF_POINTS, begin, end)[rows]
         position = (position * float(self.entry["length"])).astype(np.float32)
         self._check(names.POSITION_OF_POINTS, position, position, event)
         scaled = np.empty((len(rows), len(features)), np.float32)
         for column, quantity in enumerate(features):
-            values = self._values(nodes[quantity.name], begin, end)[rows]
+            values = self._values(file, quantity.name, begin, end)[rows]
             scaled[:, column] = values if quantity.name in self.header.scaled else quantity.scaled(values)
             self._check(quantity.name, scaled[:, column], values, event)
         return position, scaled
 
-    def _values(self, node: h5py.Dataset, begin: int, end: int) -> np.ndarray:
-        with reading(f"{self.path}: {node.name.strip('/')}"):
-            return node[begin:end]
+    def _values(self, file: "_OpenFile", name: str, begin: int, end: int) -> np.ndarray:
+        with reading(f"{self.path}: {names.POINTS}/{name}"):
+            return file[name][begin:end]
 
     def _check(self, name: str, read: np.ndarray, stored: np.ndarray, event: np.ndarray) -> None:
         finite = np.isfinite(read) if read.ndim == 1 else np.isfinite(read).all(1)
@@ -229,5 +228,18 @@ def _native(values: np.ndarray) -> Any:
     return values.astype(values.dtype.newbyteorder("="), copy=False)
 
 
-def _open(path: Path) -> h5py.File:
-    return open_hdf5(path, "points")
+class _OpenFile:
+    """An open file with its datasets of points: HDF5 keeps the chunks that were read last of a dataset that is open."""
+
+    def __init__(self, path: Path):
+        self.file = open_hdf5(path, "points")
+        self.datasets: dict[str, h5py.Dataset] = {}
+
+    def __getitem__(self, name: str) -> h5py.Dataset:
+        if name not in self.datasets:
+            self.datasets[name] = self.file[names.POINTS][name]
+        return self.datasets[name]
+
+    def close(self) -> None:
+        """Close the file."""
+        self.file.close()
