@@ -15,7 +15,9 @@ from airshower.errors import UserError
 
 CONF = conf_folder()
 PARAMETERS = ("hawc_param_cgan", "hawc_param_flow", "hawc_param_wgan")
+POINTS = ("points_edge", "points_latent", "points_set", "points_transformer")
 REFUSED = {(network, "hawc_crab"): "network.conditional: this data has no conditions" for network in PARAMETERS}
+REFUSED |= {(network, "points"): "a.file: there is no such file" for network in POINTS}  # it says what its truth is
 """Pairs that fit by their containers, but not as they are configured."""
 
 
@@ -73,8 +75,8 @@ def test_data_without_the_containers_are_refused_as_such(network: str, data: str
 
 
 def test_all_shapes_are_paired() -> None:
-    wires, telescopes, parameters, images, both = 8 * 3, 6 * 2, 4 * 5, 6 * 4, 1 * 4
-    assert len(FITTING) == wires + telescopes + parameters + images + both
+    wires, telescopes, parameters, images, both, points = 8 * 3, 6 * 2, 4 * 5, 6 * 4, 1 * 4, 4 * 5
+    assert len(FITTING) == wires + telescopes + parameters + images + both + points
     assert set(REFUSED) <= set(FITTING)
 
 

@@ -4,7 +4,7 @@ import ast
 from pathlib import Path
 
 SOURCE = Path(__file__).parents[1] / "src" / "airshower"
-ENGINES = {"astropy", "larcv", "mpi4py", "pandas", "pyarrow", "spconv"}
+ENGINES = {"astropy", "larcv", "mpi4py", "pandas", "pyarrow", "spconv", "torch_geometric"}
 FILES = sorted(SOURCE.rglob("*.py"))
 
 

@@ -7,8 +7,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from airshower.errors import UserError
 from airshower.runtime.folders import whole
+from airshower.runtime.packages import imported
 
 SHOWN = 8  # rows at most in `repr`
 
@@ -69,14 +69,14 @@ class EventTable:
 
     def to_pandas(self) -> Any:
         """A `pandas.DataFrame`; units are in its `attrs`."""
-        frame = _imported("pandas").DataFrame(dict(self.columns))
+        frame = imported("pandas").DataFrame(dict(self.columns))
         frame.attrs["units"] = dict(self.units)
         return frame
 
     def to_astropy(self) -> Any:
         """An `astropy.table.Table` whose columns have units."""
-        table = _imported("astropy.table").Table(dict(self.columns))
-        units = _imported("astropy.units")
+        table = imported("astropy.table").Table(dict(self.columns))
+        units = imported("astropy.units")
         for name, unit in self.units.items():
             if unit and name in self.columns:
                 table[name].unit = units.Unit(unit, parse_strict="silent")
@@ -91,7 +91,7 @@ class EventTable:
 
     def to_parquet(self, path: str | Path) -> None:
         """Write the columns as a Parquet file; each field's metadata has its `unit`."""
-        arrow, parquet = _imported("pyarrow"), _imported("pyarrow.parquet")
+        arrow, parquet = imported("pyarrow"), imported("pyarrow.parquet")
         arrays = [arrow.array(column) for column in self.columns.values()]
         fields = [
             arrow.field(name, array.type, metadata={"unit": self.unit(name)})
@@ -115,14 +115,3 @@ class EventTable:
 
 def _cell(value: Any) -> str:
     return f"{value:.5g}" if isinstance(value, float | np.floating) else str(value)
-
-
-def _imported(name: str) -> Any:
-    """An optional package. Raises `UserError` that says how to get it."""
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        package = name.partition(".")[0]
-        raise UserError(f"{package} can't be imported ({error}); pip install {package}") from None

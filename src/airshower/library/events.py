@@ -16,6 +16,7 @@ from airshower.config import build
 from airshower.data.batch import Batch
 from airshower.data.event_table import EventTable
 from airshower.data.files import FileData, matching_files
+from airshower.data.points.writer import write_points
 from airshower.data.source import Source
 from airshower.data.spec import Spec, TableSpec
 from airshower.data.splits import Data, Selection
@@ -23,6 +24,7 @@ from airshower.data.truth import CLASS, DIRECTION, POSITION, Column
 from airshower.errors import UserError
 from airshower.library.words import in_words
 from airshower.writers.event_displays import display_event
+from airshower.writers.graphs import Graphs
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -126,6 +128,14 @@ class Events:
     def to_parquet(self, path: str | Path) -> None:
         """Write `table` as Parquet, see `EventTable.to_parquet`."""
         self.table.to_parquet(path)
+
+    def graphs(self, k: int = 6) -> Graphs:
+        """Graphs of events that have points, for PyTorch Geometric: edges come from the `k` nearest points."""
+        return Graphs(self.source, self.entries, k)
+
+    def to_points(self, path: str | Path) -> None:
+        """Write the events as a file of points, see docs/point_files.md. Raises `UserError` if they have no points."""
+        write_points(self.source, self.entries, Path(path))
 
     def __repr__(self) -> str:
         return "\n".join([f"{len(self):,} events ({self.name})", *in_words(self.spec)])

@@ -3,7 +3,7 @@
 from typing import Any
 
 from airshower.data.quantity import Quantity
-from airshower.data.spec import CameraImagesSpec, ImagesSpec, SparseImagesSpec, Spec, TableSpec
+from airshower.data.spec import CameraImagesSpec, ImagesSpec, PointsSpec, SparseImagesSpec, Spec, TableSpec
 from airshower.data.truth import Column
 
 
@@ -30,6 +30,8 @@ def _container(spec: Any) -> str:
     if isinstance(spec, ImagesSpec):
         rows, columns = spec.shape
         return f"{len(spec.position)} PMTs on {rows} x {columns} cells; {_quantities(spec.channels)}"
+    if isinstance(spec, PointsSpec):
+        return f"at {', '.join(spec.axes)} ({spec.unit}); {_quantities(spec.features) or 'no features'}"
     if isinstance(spec, TableSpec):
         return _quantities(spec.quantities) or "no quantities"
     return type(spec).__name__

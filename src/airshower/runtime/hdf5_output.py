@@ -103,7 +103,7 @@ class Hdf5Output:
     def __exit__(self, kind: type | None, *_: Any) -> None:
         try:
             if kind is None:
-                with self._writing():
+                with self.writing():
                     self._finish()
                     self.file.close()
                     self.output.close()
@@ -119,7 +119,8 @@ class Hdf5Output:
         """Write what is complete only at the end."""
 
     @contextlib.contextmanager
-    def _writing(self) -> Iterator[None]:
+    def writing(self) -> Iterator[None]:
+        """A context in which something is written. Raises `DataError` naming the file if that fails."""
         try:
             yield
             self.output.check()

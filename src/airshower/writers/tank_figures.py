@@ -12,6 +12,7 @@ MARKS = {
     "predicted": {"marker": "+", "ms": 12, "mec": "#ee7733", "mew": 2.0, "ls": ""},
 }
 MARGIN = 0.12  # of the array's size, around it
+LEAST_MARGIN = 1.0  # m
 OUTLIERS = 0.03  # of the times, beyond each end of the colour scale
 
 
@@ -24,9 +25,9 @@ def array_display(
 ) -> Figure:
     """The hits of one event on an array of PMTs.
 
-    `sensors` f8 [PMTs, 2 or more] and `position` [hits, 2 or more] in m; `hits` by name: charge in p.e. and, if hits
-    have it, time in ns [hits]; `cores` by name ("true", "predicted"), x and y in m. A core outside of the figure is
-    only named.
+    `sensors` f8 [PMTs, 2 or more], none if they are not known, and `position` [hits, 2 or more] in m; `hits` by name:
+    charge in p.e. and, if hits have it, time in ns [hits]; `cores` by name ("true", "predicted"), x and y in m. A core
+    outside of the figure is only named.
     """
     from matplotlib.colors import LogNorm, Normalize
 
@@ -37,8 +38,9 @@ def array_display(
     figure, axes = pyplot().subplots(
         1, len(panels), figsize=(5.6 * len(panels), 5.0), squeeze=False, sharex=True, sharey=True, layout="constrained"
     )
-    low, high = sensors[:, :2].min(0), sensors[:, :2].max(0)
-    margin = MARGIN * float((high - low).max())
+    places = sensors if len(sensors) else position if len(position) else np.zeros((1, 2))
+    low, high = places[:, :2].min(0), places[:, :2].max(0)
+    margin = max(MARGIN * float((high - low).max()), LEAST_MARGIN)
     for axis, (label, (values, norm)) in zip(axes.flat, panels.items(), strict=True):
         axis.scatter(*sensors.T[:2], s=5, c="#d4d4d4", linewidths=0)
         drawn = axis.scatter(*position.T[:2], s=16, c=values, norm=norm, cmap="viridis", linewidths=0)

@@ -39,8 +39,11 @@ def is_image_file(path: Path) -> bool:
         if _is_zip(path):
             return CorsikaFile.fits(path)
         file = Hdf5(path)
-        with reading(str(path)):
-            return any(kind.fits(file) for kind in HDF5_FILES)
+        try:
+            with reading(str(path)):
+                return any(kind.fits(file) for kind in HDF5_FILES)
+        finally:
+            file.close()  # it may be of another kind of data, which opens it in its own way
     except DataError:
         return False
 

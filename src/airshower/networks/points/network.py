@@ -56,7 +56,7 @@ class PointsConfig:
 
 class Hits(NamedTuple):
     """Hits of a group of events in physical units: `position` [n, most, 2] in m from the middle of the array, `height`
-    [n, most] in m, `charge` (p.e., 0 where there is no hit) and `time` (ns)."""
+    [n, most] in m (0 of points in a plane), `charge` (p.e., 0 where there is no hit) and `time` (ns)."""
 
     position: Tensor
     height: Tensor
@@ -133,7 +133,7 @@ class PointsNetwork(Network):
         offset = points.position - self.centre
         charge = physical(self.quantities[self.charge], points.features[..., self.charge]) * points.mask
         time = physical(self.quantities[self.time], points.features[..., self.time]) * points.mask
-        hits = Hits(offset[..., :2] * points.mask[..., None], offset[..., -1], charge, time)
+        hits = Hits(offset[..., :2] * points.mask[..., None], offset[..., 2:].sum(2), charge, time)
         others = [column for column in range(points.features.shape[2]) if column != self.time]
         features = points.features[..., others]
         plane, core, *_ = first_fit(hits.position, charge, time)

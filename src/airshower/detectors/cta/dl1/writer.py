@@ -78,7 +78,7 @@ class Dl1Writer(TablesFile):
         ]
         self.waiting += [(*ids, image) for image in images]
         if len(self.waiting) >= BUFFERED:
-            with self._writing():
+            with self.writing():
                 self._flush()
 
     def _tel_id(self, image: TelescopeImage) -> int:

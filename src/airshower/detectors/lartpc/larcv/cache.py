@@ -19,10 +19,10 @@ import numpy as np
 from isal import isal_zlib
 
 from airshower.data.handles import HANDLES, stamp_of
-from airshower.detectors.lartpc.larcv.tables import reading
 from airshower.detectors.lartpc.larcv.wires import WireEvent, WireFile
 from airshower.errors import UserError
 from airshower.runtime import folders
+from airshower.runtime.hdf5_input import reading
 from airshower.runtime.hdf5_output import OutputFile
 from airshower.runtime.log import progress
 

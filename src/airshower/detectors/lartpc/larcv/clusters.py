@@ -5,9 +5,10 @@ import numpy as np
 
 from airshower.detectors.lartpc.larcv import format as larcv3
 from airshower.detectors.lartpc.larcv.planes import Planes
-from airshower.detectors.lartpc.larcv.tables import extents_of, open_table, outside, overlap, reading, rows_at
+from airshower.detectors.lartpc.larcv.tables import extents_of, open_table, outside, overlap, rows_at
 from airshower.detectors.lartpc.larcv.voxels import VoxelTable
 from airshower.errors import DataError
+from airshower.runtime.hdf5_input import reading
 
 _BLOCK = 2**20  # voxels read at once
 

@@ -10,9 +10,9 @@ from airshower.data.index_table import Entry
 from airshower.detectors.lartpc.larcv.file import LarcvFile
 from airshower.detectors.lartpc.larcv.images import ImageTable, Voxels
 from airshower.detectors.lartpc.larcv.planes import Planes
-from airshower.detectors.lartpc.larcv.tables import reading
 from airshower.detectors.lartpc.larcv.voxels import VoxelTable
 from airshower.errors import DataError
+from airshower.runtime.hdf5_input import reading
 
 KIND = "sparse2d"
 PLANES = ("ids", "filled", "meta", "order")

@@ -15,9 +15,10 @@ from airshower.detectors.lartpc.larcv import format as larcv3
 from airshower.detectors.lartpc.larcv.clusters import ClusterTable
 from airshower.detectors.lartpc.larcv.images import ImageTable
 from airshower.detectors.lartpc.larcv.particles import ParticleTable
-from airshower.detectors.lartpc.larcv.tables import names_of, open_group, open_hdf5, open_table, reading, rows_of
+from airshower.detectors.lartpc.larcv.tables import names_of, open_group, open_table, rows_of
 from airshower.detectors.lartpc.larcv.voxels import VoxelTable
 from airshower.errors import DataError
+from airshower.runtime.hdf5_input import open_hdf5, reading
 
 LARGEST_ID = 2**63 - 1
 
@@ -40,7 +41,7 @@ class LarcvFile:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        self.file = open_hdf5(self.path)
+        self.file = open_hdf5(self.path, "larcv3")
         self.stamp = stamp_of(self.path)
         with reading(str(self.path)):
             if "Data" not in self.file or larcv3.EVENT_IDS not in self.file:
@@ -113,7 +114,7 @@ class _OpenFile:
     """An open file with its tables of voxels."""
 
     def __init__(self, path: Path):
-        self.file = open_hdf5(path)
+        self.file = open_hdf5(path, "larcv3")
         self.tables: dict[str, VoxelTable] = {}
 
     def voxels(self, name: str) -> VoxelTable:

@@ -11,11 +11,11 @@ from airshower.detectors.lartpc.larcv.tables import (
     open_table,
     outside,
     overlap,
-    reading,
     rows_at,
     rows_of,
 )
 from airshower.errors import DataError
+from airshower.runtime.hdf5_input import reading
 
 NEUTRINOS = (12, 14, 16)  # |PDG code|
 NEEDED = np.dtype([(name, larcv3.PARTICLE[name]) for name in ("pdg", "current_type", "energy_init")])

@@ -1,62 +1,21 @@
 """Tables of larcv3 files, checked before they are read: types of columns, and that all rows are stored.
 
-HDF5 returns zeros for rows that were not written, and converts -1 to 0 in unsigned types; h5py and numpy
-raise errors of many types for damaged files. Here each of these is a `DataError`.
+HDF5 returns zeros for rows that were not written, and converts -1 to 0 in unsigned types. Here each of
+these is a `DataError`; `runtime.hdf5_input.reading` converts what h5py raises.
 """
 
-import contextlib
-import errno
-from collections.abc import Iterator
 from itertools import pairwise
-from pathlib import Path
-from typing import Any
 
 import h5py
-import hdf5plugin  # noqa: F401  (lets HDF5 read blosc, zstd and the like)
 import numpy as np
-from isal import isal_zlib
 
 from airshower.detectors.lartpc.larcv import format as larcv3
 from airshower.errors import DataError
 
-_INFLATE_ERROR: Any = isal_zlib.error  # by isal's types no class
-_RAISED = (OSError, RuntimeError, LookupError, TypeError, ValueError, AttributeError, MemoryError, _INFLATE_ERROR)
 _KINDS = {"i": "integers", "u": "integers", "b": "integers", "f": "numbers", "S": "text", "O": "text"}
 _BLOCK = 2**18  # rows read at once
 LARGEST_CHUNK = 2**28  # bytes; larcv's have less than a million
 _FITS = {"integers": ("integers",), "numbers": ("numbers", "integers"), "text": ("text",)}
-
-
-@contextlib.contextmanager
-def reading(where: str, fault: str = "can't be read, the file is damaged") -> Iterator[None]:
-    """Convert HDF5's errors for a damaged file to a `DataError` that begins with `where` and names the fault."""
-    try:
-        yield
-    except _RAISED as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        if getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE) or "Too many open files" in message:
-            fault = "can't be opened beside so many open files; raise their number (ulimit -n) or merge files"
-        raise DataError(f"{where}: {fault} ({message})") from None
-
-
-def open_hdf5(path: Path) -> h5py.File:
-    """The HDF5 file at `path`. Raises `DataError` if it can't be opened."""
-    try:
-        if path.is_dir():
-            raise DataError(f"{path}: is a directory, a larcv3 file is needed")
-        with path.open("rb") as file:
-            if not file.read(1):
-                raise DataError(f"{path}: is empty")
-        if not h5py.is_hdf5(path):
-            raise DataError(f"{path}: is not an HDF5 file")
-        return h5py.File(path, "r")
-    except FileNotFoundError:
-        raise DataError(f"{path}: there is no such file") from None
-    except PermissionError:
-        raise DataError(f"{path}: there is no permission to read it") from None
-    except (OSError, RuntimeError) as error:
-        with reading(str(path), "is truncated" if "truncated" in str(error) else "can't be opened"):
-            raise error from None
 
 
 def open_group(parent: h5py.Group, name: str, where: str) -> h5py.Group:

@@ -111,7 +111,7 @@ class LarcvWriter(Hdf5Output):
         products |= {("particle", name) for name in particles or {}}
         if self.events.length and products != set(self.tables):
             raise ValueError(f"{self.path}: every event must have the same products")
-        with self._writing():
+        with self.writing():
             self.events.append(np.array([tuple(event_id)], larcv3.EVENT_ID))
             for name, images in sparse.items():
                 self._append_sparse(name, images)
