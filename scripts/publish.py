@@ -26,8 +26,8 @@ def main() -> None:
     config = OmegaConf.create(state["config"])
     assert isinstance(config, DictConfig)
     published = pretrained.condensed(state)
+    published["outputs"] = [name for name in published["outputs"] if name not in options.drop]
     for name in options.drop:
-        del published["outputs"][name]
         config.task[name].weight = 0.0
         weights = published["model"].items()
         published["model"] = {key: value for key, value in weights if not key.startswith(f"{name}_head.")}
