@@ -89,7 +89,8 @@ def parsed_array(text: str, where: str) -> TankArray:
     diameter = number.get("diameter", np.array([2.0 * np.sqrt(TANK_AREA / np.pi)]))
     if not 0 < diameter.min() == diameter.max() <= WIDEST:
         raise DataError(
-            f"{where}: diameter is {diameter.min():g} to {diameter.max():g} m; it must be one number above 0, up to {WIDEST:g}"
+            f"{where}: diameter is {diameter.min():g} to {diameter.max():g} m; it must be one number above 0, up to "
+            f"{WIDEST:g}"
         )
     key = columns.get("tank") or [tuple(place) for place in position[:, :2].tolist()]
     order = {name: place for place, name in enumerate(dict.fromkeys(key))}
@@ -148,7 +149,7 @@ def _numbers(cells: Sequence[str], lines: Sequence[int], name: str, where: str) 
             raise DataError(f"{where}: line {line}: {name} is {cell[:20]}, no number") from None
         if not abs(values[place]) <= FARTHEST:
             raise DataError(
-                f"{where}: line {line}: {name} is {cell[:20]}; it must be at most {FARTHEST:g} m from 0, so "
+                f"{where}: line {line}: {name} is {cell[:20]}; it must be within {FARTHEST:g} m of 0, so "
                 "subtract the middle"
             )
     return values
@@ -156,8 +157,6 @@ def _numbers(cells: Sequence[str], lines: Sequence[int], name: str, where: str) 
 
 def _check_places(array: TankArray, lines: np.ndarray, diameter: float, where: str) -> None:
     """Raise `DataError` for PMTs that are outside of their tank, or at the same place, and for an array too small."""
-    if array.radius < LEAST_RADIUS:
-        raise DataError(f"{where}: its tanks are within {array.radius:.1f} m; an array has at least {LEAST_RADIUS:g} m")
     off = np.hypot(*(array.position - array.tank_position[array.tank])[:, :2].T)
     for pmt in np.flatnonzero(off > diameter / 2)[:1]:
         raise DataError(
@@ -168,3 +167,5 @@ def _check_places(array: TankArray, lines: np.ndarray, diameter: float, where: s
     _, first = np.unique(place, axis=0, return_index=True)
     for pmt in np.setdiff1d(np.arange(len(place)), first)[:1]:
         raise DataError(f"{where}: line {lines[pmt]}: there is a PMT at this place already")
+    if array.radius < LEAST_RADIUS:
+        raise DataError(f"{where}: its tanks are within {array.radius:.1f} m; an array has at least {LEAST_RADIUS:g} m")

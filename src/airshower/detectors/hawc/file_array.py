@@ -20,15 +20,15 @@ def array_comments(array: TankArray) -> list[str]:
     return [] if isinstance(array, HawcArray) else [COMMENT + array_text(array)]
 
 
-def stated_array(file: XcdfFile) -> str:
-    """The table of PMTs in a file's comments; empty for HAWC."""
-    return next((text.removeprefix(COMMENT) for text in file.comments if text.startswith(COMMENT)), "")
+def stated_array(file: XcdfFile) -> str | None:
+    """The table of PMTs in a file's comments; None for HAWC."""
+    return next((text.removeprefix(COMMENT) for text in file.comments if text.startswith(COMMENT)), None)
 
 
 def file_array(file: XcdfFile) -> TankArray:
     """The array of a file. Raises `DataError` naming it."""
     text = stated_array(file)
-    if text:
+    if text is not None:
         return parsed_array(text, f"{file.path}: array in its comments")
     return replace(hawc_array(), position=pmt_positions(file))
 

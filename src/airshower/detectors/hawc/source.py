@@ -339,7 +339,7 @@ class Hawc(HawcContents, FileData[HawcEvents]):
         files = [path for prefix in ("", "aux_") for paths in self._paths(prefix).values() for path in paths]
         opened = [XcdfFile(path) for path in files]
         fields = [{field.name for field in file.fields} for file in opened]
-        images = not any(map(stated_array, opened))
+        images = all(stated_array(file) is None for file in opened)
         config = _available(self.config, set.intersection(*fields), images) if fields else self.config
         return type(self)(config, self.seed)
 

@@ -24,7 +24,7 @@ import numpy as np
 
 from airshower.data.channels import FRAME
 from airshower.data.source import Contents
-from airshower.data.spec import CameraImagesSpec, ImagesSpec, SparseImagesSpec, Spec
+from airshower.data.spec import CameraImagesSpec, ImagesSpec, PointsSpec, SparseImagesSpec, Spec
 from airshower.data.truth import Columns
 from airshower.writers.event_text import number_text
 from airshower.writers.inspection.remarks import remarks
@@ -126,6 +126,8 @@ def _shape(part: Any) -> tuple[str, dict[str, Any]]:
         rows, columns = part.shape
         shape = {"channels": len(part.channels), "rows": rows, "columns": columns, "PMTs": len(part.position)}
         return "images", shape
+    if isinstance(part, PointsSpec):
+        return "points", {"features": len(part.features), "axes": len(part.axes), "sensors": len(part.sensors)}
     return ("frame", {}) if part is None else ("table", {"quantities": len(part.quantities)})
 
 

@@ -15,7 +15,7 @@ from airshower.data.hits import TankHits
 from airshower.detectors.hawc.event_fields import FAILED_ZENITH
 from airshower.detectors.hawc.images import one_hit_each
 from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, limited, relative
-from airshower.detectors.hawc.simulation.tanks import TRIGGER_TIME, TRIGGER_WINDOW
+from airshower.detectors.hawc.simulation.tanks import LOWER_MUONS, TRIGGER_TIME, TRIGGER_WINDOW
 from airshower.detectors.hawc.summary import compactness_charge, pinc
 from airshower.geometry.shower_front import Plane, fit_plane
 from airshower.geometry.sky import angles_of_east_north, east_north
@@ -55,15 +55,23 @@ def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
     middle = np.stack([np.bincount(hits.event, light * axis, events) for axis in position.T], 1)
     middle = middle / np.maximum(np.bincount(hits.event, light, events), 1e-9)[:, None]
     plane = _fit_plane(hits, used, middle, np.zeros((events, 2)), array)
-    number = len(array.tank_position)
-    tank = number * hits.event + array.tank[hits.grid_id - 1]
-    upper = plane.near & ~array.lower[hits.grid_id - 1]
-    tanks = np.bincount(tank, hits.charge * upper, number * events).reshape(events, number)
-    core = fit_core(tanks, plane.towards, array)
+    core = fit_core(_tank_light(hits, plane.near, events, array), plane.towards, array)
     for _ in range(PLANE_STEPS):
         plane = _fit_plane(hits, plane.near, core, plane.towards, array)
     of_event = (plane.late > -OF_EVENT[0]) & (plane.late < OF_EVENT[1])
     return _parameters(hits.rows(of_event), core, plane, array)
+
+
+def _tank_light(hits: TankHits, used: np.ndarray, events: int, array: TankArray) -> np.ndarray:
+    """Charge of the hits in use in each tank, p.e. [events, tanks]; of double-layer tanks that in the upper cell, less
+    the light of muons, which the lower cell measures."""
+    number = len(array.tank_position)
+    tank = number * hits.event + array.tank[hits.grid_id - 1]
+    lower = array.lower[hits.grid_id - 1]
+    light = np.bincount(tank, hits.charge * (used & ~lower), number * events)
+    if lower.any():
+        light = np.maximum(light - np.bincount(tank, hits.charge * (used & lower), number * events) / LOWER_MUONS, 0.0)
+    return light.reshape(events, number)
 
 
 def _fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray) -> Plane:
