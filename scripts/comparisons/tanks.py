@@ -69,7 +69,7 @@ def simulated(primaries: Primaries, array: TankArray) -> Hits:
     """The same showers, simulated."""
     rng = np.random.default_rng(1)
     charge, time = observe(rng, primaries, develop(rng, primaries), array)
-    hits = one_hit_each(read_out(rng, charge, time, np.zeros(len(primaries)), NOISE), "largest")
+    hits = one_hit_each(read_out(rng, charge, time, np.zeros(len(primaries)), array, NOISE), "largest")
     charge, time = np.zeros((2, len(primaries), PMTS))
     charge[hits.event, hits.grid_id - 1] = hits.charge
     time[hits.event, hits.grid_id - 1] = hits.time

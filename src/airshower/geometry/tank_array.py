@@ -1,9 +1,10 @@
-"""The tanks and photomultipliers (PMTs) of HAWC: their positions, and their cells in an image of 40 x 40.
+"""Tanks and their photomultipliers (PMTs): any array, and HAWC with its cells in an image of 40 x 40.
 
-Tanks are in 20 rows, one pitch apart within a row. Each row is shifted by half a pitch relative to the one before; two
-lanes for cars widen the rows. A tank is named by its row, a letter from X (row 0) to E (row 19), and a number, 20 less
-its column: tank 1 is E9. It has PMTs A to D with grid ids one after the other; C is the larger one in the middle, the
-others are 120 degrees apart. Coordinates are those of the detector: x to the east, y to the north, z up, in metres.
+HAWC's tanks are in 20 rows, one pitch apart within a row. Each row is shifted by half a pitch relative to the one
+before; two lanes for cars widen the rows. A tank is named by its row, a letter from X (row 0) to E (row 19), and a
+number, 20 less its column: tank 1 is E9. It has PMTs A to D with grid ids one after the other; C is the larger one in
+the middle, the others are 120 degrees apart. Coordinates are those of the detector: x to the east, y to the north, z
+up, in metres.
 
 The rule was fitted to surveyed positions: tanks lie within 6 cm of them, and so do nearly all positions of outer PMTs.
 The letters of the three outer PMTs are right in three of four tanks; the survey has no simple rule for them.
@@ -32,29 +33,67 @@ SOUTH, SOUTH_SHIFT = 12, 2.515  # first row with a wider lane, and the additiona
 OUTER, TURN = 1.848, np.radians(15.6)  # m from the middle of a tank to its outer PMTs, direction of D in even rows
 SLOPE = 0.733, 2.9e-4, -9.62e-4  # z at the origin, and its rise with x and y
 CENTRAL = 2  # PMT C
+TANK_AREA = 41.8  # m2
 
 
 @dataclass(frozen=True, eq=False)
 class TankArray:
-    """`position` f8 [1200, 3] of PMTs in m, in the order of their grid ids from 1 on; `tank` int64 [1200], rows of
-    `tank_position` f8 [300, 3]; `central` bool [1200]; `cell` int64 [1200, 2], rows and columns of the image; `pmt`
-    int64 [40, 40] the PMT (row, grid id - 1) of each cell, -1 for the 400 dead ones."""
+    """Tanks of water with one PMT or more each, which follow each other.
+
+    `position` f8 [PMTs, 3] in m, in the order of their grid ids from 1 on; `tank` int64 [PMTs], rows of
+    `tank_position` f8 [tanks, 3]; `central` bool [PMTs], the larger one in the middle of a tank; `lower` bool [PMTs],
+    those of the lower cell of a double-layer tank; `area` of a tank in m2.
+    """
 
     position: np.ndarray
     tank: np.ndarray
     tank_position: np.ndarray
     central: np.ndarray
-    cell: np.ndarray
-    pmt: np.ndarray
+    lower: np.ndarray
+    area: float
 
     @property
     def centre(self) -> np.ndarray:
         """The middle of the tanks, x and y in m."""
         return self.tank_position[:, :2].mean(0)
 
+    @property
+    def densest(self) -> np.ndarray:
+        """Around which cores are simulated, x and y in m: the middle of the tanks."""
+        return self.centre
+
+    @property
+    def radius(self) -> float:
+        """From the middle to the farthest tank, m."""
+        return float(np.hypot(*(self.tank_position[:, :2] - self.centre).T).max())
+
+    @property
+    def per_tank(self) -> np.ndarray:
+        """The number of PMTs of each tank, int64 [tanks]."""
+        return np.bincount(self.tank, minlength=len(self.tank_position))
+
+
+@dataclass(frozen=True, eq=False)
+class HawcArray(TankArray):
+    """HAWC, whose PMTs have cells in images: `cell` int64 [1200, 2], rows and columns of the image; `pmt` int64
+    [40, 40] the PMT (row, grid id - 1) of each cell, -1 for the 400 dead ones."""
+
+    cell: np.ndarray
+    pmt: np.ndarray
+
+    @property
+    def densest(self) -> np.ndarray:
+        """See `TankArray`: where most cores of published gammas lie, read off their histograms."""
+        return np.array([90.0, 257.0])
+
+    @property
+    def radius(self) -> float:
+        """See `TankArray`: without the corners."""
+        return 90.0
+
 
 @cache
-def hawc_array() -> TankArray:
+def hawc_array() -> HawcArray:
     """The 300 tanks of HAWC."""
     column, row = tank_cells()
     tank_position = _tank_positions(column, row)
@@ -64,7 +103,7 @@ def hawc_array() -> TankArray:
     pmt = np.full((SIDE, SIDE), -1)
     pmt[cell[:, 0], cell[:, 1]] = np.arange(PMTS)
     position = tank_position[tank] + _in_tank(column, row).reshape(PMTS, 3)
-    return TankArray(position, tank, tank_position, slot == CENTRAL, cell, pmt)
+    return HawcArray(position, tank, tank_position, slot == CENTRAL, np.zeros(PMTS, bool), TANK_AREA, cell, pmt)
 
 
 def tank_cells() -> tuple[np.ndarray, np.ndarray]:

@@ -20,7 +20,7 @@ from airshower.runtime.log import logger, progress_bar
 from airshower.writers.event_displays import display_event
 from airshower.writers.figures import save
 from airshower.writers.inspection import console
-from airshower.writers.inspection.figures import channel_figures, truth_figures
+from airshower.writers.inspection.figures import channel_figures, layout_figures, truth_figures
 from airshower.writers.inspection.page import Drawing, page
 from airshower.writers.inspection.record import report
 from airshower.writers.inspection.tally import Tally
@@ -117,7 +117,8 @@ def _write(job: Job, folder: Path, pools: list[Selection], chosen: list[Selectio
     for line in console.lines(record):
         logger.info("%s", line)
     drawings: list[Drawing] = []
-    for section, name, draw in [*truth_figures(spec.truth, truth, splits), *channel_figures(tallies)]:
+    drawn = [*truth_figures(spec.truth, truth, splits), *layout_figures(spec), *channel_figures(tallies)]
+    for section, name, draw in drawn:
         figure = draw()
         drawings.append((section, name, svg(figure, name)))
         save(figure, folder / "figures" / f"{section}_{_file_name(name)}.png")

@@ -181,9 +181,9 @@ def test_direction_and_core_are_found() -> None:
     core = array.centre + rng.uniform(-40.0, 40.0, (40, 2))
     primaries = Primaries("gamma", np.full(40, 10_000.0), zenith, azimuth, core)
     charge, time = observe(rng, primaries, develop(rng, primaries), array)
-    rows, when = triggered(rng, charge, time, 28, 25.0)
+    rows, when = triggered(rng, charge, time, array, 28, 25.0)
     assert len(rows) == 40
-    found = reconstruct(read_out(rng, charge, time, when, 25.0), 40, array)
+    found = reconstruct(read_out(rng, charge, time, when, array, 25.0), 40, array)
     off = np.arccos(
         np.cos(zenith) * np.cos(found.zenith) + np.sin(zenith) * np.sin(found.zenith) * np.cos(azimuth - found.azimuth)
     )
@@ -197,7 +197,7 @@ def test_trigger_counts_pmts_within_150_ns() -> None:
     time[0, :30] = np.linspace(0.0, 120.0, 30)
     time[1, :30] = np.linspace(0.0, 400.0, 30)
     charge[2, 25:] = 0.0
-    rows, when = triggered(np.random.default_rng(0), charge, time, 28, 0.0)
+    rows, when = triggered(np.random.default_rng(0), charge, time, hawc_array(), 28, 0.0)
     assert rows.tolist() == [0]
     assert when[0] == pytest.approx(27 / 29 * 120.0)
 
@@ -205,10 +205,10 @@ def test_trigger_counts_pmts_within_150_ns() -> None:
 @pytest.mark.parametrize("primary", PRIMARIES)
 def test_showers_that_are_left_out_do_not_trigger(primary: str) -> None:
     array, rng = hawc_array(), np.random.default_rng(5)
-    primaries = throw(rng, HawcSimulation(), primary, 4096)
+    primaries = throw(rng, HawcSimulation(), primary, 4096, array.densest)
     cascades = develop(rng, primaries)
     rows = promising(primaries, cascades, array, 28)
-    found, _ = triggered(rng, *observe(rng, primaries, cascades, array), 28, 25.0)
+    found, _ = triggered(rng, *observe(rng, primaries, cascades, array), array, 28, 25.0)
     assert len(rows) < 500
     assert len(found) > 10
     assert len(np.setdiff1d(found, rows)) <= 0.05 * len(found)

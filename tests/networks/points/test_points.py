@@ -21,7 +21,7 @@ from airshower.networks.points.set import PointsSet
 from airshower.networks.points.transformer import PointsTransformer
 
 OUTPUTS = {"type": 2, "energy": 1, "direction": 2, "core": 2}
-SPEC = HawcPointsSpec.of_array(["charge", "time", "central"], hawc_array().position)
+SPEC = HawcPointsSpec.of_array(["charge", "time", "central"], hawc_array())
 NETWORKS = (PointsLatent, PointsSet, PointsTransformer, PointsEdge)
 
 

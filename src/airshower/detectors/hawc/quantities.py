@@ -39,6 +39,7 @@ POINT_FEATURES = {
         Quantity("charge", "p.e.", 1.0, 1.5, logarithmic=True),
         Quantity("time", "ns", 0.0, 100.0),
         Quantity("central", "", 0.25, 0.433, step=1.0, names=("outer", "central")),
+        Quantity("lower", "", 0.5, 0.5, step=1.0, names=("upper", "lower")),
     )
 }
 PARAMETERS = ("rec.logNPE", "rec.nHit", "rec.nTankHit", ZENITH, AZIMUTH, "rec.coreX", "rec.coreY", "rec.CxPE40")
@@ -70,6 +71,6 @@ def image_channels(names: list[str], most_charge: float, earliest: float, latest
 
 
 def point_features(names: list[str]) -> tuple[Quantity, ...]:
-    """The features of hits as points: charge (p.e.), time (ns), and whether the PMT is the larger one in the middle of
-    its tank. Raises `UserError` for others."""
+    """The features of hits as points: charge (p.e.), time (ns), whether the PMT is the larger one in the middle of its
+    tank, and whether it is in the lower cell of a double-layer tank. Raises `UserError` for others."""
     return chosen(names, "data.features", POINT_FEATURES)

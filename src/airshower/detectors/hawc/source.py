@@ -24,15 +24,14 @@ from airshower.detectors.hawc.event_fields import (
     ENERGY,
     FAILED_ZENITH,
     GRID_ID,
-    HIT_NUMBERS,
     PHI,
-    PMT_POSITION,
     THETA,
     TIME,
     TRUE_CORE,
     ZENITH,
 )
 from airshower.detectors.hawc.events import NO_HITS, EventConfig, HawcTable, check_no_copies
+from airshower.detectors.hawc.file_array import file_array, hit_vector, stated_array
 from airshower.detectors.hawc.generated_file import GeneratedFile, PredictedFile
 from airshower.detectors.hawc.image_spec import HawcImagesSpec
 from airshower.detectors.hawc.images import KEEP, behind_plane, one_hit_each
@@ -49,14 +48,12 @@ from airshower.detectors.hawc.quantities import (
     image_channels,
     point_features,
 )
-from airshower.detectors.hawc.xcdf.block import Ragged
 from airshower.detectors.hawc.xcdf.file import KEPT_BYTES, XcdfFile
 from airshower.detectors.hawc.xcdf.frames import is_xcdf
 from airshower.errors import DataError, UserError
 from airshower.geometry.sky import east_north
-from airshower.geometry.tank_array import PMTS, hawc_array
+from airshower.geometry.tank_array import HawcArray, TankArray
 
-LAYOUT_EVENTS = 1000  # of which positions of PMTs are taken, where files have them
 SHOWER = (ENERGY, THETA, PHI)  # what tells simulated showers apart: each may be used several times, with other cores
 COLUMNS = (
     Column("primary", CLASS, classes=PRIMARY.names),
@@ -114,19 +111,16 @@ class HawcEvents(HawcTable):
         if untimed:
             _check_untimed(config, untimed[0])
         self.config = config
-        self.images = HawcImagesSpec(
-            channels=image_channels(config.channels, config.most_charge, config.earliest, config.latest),
-            position=pmt_positions(next(iter(opened.values()))[0].file),
-            cell=hawc_array().cell,
-            pmt=hawc_array().pmt,
-            time=config.time,
-        )
-        self.points = HawcPointsSpec.of_array(config.features, self.images.position)
+        first = next(iter(opened.values()))[0].file
+        self.array = file_array(first)
+        self.stated_array = stated_array(first)
+        self.images = _images(config, self.array, first.path)
+        self.points = HawcPointsSpec.of_array(config.features, self.array)
         super().__init__(config, opened, Spec(_inputs(config, self.images, self.points)))
         simulated = PRIMARIES["file"] not in self.classes
         available = (name for name, fields in FIELDS.items() if simulated and set(fields) <= self.columns.keys())
         self.spec = replace(self.spec, truth=COLUMNS, known=frozenset(available), ids=("file", "event"))
-        self._origin = hawc_array().centre.astype(np.float32)
+        self._origin = self.array.centre.astype(np.float32)
 
     def hits(self, entries: np.ndarray) -> TankHits:
         """The hits that images are made of, at most one of a PMT; `event` is the place in `entries`. Raises `DataError`
@@ -138,7 +132,7 @@ class HawcEvents(HawcTable):
         hits = hits.rows(np.isfinite(hits.time))
         if self.config.time == "plane":
             zenith, azimuth = (self.columns[name][entries] for name in (ZENITH, AZIMUTH))
-            hits = hits._replace(time=behind_plane(hits, east_north(zenith, azimuth), self.images.position))
+            hits = hits._replace(time=behind_plane(hits, east_north(zenith, azimuth), self.array.position))
         assert hits.time is not None
         inside = (hits.time >= self.config.earliest) & (hits.time <= self.config.latest)
         return one_hit_each(hits.rows(inside), self.config.hits)
@@ -170,9 +164,9 @@ class HawcEvents(HawcTable):
 
     def generated_writer(self, path: Path, provenance: dict[str, str]) -> GeneratedFile:
         """See `HawcTable`: also hits. The file's comments say what times are relative to."""
-        if len(self.images.channels) > 1 and self.config.time == "plane":
+        if len(self.config.channels) > 1 and self.config.time == "plane":
             provenance = provenance | {"times": "behind the plane of the shower; read them with data.time=absolute"}
-        return GeneratedFile(path, self._quantities, provenance, self.images.position)
+        return GeneratedFile(path, self._quantities, provenance, self.array.position)
 
     def event_writer(self, path: Path, provenance: dict[str, str]) -> PredictedFile:
         """See `Source`: an XCDF file with a row for each predicted event."""
@@ -180,10 +174,10 @@ class HawcEvents(HawcTable):
 
     def _of_hits(self, entries: np.ndarray) -> dict[str, Container]:
         given: dict[str, Container] = {}
-        if not self.images.channels and not self.points.features:
+        if not _with_hits(self.config):
             return given
         hits = self.hits(entries)
-        if self.images.channels:
+        if self.images is not None:
             given["images"] = Images(self.images.images(hits, len(entries)))
         if self.points.features:
             given["points"] = self.points.points(hits, len(entries))
@@ -228,15 +222,17 @@ class HawcEvents(HawcTable):
         parts = [NO_HITS if self._timed else NO_HITS._replace(time=None)]
         for of_file in np.unique(ids[:, 0]):
             file = self.files[of_file].file
+            if stated_array(file) != self.stated_array:
+                raise DataError(f"{file.path}: is of another array of tanks than {self.files[0].path}; read it alone")
             rows = np.flatnonzero(ids[:, 0] == of_file)
             columns = file.read(ids[rows, 1], names)
-            vectors = {name: _vector(column, name, file) for name, column in columns.items()}
+            vectors = {name: hit_vector(column, name, file) for name, column in columns.items()}
             grid_id = vectors[GRID_ID]
             event = np.repeat(rows, grid_id.counts)
-            for hit in np.flatnonzero((grid_id.values < 1) | (grid_id.values > PMTS))[:1]:
+            for hit in np.flatnonzero((grid_id.values < 1) | (grid_id.values > len(self.array.position)))[:1]:
                 raise DataError(
                     f"{file.path}: event {ids[event[hit], 1]}: {GRID_ID} is {grid_id.values[hit]}, PMTs have 1 to "
-                    f"{PMTS}"
+                    f"{len(self.array.position)}"
                 )
             time = vectors[TIME].values if self._timed else None
             parts.append(TankHits(event, grid_id.values.astype(np.int64), vectors[CHARGE].values, time))
@@ -251,9 +247,28 @@ def hawc_index(config: HawcConfig) -> FileIndex:
     return xcdf_index([*quantities, *cuts, *NEEDED, PRIMARY.name])
 
 
-def _inputs(config: HawcConfig, images: HawcImagesSpec, points: HawcPointsSpec) -> dict[str, Any]:
+def _images(config: HawcConfig, array: TankArray, path: Path) -> HawcImagesSpec | None:
+    """The spec of images; None if no channels are asked for. Raises `UserError` for an array that has no images."""
+    channels = image_channels(config.channels, config.most_charge, config.earliest, config.latest)
+    if not channels:
+        return None
+    if not isinstance(array, HawcArray):
+        raise no_images(config, str(path))
+    return HawcImagesSpec(channels, array.position, array.cell, array.pmt, config.time)
+
+
+def no_images(config: HawcConfig, name: str) -> UserError:
+    """The error for images of another array than HAWC."""
+    channels = ",".join(config.channels)
+    return UserError(
+        f"data.channels=[{channels}]: images are of HAWC alone, but {name} is another array; use a network on points, "
+        "or data.channels=[] and data.features"
+    )
+
+
+def _inputs(config: HawcConfig, images: HawcImagesSpec | None, points: HawcPointsSpec) -> dict[str, Any]:
     """The specs of the containers."""
-    hits = {"images": images} if images.channels else {}
+    hits = {"images": images} if images is not None else {}
     return hits | ({"points": points} if points.features else {}) | _tables(config)
 
 
@@ -322,8 +337,10 @@ class Hawc(HawcContents, FileData[HawcEvents]):
     def in_full(self) -> Self:
         """See `Data`: what all files have, instead of what networks ask for."""
         files = [path for prefix in ("", "aux_") for paths in self._paths(prefix).values() for path in paths]
-        fields = [{field.name for field in XcdfFile(path).fields} for path in files]
-        config = _available(self.config, set.intersection(*fields)) if fields else self.config
+        opened = [XcdfFile(path) for path in files]
+        fields = [{field.name for field in file.fields} for file in opened]
+        images = all(stated_array(file) is None for file in opened)
+        config = _available(self.config, set.intersection(*fields), images) if fields else self.config
         return type(self)(config, self.seed)
 
     def check_alike(self, source: HawcEvents, aux: HawcEvents) -> None:
@@ -332,42 +349,22 @@ class Hawc(HawcContents, FileData[HawcEvents]):
         if aux.classes != source.classes:
             given, wanted = (" and ".join(events.classes) for events in (aux, source))
             raise UserError(f"data: files for validation are of {given}, but those to train on are of {wanted}")
+        if aux.stated_array != source.stated_array:
+            raise UserError("data: files for validation are of another array of tanks than those to train on")
 
 
-def _available(config: HawcConfig, fields: set[str]) -> Any:
-    """The config with the quantities that are fields, and the channels that hits have."""
-    channels = ["charge", "time"] if TIME in fields else ["charge"]
+def _available(config: HawcConfig, fields: set[str], images: bool) -> Any:
+    """The config with the quantities that are fields, and all that hits have: as images, or else as points."""
+    of_hits = [name for name in ("charge", "time") if name == "charge" or TIME in fields]
+    of_hits = of_hits if {GRID_ID, CHARGE} <= fields else []
     return replace(
         config,
-        channels=config.channels or (channels if {GRID_ID, CHARGE} <= fields else []),
+        channels=config.channels or (of_hits if images else []),
+        features=config.features or ([] if images or not of_hits else [*of_hits, "central", "lower"]),
         time=config.time if {ZENITH, AZIMUTH} <= fields else "absolute",
         parameters=[name for name in config.parameters if name in fields],
         conditions=[name for name in config.conditions if name in fields or name == PRIMARY.name],
     )
-
-
-def pmt_positions(file: XcdfFile) -> np.ndarray:
-    """Positions f8 [1200, 3] in m of the PMTs that are hit in a file's first events, where it has them; else those of
-    the built-in array."""
-    position = hawc_array().position.copy()
-    if all(_has(file, name) for name in PMT_POSITION):
-        columns = file.columns([GRID_ID, *PMT_POSITION], 0, LAYOUT_EVENTS)
-        vectors = {name: _vector(column, name, file).values for name, column in columns.items()}
-        grid_id = vectors[GRID_ID].astype(np.int64)
-        stated = np.stack([vectors[name] for name in PMT_POSITION], 1)
-        valid = (grid_id >= 1) & (grid_id <= PMTS) & np.isfinite(stated).all(1)
-        position[grid_id[valid] - 1] = stated[valid]
-    return position
-
-
-def _vector(column: np.ndarray | Ragged, name: str, file: XcdfFile) -> Ragged:
-    if not isinstance(column, Ragged) or file.field(name).parent != HIT_NUMBERS:
-        raise DataError(f"{file.path}: {name} is not a vector of {HIT_NUMBERS} values")
-    return column
-
-
-def _has(file: XcdfFile, name: str) -> bool:
-    return any(field.name == name for field in file.fields)
 
 
 def _check_untimed(config: HawcConfig, path: Path) -> None:

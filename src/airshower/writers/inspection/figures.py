@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 
 from airshower.data.channels import FRAME
+from airshower.data.spec import ImagesSpec, PointsSpec, Spec
 from airshower.data.truth import CLASS, DIRECTION, NUMBER, Column, Columns
 from airshower.writers.curves import COLOURS, log_ticks
 from airshower.writers.event_text import number_text
 from airshower.writers.figures import Figure, pyplot
 from airshower.writers.inspection.tally import Tally
 from airshower.writers.inspection.truth import parts, unit_of
+from airshower.writers.tank_figures import layout_display
 
 SIZE = (5.6, 3.8)  # inches
 BINS = 50
@@ -63,6 +65,14 @@ def channel_figures(tallies: Sequence[Tally]) -> Iterator[Drawn]:
             yield "inputs", title, lambda g=group[0], v=values, n=log: distribution_figure(g.name, g.unit, v, n)
         else:
             yield "inputs", title, lambda n=name, g=group: counts_figure(n, g)
+
+
+def layout_figures(spec: Spec) -> Iterator[Drawn]:
+    """The places of the sensors of images and of points."""
+    for name, part in spec.inputs.items():
+        if isinstance(part, PointsSpec | ImagesSpec):
+            sensors = part.sensors if isinstance(part, PointsSpec) else part.position
+            yield "inputs", f"{name}: sensors", lambda s=sensors: layout_display(s)
 
 
 def distribution_figure(name: str, unit: str, values: Mapping[str, np.ndarray], may_be_log: bool = False) -> Figure:

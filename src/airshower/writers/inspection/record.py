@@ -127,8 +127,7 @@ def _shape(part: Any) -> tuple[str, dict[str, Any]]:
         shape = {"channels": len(part.channels), "rows": rows, "columns": columns, "PMTs": len(part.position)}
         return "images", shape
     if isinstance(part, PointsSpec):
-        shape = {"axes": len(part.axes), "features": len(part.features), "sensors": len(part.sensors)}
-        return "points", shape
+        return "points", {"features": len(part.features), "axes": len(part.axes), "sensors": len(part.sensors)}
     return ("frame", {}) if part is None else ("table", {"quantities": len(part.quantities)})
 
 

@@ -15,17 +15,18 @@ from airshower.data.hits import TankHits
 from airshower.detectors.hawc.event_fields import FAILED_ZENITH
 from airshower.detectors.hawc.images import one_hit_each
 from airshower.detectors.hawc.simulation.showers import MOLIERE, axis_distance, limited, relative
-from airshower.detectors.hawc.simulation.tanks import TRIGGER_TIME, TRIGGER_WINDOW
+from airshower.detectors.hawc.simulation.tanks import LOWER_MUONS, TRIGGER_TIME, TRIGGER_WINDOW
 from airshower.detectors.hawc.summary import compactness_charge, pinc
 from airshower.geometry.shower_front import Plane, fit_plane
 from airshower.geometry.sky import angles_of_east_north, east_north
-from airshower.geometry.tank_array import TANKS, TankArray
+from airshower.geometry.tank_array import TankArray
 
 AGE = 1.15  # of the fitted lateral distribution of light, r^(s-3) near the axis: a fit by the published width of cores
 NEAREST = 5.0  # m, below which it does not rise
 GRID = (7.0, 0.0, 110.0), (25.0, 110.0, 600.0)  # m: step, and range of distances from the middle, of the initial grid
+GRID_RADIUS = 90.0  # m, of an array with this grid; those of others are in proportion
 CORE_STEPS = 4  # from there
-LONGEST_STEP, FARTHEST = 20.0, 600.0  # m per step, m from the middle of the array
+LONGEST_STEP = 20.0  # m
 PLANE_STEPS = 3
 OF_EVENT = 250.0, 500.0  # ns before and after the plane: hits that count; a fit by their published number
 
@@ -54,13 +55,23 @@ def reconstruct(hits: TankHits, events: int, array: TankArray) -> Reconstructed:
     middle = np.stack([np.bincount(hits.event, light * axis, events) for axis in position.T], 1)
     middle = middle / np.maximum(np.bincount(hits.event, light, events), 1e-9)[:, None]
     plane = _fit_plane(hits, used, middle, np.zeros((events, 2)), array)
-    tank = TANKS * hits.event + array.tank[hits.grid_id - 1]
-    tanks = np.bincount(tank, hits.charge * plane.near, TANKS * events).reshape(events, TANKS)
-    core = fit_core(tanks, plane.towards, array)
+    core = fit_core(_tank_light(hits, plane.near, events, array), plane.towards, array)
     for _ in range(PLANE_STEPS):
         plane = _fit_plane(hits, plane.near, core, plane.towards, array)
     of_event = (plane.late > -OF_EVENT[0]) & (plane.late < OF_EVENT[1])
     return _parameters(hits.rows(of_event), core, plane, array)
+
+
+def _tank_light(hits: TankHits, used: np.ndarray, events: int, array: TankArray) -> np.ndarray:
+    """Charge of the hits in use in each tank, p.e. [events, tanks]; of double-layer tanks that in the upper cell, less
+    the light of muons, which the lower cell measures."""
+    number = len(array.tank_position)
+    tank = number * hits.event + array.tank[hits.grid_id - 1]
+    lower = array.lower[hits.grid_id - 1]
+    light = np.bincount(tank, hits.charge * (used & ~lower), number * events)
+    if lower.any():
+        light = np.maximum(light - np.bincount(tank, hits.charge * (used & lower), number * events) / LOWER_MUONS, 0.0)
+    return light.reshape(events, number)
 
 
 def _fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.ndarray, array: TankArray) -> Plane:
@@ -71,10 +82,11 @@ def _fit_plane(hits: TankHits, used: np.ndarray, core: np.ndarray, towards: np.n
 
 
 def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.ndarray:
-    """Cores [n, 2] with the largest likelihood of the lateral distribution for the light of tanks [n, 300]: the best
+    """Cores [n, 2] with the largest likelihood of the lateral distribution for the light of tanks [n, tanks]: the best
     point of a grid for vertical showers, then steps of Fisher's scoring."""
     light, (places, logarithms) = light.astype(np.float32), _grid(array)
     core = places[(light @ logarithms.T).argmax(1)]
+    farthest = GRID[-1][-1] * _grid_scale(array)
     for _ in range(CORE_STEPS):
         share, x, y = _shares(core, towards, array)
         x, y = (slope - (share * slope).sum(1, keepdims=True) for slope in (x, y))
@@ -85,16 +97,16 @@ def fit_core(light: np.ndarray, towards: np.ndarray, array: TankArray) -> np.nda
         right = (light * x).sum(1)
         up = (light * y).sum(1)
         step = np.stack([yy * right - xy * up, xx * up - xy * right], 1) / (xx * yy - xy**2)[:, None]
-        core = array.centre + limited(core + limited(step, LONGEST_STEP) - array.centre, FARTHEST)
+        core = array.centre + limited(core + limited(step, LONGEST_STEP) - array.centre, farthest)
     return core
 
 
 @cache
 def _grid(array: TankArray) -> tuple[np.ndarray, np.ndarray]:
     """Grid points [points, 2] on the array and, with larger steps, around it, and the logarithms of the tanks'
-    fractions of light for cores at these points [points, 300]."""
+    fractions of light for cores at these points [points, tanks]."""
     places = [np.empty((0, 2))]
-    for step, low, high in GRID:
+    for step, low, high in _grid_scale(array) * np.array(GRID):
         axis = np.arange(-high, high + step, step)
         x, y = (axis.ravel() for axis in np.meshgrid(axis, axis))
         inside = (np.hypot(x, y) >= low) & (np.hypot(x, y) <= high)
@@ -104,9 +116,14 @@ def _grid(array: TankArray) -> tuple[np.ndarray, np.ndarray]:
     return positions, np.log(light / light.sum(1, keepdims=True)).astype(np.float32)
 
 
+def _grid_scale(array: TankArray) -> float:
+    """The size of the initial grid, 1 for HAWC."""
+    return array.radius / GRID_RADIUS
+
+
 def _shares(core: np.ndarray, towards: np.ndarray, array: TankArray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The fraction of light in each tank for the core of each event, and the derivatives of its logarithm by the core's
-    x and y up to a constant that is common to all tanks, [n, 300] each."""
+    x and y up to a constant that is common to all tanks, [n, tanks] each."""
     x, y = relative(array.tank_position[:, :2], core)
     east, north = towards.T.astype(np.float32)[..., None]
     along = x * east + y * north
@@ -128,7 +145,8 @@ def _parameters(hits: TankHits, core: np.ndarray, plane: Plane, array: TankArray
     azimuth = np.where(plane.failed, 0.0, azimuth)
     off = array.position[hits.grid_id - 1, :2] - core[hits.event]
     distance = axis_distance(east_north(zenith, azimuth)[hits.event], *off.T)
-    tanks = np.unique(TANKS * hits.event + array.tank[hits.grid_id - 1]) // TANKS
+    number = len(array.tank_position)
+    tanks = np.unique(number * hits.event + array.tank[hits.grid_id - 1]) // number
     return Reconstructed(
         zenith=zenith,
         azimuth=azimuth,

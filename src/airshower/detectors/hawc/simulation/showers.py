@@ -8,13 +8,14 @@ from math import lgamma
 
 import numpy as np
 
+from airshower.geometry import atmosphere
 from airshower.geometry.sky import east_north
 
-GROUND = 637.0  # vertical depth at 4100 m above sea level
+ALTITUDE, GROUND = 4100.0, 637.0  # m above sea level, and the vertical depth there
 RADIATION_LENGTH, CRITICAL_ENERGY = 37.15, 0.0857
 FIRST_INTERACTION = {"gamma": 47.0, "proton": 85.0}  # mean depth; 9/7 of a radiation length, the proton's in air
 SIZE_SPREAD = {"gamma": 0.4, "proton": 0.8}  # rms of the logarithm of sizes beyond what that gives: a fit of Geant4
-MOLIERE = 124.21
+MOLIERE = 124.21  # at `ALTITUDE`
 SUBCORES, SPREAD = 6, 15.0  # of a proton's shower; rms distance of a cascade from its axis, m: a fit of Geant4
 EM_FRACTION = 0.45  # of a proton's energy that goes to electrons and photons: a fit of Geant4, beside gammas
 MUONS, MUON_POWER = 20.0, 0.9  # of a proton of 1 TeV, and how they rise with energy
@@ -50,14 +51,16 @@ class Primaries:
 
 @dataclass(frozen=True)
 class Cascades:
-    """[n, cascades] each: `size` (electrons at the ground), `age`; `offset` [n, cascades, 2] from the core."""
+    """[n, cascades] each: `size` (electrons at the ground), `age`; `offset` [n, cascades, 2] from the core. `moliere`
+    is the Moliere radius at the ground."""
 
     size: np.ndarray
     age: np.ndarray
     offset: np.ndarray
+    moliere: float = MOLIERE
 
     def __getitem__(self, rows: np.ndarray) -> "Cascades":
-        return Cascades(self.size[rows], self.age[rows], self.offset[rows])
+        return Cascades(self.size[rows], self.age[rows], self.offset[rows], self.moliere)
 
 
 def axis_distance(towards: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -77,10 +80,21 @@ def limited(vectors: np.ndarray, most: float) -> np.ndarray:
     return vectors * np.minimum(1.0, most / np.maximum(np.hypot(*vectors.T), 1e-9))[:, None]
 
 
-def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
-    """A cascade for each gamma; those of a proton share its energy at random and begin after its first interaction."""
+def ground_depth(altitude: float) -> float:
+    """Vertical depth at an altitude in m: of the US standard atmosphere, scaled to that above HAWC."""
+    return GROUND * float(atmosphere.depth(altitude) / atmosphere.depth(ALTITUDE))
+
+
+def moliere_radius(altitude: float) -> float:
+    """The Moliere radius at an altitude in m, inversely proportional to the density of air."""
+    return MOLIERE * float(atmosphere.density(ALTITUDE) / atmosphere.density(altitude))
+
+
+def develop(rng: np.random.Generator, primaries: Primaries, altitude: float = ALTITUDE) -> Cascades:
+    """A cascade for each gamma; those of a proton share its energy at random and begin after its first interaction.
+    They reach the ground at an `altitude` in m."""
     count = len(primaries)
-    depth = GROUND / np.cos(primaries.zenith)[:, None]
+    depth = ground_depth(altitude) / np.cos(primaries.zenith)[:, None]
     start = rng.exponential(FIRST_INTERACTION[primaries.name], (count, 1))
     energy = primaries.energy[:, None]
     offset = np.zeros((count, 1, 2))
@@ -90,7 +104,8 @@ def develop(rng: np.random.Generator, primaries: Primaries) -> Cascades:
         offset = rng.normal(0.0, SPREAD / np.sqrt(2.0), (count, SUBCORES, 2))
     size, age = greisen(energy, depth - start)
     spread = SIZE_SPREAD[primaries.name]
-    return Cascades(size * rng.lognormal(-0.5 * spread**2, spread, (count, 1)), age, offset)
+    size = size * rng.lognormal(-0.5 * spread**2, spread, (count, 1))
+    return Cascades(size, age, offset, moliere_radius(altitude))
 
 
 def greisen(energy: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -104,8 +119,8 @@ def greisen(energy: np.ndarray, depth: np.ndarray) -> tuple[np.ndarray, np.ndarr
 def density(cascades: Cascades, distance: np.ndarray) -> np.ndarray:
     """Electrons per m2 [n, cascades, places] at these distances from each axis (Nishimura, Kamata and Greisen)."""
     s = cascades.age
-    scale = np.log(cascades.size / (2.0 * np.pi * MOLIERE**2)) + np.interp(s, AGES, LOG_NORMS)
-    x = np.maximum(distance, np.float32(NEAREST)) / np.float32(MOLIERE)
+    scale = np.log(cascades.size / (2.0 * np.pi * cascades.moliere**2)) + np.interp(s, AGES, LOG_NORMS)
+    x = np.maximum(distance, np.float32(NEAREST)) / np.float32(cascades.moliere)
     s = s.astype(np.float32)[..., None]
     scale = scale.astype(np.float32)[..., None]
     return np.exp(scale + (s - 2.0) * np.log(x) + (s - 4.5) * np.log1p(x))

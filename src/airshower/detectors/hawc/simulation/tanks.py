@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from airshower.data.containers import spans
 from airshower.data.hits import TankHits
 from airshower.detectors.hawc.simulation.showers import (
     Cascades,
@@ -21,16 +22,17 @@ from airshower.detectors.hawc.simulation.showers import (
     relative,
 )
 from airshower.geometry.shower_front import CURVATURE, JITTER, LIGHT_SPEED, front_thickness
-from airshower.geometry.tank_array import CENTRAL, PMTS, TANKS, TankArray
+from airshower.geometry.tank_array import TANK_AREA, TankArray
 
-TANK_AREA = 41.8  # m2
 PARTICLES = 1.0  # photons and electrons that give light in a tank, per electron of the shower
 LIGHT, LIGHT_RADIUS = 14.0, 2.5  # p.e. of one in an outer PMT at the axis; m in which it falls to half
 SPECTRUM = 0.5  # shape of the gamma distribution of their light
 CENTRAL_GAIN = 2.0  # the central PMT is larger and sees more
-GAINS = np.where(np.arange(4) == CENTRAL, CENTRAL_GAIN, 1.0)
 MUON_LIGHT, MUON_SPREAD = 30.0, 0.5  # p.e. of a muon in an outer PMT, rms of its logarithm
-OTHER_MUONS = 0.08  # muons of other showers in a tank, for one photoelectron of noise in a PMT
+# light in the lower cell of a double-layer tank, of that in the upper one; chosen, not fitted: muons cross both cells,
+# electrons and photons end in 2 to 3 m of water, 6 to 8 radiation lengths
+LOWER_PARTICLES, LOWER_MUONS = 0.01, 0.5
+OTHER_MUONS = 0.08  # muons of other showers in a tank of HAWC, for one photoelectron of noise in a PMT
 OTHER_LIGHT, OTHER_SPREAD = 10.0, 1.0  # like MUON_LIGHT of these, many of which only cross a corner
 SINGLE_PE = 0.35  # relative rms of the charge of one photoelectron
 LEAST_CHARGE = 0.2  # p.e., below which there is no hit
@@ -39,7 +41,6 @@ BEFORE, WINDOW = 500.0, 1500.0  # ns that are read out, from before the trigger 
 TRIGGER_WINDOW, TRIGGER_TIME = 150.0, 100.0  # ns
 LEAST_HITS = 10  # of the shower, with however much noise
 COARSE = slice(None, None, 10)  # tanks used to estimate if a shower may trigger
-EDGE = 90.0  # m from the middle of the array
 LEAST_LIT = 0.7  # of the threshold, that promising showers light; at 0.8 none of 386 that trigger is left out
 
 
@@ -47,15 +48,15 @@ def promising(primaries: Primaries, cascades: Cascades, array: TankArray, thresh
     """Rows of the showers with enough light in a subset of tanks; the others hardly ever trigger. Most are excluded by
     the light of all tanks at the point of the array that is nearest to the core."""
     centre = array.centre
-    nearer = primaries.core - limited(primaries.core - centre, EDGE)
+    nearer = primaries.core - limited(primaries.core - centre, array.radius)
     rows = np.arange(len(primaries))
     for moved, places in ((nearer, centre[None]), (primaries.core, array.tank_position[COARSE, :2])):
         some = replace(primaries, core=moved)[rows]
-        particles = _particles(some, cascades[rows], distances(some, cascades[rows], places))[0].sum(1)
+        particles = _particles(some, cascades[rows], distances(some, cascades[rows], places), array)[0].sum(1)
         if primaries.name == "proton":
             away = axis_distance(some.towards, *relative(places, some.core))
-            particles += muon_density(some, away) * TANK_AREA
-        lit = len(array.position) * -np.expm1(-2.0 * particles).mean(1)
+            particles += muon_density(some, away) * array.area
+        lit = int((~array.lower).sum()) * -np.expm1(-2.0 * particles).mean(1)
         rows = rows[lit > LEAST_LIT * threshold]
     return rows
 
@@ -63,15 +64,18 @@ def promising(primaries: Primaries, cascades: Cascades, array: TankArray, thresh
 def observe(
     rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Charge and time of hits, float32 [n, 1200] each, charge 0 for none; time is relative to the plane of the shower's
+    """Charge and time of hits, float32 [n, PMTs] each, charge 0 for none; time is relative to the plane of the shower's
     front at the core."""
-    light = _tank_light(rng, primaries, cascades, array)
-    event, tank = np.nonzero(light > 0.01)
-    electrons = rng.poisson(light[event, tank][:, None] * GAINS)
-    row, slot = np.nonzero(electrons)
-    electrons = electrons[row, slot]
-    event = event[row]
-    pmt = 4 * tank[row] + slot
+    particles, muons = _tank_light(rng, primaries, cascades, array)
+    upper = (particles + muons)[:, array.tank]
+    lower = (LOWER_PARTICLES * particles + LOWER_MUONS * muons)[:, array.tank]
+    light = np.where(array.lower, lower, upper)
+    event, pmt = np.nonzero(light > 0.01)
+    electrons = rng.poisson(light[event, pmt] * _gains(array)[pmt])
+    hit = np.flatnonzero(electrons)
+    event = event[hit]
+    pmt = pmt[hit]
+    electrons = electrons[hit]
     charge, time = np.zeros((2, len(primaries), len(array.position)), np.float32)
     charge[event, pmt] = _smeared(rng, electrons)
     time[event, pmt] = _times(rng, primaries, array, event, pmt, electrons)
@@ -79,12 +83,14 @@ def observe(
 
 
 def triggered(
-    rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, threshold: int, noise: float
+    rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, array: TankArray, threshold: int, noise: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the events with at least `threshold` PMTs, including noise (kHz per PMT), within 150 ns, and the trigger
     times (ns)."""
     each = noise * 1e-6 * TRIGGER_WINDOW
-    by_noise = rng.poisson(each * PMTS, len(charge)) + 4 * rng.poisson(OTHER_MUONS * each * TANKS, len(charge))
+    pmts = len(array.position)
+    by_noise = rng.poisson(each * pmts, len(charge))
+    by_noise += round(pmts / len(array.per_tank)) * rng.poisson(OTHER_MUONS * each * _size(array), len(charge))
     needed = np.maximum(threshold - by_noise, LEAST_HITS)
     busy = np.flatnonzero((charge > 0).sum(1) >= needed)
     first = np.sort(np.where(charge[busy] > 0, time[busy], np.inf), 1)
@@ -97,13 +103,18 @@ def triggered(
 
 
 def read_out(
-    rng: np.random.Generator, charge: np.ndarray, time: np.ndarray, when: np.ndarray, noise: float
+    rng: np.random.Generator,
+    charge: np.ndarray,
+    time: np.ndarray,
+    when: np.ndarray,
+    array: TankArray,
+    noise: float,
 ) -> TankHits:
     """The hits in the window around the trigger, which is at `TRIGGER_TIME`, with noise (kHz per PMT); ordered by
     event, PMT and time."""
     event, pmt = np.nonzero(charge > LEAST_CHARGE)
     shower = TankHits(event, pmt + 1, charge[event, pmt], time[event, pmt] - when[event] + TRIGGER_TIME)
-    parts = shower, _noise(rng, noise, len(charge)), _other_muons(rng, noise, len(charge))
+    parts = shower, _noise(rng, array, noise, len(charge)), _other_muons(rng, array, noise, len(charge))
     hits = TankHits.joined(parts)
     assert hits.time is not None
     inside = np.flatnonzero((hits.time > -BEFORE) & (hits.time < WINDOW - BEFORE))
@@ -111,51 +122,73 @@ def read_out(
     return hits.rows(order)
 
 
-def _noise(rng: np.random.Generator, noise: float, events: int) -> TankHits:
+def _noise(rng: np.random.Generator, array: TankArray, noise: float, events: int) -> TankHits:
     """Single photoelectrons."""
-    number = rng.poisson(noise * 1e-6 * WINDOW * PMTS * events)
+    pmts = len(array.position)
+    number = rng.poisson(noise * 1e-6 * WINDOW * pmts * events)
     event = rng.integers(events, size=number)
-    grid_id = rng.integers(1, PMTS + 1, number)
+    grid_id = rng.integers(1, pmts + 1, number)
     charge = np.maximum(_smeared(rng, np.ones(number)), LEAST_CHARGE)
     return TankHits(event, grid_id, charge, rng.uniform(-BEFORE, WINDOW - BEFORE, number))
 
 
-def _other_muons(rng: np.random.Generator, noise: float, events: int) -> TankHits:
-    """Muons of other showers: light in all PMTs of a tank."""
-    number = rng.poisson(OTHER_MUONS * noise * 1e-6 * WINDOW * TANKS * events)
+def _other_muons(rng: np.random.Generator, array: TankArray, noise: float, events: int) -> TankHits:
+    """Muons of other showers: light in all PMTs of a tank, in both layers."""
+    number = rng.poisson(OTHER_MUONS * noise * 1e-6 * WINDOW * _size(array) * events)
     event = rng.integers(events, size=number)
-    tank = rng.integers(TANKS, size=number)
+    tank = rng.integers(len(array.tank_position), size=number)
     light = rng.lognormal(0.0, OTHER_SPREAD, number)
     when = rng.uniform(-BEFORE, WINDOW - BEFORE, number)
-    electrons = rng.poisson(OTHER_LIGHT * light[:, None] * GAINS)
-    row, slot = np.nonzero(electrons)
-    charge = np.maximum(_smeared(rng, electrons[row, slot]), LEAST_CHARGE)
-    time = when[row] + JITTER * rng.standard_normal(len(row))
-    return TankHits(event[row], 4 * tank[row] + slot + 1, charge, time)
+    per_tank = array.per_tank
+    muon = np.repeat(np.arange(number), per_tank[tank])
+    pmt = spans((np.cumsum(per_tank) - per_tank)[tank], per_tank[tank])
+    layer = np.where(array.lower, LOWER_MUONS, 1.0)
+    electrons = rng.poisson(OTHER_LIGHT * light[muon] * (layer * _gains(array))[pmt])
+    hit = np.flatnonzero(electrons)
+    muon = muon[hit]
+    charge = np.maximum(_smeared(rng, electrons[hit]), LEAST_CHARGE)
+    time = when[muon] + JITTER * rng.standard_normal(len(muon))
+    return TankHits(event[muon], pmt[hit] + 1, charge, time)
 
 
-def _particles(primaries: Primaries, cascades: Cascades, distance: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _size(array: TankArray) -> float:
+    """The area of all tanks, in tanks of HAWC."""
+    return len(array.tank_position) * (array.area / TANK_AREA)
+
+
+def _gains(array: TankArray) -> np.ndarray:
+    """Photoelectrons of each PMT [PMTs] for one in an outer PMT."""
+    return np.where(array.central, CENTRAL_GAIN, 1.0)
+
+
+def _particles(
+    primaries: Primaries, cascades: Cascades, distance: np.ndarray, array: TankArray
+) -> tuple[np.ndarray, np.ndarray]:
     """Particles that give light [n, cascades, tanks], and the p.e. of one in an outer PMT."""
-    area = PARTICLES * TANK_AREA * np.cos(primaries.zenith).astype(np.float32)[:, None, None]
+    area = PARTICLES * array.area * np.cos(primaries.zenith).astype(np.float32)[:, None, None]
     return density(cascades, distance) * area, LIGHT / (1.0 + distance / LIGHT_RADIUS)
 
 
-def _tank_light(rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray) -> np.ndarray:
-    """Photoelectrons that an outer PMT of each tank expects [n, 300]: with fluctuations of particles' light and between
-    tanks."""
-    particles, light = _particles(primaries, cascades, distances(primaries, cascades, array.tank_position[:, :2]))
+def _tank_light(
+    rng: np.random.Generator, primaries: Primaries, cascades: Cascades, array: TankArray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Photoelectrons that an outer PMT of each tank expects of electrons and photons, and of muons [n, tanks]: with
+    fluctuations of particles' light and between tanks."""
+    distance = distances(primaries, cascades, array.tank_position[:, :2])
+    particles, light = _particles(primaries, cascades, distance, array)
     expected = particles.sum(1)
     mean = (particles * light).sum(1) / np.maximum(expected, 1e-9)
     count = rng.poisson(expected)
     photoelectrons = np.zeros(count.shape)
     lit = count > 0
     photoelectrons[lit] = rng.standard_gamma(SPECTRUM * count[lit]) * mean[lit] / SPECTRUM
+    of_muons = np.zeros(count.shape)
     if primaries.name == "proton":
         away = axis_distance(primaries.towards, *relative(array.tank_position[:, :2], primaries.core))
-        muons = rng.poisson(muon_density(primaries, away) * TANK_AREA)
+        muons = rng.poisson(muon_density(primaries, away) * array.area)
         where = muons > 0
-        photoelectrons[where] += MUON_LIGHT * muons[where] * rng.lognormal(0.0, MUON_SPREAD, where.sum())
-    return photoelectrons
+        of_muons[where] = MUON_LIGHT * muons[where] * rng.lognormal(0.0, MUON_SPREAD, where.sum())
+    return photoelectrons, of_muons
 
 
 def _smeared(rng: np.random.Generator, electrons: np.ndarray) -> np.ndarray:
