@@ -101,7 +101,11 @@ def test_generated_images_are_read_as_they_were(channels: list[str], tmp_path: P
     [
         (
             {"channels": ["charge", "time"]},
-            r"data.channels=.charge,time.: hits of .*a.xcd have no times; use .charge.",
+            r"data.channels=.charge,time.: hits of .*a.xcd have no times; leave time out",
+        ),
+        (
+            {"channels": [], "features": ["charge", "time"]},
+            r"data.features=.charge,time.: hits of .*a.xcd have no times; leave time out",
         ),
         ({"hits": "first"}, r"data.hits=first: hits of .*a.xcd have no times; use data.hits=largest"),
     ],
