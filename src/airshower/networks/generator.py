@@ -10,7 +10,7 @@ from airshower.config.schema import FrameworkConfig
 from airshower.data.spec import Spec, halvings
 from airshower.errors import UserError
 from airshower.networks.layers.features import Quantities
-from airshower.networks.network import Network, check_channels
+from airshower.networks.network import Network, check_follows
 
 FILLING = 1024  # events at a time that fully use an accelerator
 Progress = Callable[[float], None]  # is called with the fraction done
@@ -36,7 +36,7 @@ class EventGenerator(Network):
     def check_data(cls, config: Any, data: Any) -> None:
         """See `Network`: the data must have the network's image channels, and conditions."""
         if hasattr(config, "channels"):
-            check_channels(config, data)
+            check_follows(config, data, "channels")
         if config.conditional and not data.conditions:
             raise UserError(
                 "network.conditional: this data has no conditions; use network.conditional=false, or name some in "

@@ -11,13 +11,21 @@ from airshower.data.spec import Spec
 from airshower.errors import UserError
 
 
-def check_channels(config: Any, data: Any) -> None:
-    """Raise `UserError` where `data.channels` are not `network.channels`, the channels of images."""
-    if data.channels != config.channels:
-        raise UserError(
-            f"data.channels=[{','.join(data.channels)}]: but network.channels=[{','.join(config.channels)}]; "
-            "give network.channels alone, which data.channels follows"
-        )
+def check_follows(config: Any, data: Any, *keys: str) -> None:
+    """Raise `UserError` where `data.KEY`, if these data have one, is not `network.KEY`, from which it is taken."""
+    for key in keys:
+        wanted = getattr(config, key)
+        given = getattr(data, key, None)
+        if given not in (None, wanted):
+            raise UserError(
+                f"data.{key}={_as_typed(given)}: but network.{key}={_as_typed(wanted)}; give network.{key} alone, "
+                f"which data.{key} follows"
+            )
+
+
+def _as_typed(value: Any) -> str:
+    """A value as on the command line."""
+    return f"[{','.join(value)}]" if isinstance(value, list) else str(value)
 
 
 class Network(nn.Module):

@@ -49,7 +49,7 @@ class EdgeBody(Body):
         width = config.hit_width
         self.near = config.neighbours
         self.alike = config.dynamic_neighbours
-        self.hits = mlp(inputs + NUMBERS, 2 * width, width)
+        self.hits = mlp(inputs, 2 * width, width)
         self.layers = nn.ModuleList(EdgeConvolution(width) for _ in range(config.layers))
         self.dynamic = nn.ModuleList(EdgeConvolution(width) for _ in range(config.dynamic_layers))
         self.norm = nn.LayerNorm(width)
@@ -57,7 +57,7 @@ class EdgeBody(Body):
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """See `Body`."""
-        hits = self.hits(torch.cat([x, numbers[:, None].expand(-1, x.shape[1], -1)], 2))
+        hits = self.hits(x)
         if len(self.layers):
             edges = nearest(position, mask, self.near)
             for layer in self.layers:

@@ -25,7 +25,7 @@ class LatentBody(Body):
     def __init__(self, config: PointsLatentConfig, inputs: int):
         super().__init__()
         width = config.width
-        self.hits = mlp(inputs + NUMBERS, 2 * config.hit_width, config.hit_width)
+        self.hits = mlp(inputs, 2 * config.hit_width, config.hit_width)
         self.latents = nn.Parameter(torch.randn(1, config.latents, width) * width**-0.5)
         self.numbers = nn.Linear(NUMBERS, width)
         self.gather = Attention(width, config.hit_width, config.heads)
@@ -36,7 +36,7 @@ class LatentBody(Body):
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """See `Body`."""
-        hits = self.hits(torch.cat([x, numbers[:, None].expand(-1, x.shape[1], -1)], 2))
+        hits = self.hits(x)
         latents = self.latents + self.numbers(numbers)[:, None]
         latents = latents + self.gather(latents, hits, mask)
         for block in self.blocks:

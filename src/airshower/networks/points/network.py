@@ -31,7 +31,7 @@ from airshower.networks.layers.fronts import (
 from airshower.networks.layers.perceptron import Layers
 from airshower.networks.layers.ragged import Groups, PaddedPoints, grouped
 from airshower.networks.layers.starts import corrected, start_from_zero
-from airshower.networks.network import Network
+from airshower.networks.network import Network, check_follows
 
 FEATURES = ["charge", "time", "central"]
 LENGTH_UNIT, TIME_UNIT = 100.0, 20.0  # m, ns
@@ -94,7 +94,7 @@ class PointsNetwork(Network):
         self.charge, self.time = (points.feature(name) for name in ("charge", "time"))
         self.quantities = points.features
         self.register_buffer("centre", torch.from_numpy(points.centre).float(), persistent=False)
-        inputs = len(points.features) - 1 + GEOMETRY
+        inputs = len(points.features) - 1 + GEOMETRY + NUMBERS
         self.stages = Layers(Stage(type(self).body(config, inputs), config) for _ in range(config.stages))
         shared = config.width + NUMBERS
         self.shared = nn.Sequential(nn.Linear(shared, config.width), nn.SiLU(), nn.Dropout(config.dropout))
@@ -110,12 +110,7 @@ class PointsNetwork(Network):
         for name in ("charge", "time"):
             if name not in config.features:
                 raise UserError(f"network.features=[{','.join(config.features)}]: needs {name}")
-        for key in ("features", "time", "earliest", "latest"):
-            if getattr(data, key, None) not in (None, getattr(config, key)):
-                raise UserError(
-                    f"data.{key}={getattr(data, key)}: but network.{key}={getattr(config, key)}; give network.{key} "
-                    f"alone, which data.{key} follows"
-                )
+        check_follows(config, data, "features", "time", "earliest", "latest")
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], Groups]:
@@ -164,8 +159,10 @@ class Stage(nn.Module):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """See the class; `features` [n, most, features] are scaled."""
         geometry, flat, distance = _geometry(hits, plane, core)
-        x = torch.cat([features, geometry], 2) * mask[..., None]
-        hit, event = self.body(x, hits.position, mask, _numbers(hits, mask, plane, core))
+        numbers = _numbers(hits, mask, plane, core)
+        of_event = numbers[:, None].expand(-1, mask.shape[1], -1)
+        x = torch.cat([features, geometry, of_event], 2) * mask[..., None]
+        hit, event = self.body(x, hits.position, mask, numbers)
         late, clean, bright = (self.of_hit(hit) + self.of_event(event)[:, None]).unbind(2)
         weight = mask * (clean - (flat / (2 * TIME_UNIT)).square().clamp_max(8.0)).exp()
         refined = fit_planes(hits.position, hits.time - CURVATURE * distance - TIME_UNIT * late, weight)

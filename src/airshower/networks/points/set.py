@@ -12,14 +12,14 @@ class SetBody(Body):
 
     def __init__(self, config: PointsConfig, inputs: int):
         super().__init__()
-        self.hits = mlp(inputs + NUMBERS, 2 * config.hit_width, config.hit_width)
+        self.hits = mlp(inputs, 2 * config.hit_width, config.hit_width)
         self.event = mlp(2 * config.hit_width + NUMBERS, config.width, config.width)
         self.seen = nn.Linear(config.width, config.hit_width)
         self.again = mlp(2 * config.hit_width, 2 * config.hit_width, config.hit_width)
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """See `Body`."""
-        hits = self.hits(torch.cat([x, numbers[:, None].expand(-1, x.shape[1], -1)], 2))
+        hits = self.hits(x)
         event = self.event(torch.cat([pooled(hits, mask), numbers], 1))
         seen = self.seen(event)[:, None].expand(-1, x.shape[1], -1)
         return hits + self.again(torch.cat([hits, seen], 2)), event

@@ -25,14 +25,14 @@ class TransformerBody(Body):
 
     def __init__(self, config: PointsTransformerConfig, inputs: int):
         super().__init__()
-        self.hits = mlp(inputs + NUMBERS, 2 * config.hit_width, config.hit_width)
+        self.hits = mlp(inputs, 2 * config.hit_width, config.hit_width)
         self.blocks = nn.ModuleList(TransformerBlock(config.hit_width, config.heads) for _ in range(config.blocks))
         self.norm = nn.LayerNorm(config.hit_width)
         self.event = mlp(2 * config.hit_width + NUMBERS, config.width, config.width)
 
     def forward(self, x: Tensor, position: Tensor, mask: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """See `Body`."""
-        hits = self.hits(torch.cat([x, numbers[:, None].expand(-1, x.shape[1], -1)], 2))
+        hits = self.hits(x)
         for block in self.blocks:
             hits = block(hits, mask)
         hits = self.norm(hits)

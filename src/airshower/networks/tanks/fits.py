@@ -19,7 +19,7 @@ from airshower.data.spec import Spec
 from airshower.errors import UserError
 from airshower.networks.layers.trees import Trees
 from airshower.networks.layers.weighted_sum import WeightedSum
-from airshower.networks.network import FittedNetwork, check_channels
+from airshower.networks.network import FittedNetwork, check_follows
 from airshower.networks.tanks.shower_numbers import ShowerNumbers, check_names
 
 CHANNELS = ["charge"]
@@ -86,7 +86,7 @@ class HawcFits(FittedNetwork):
         """See `Network`."""
         if config.channels != CHANNELS:
             raise UserError(f"network.channels=[{','.join(config.channels)}]: must be [{','.join(CHANNELS)}]")
-        check_channels(config, data)
+        check_follows(config, data, "channels")
         check_names(data.parameters)
 
     @classmethod

@@ -21,7 +21,7 @@ from airshower.networks.layers.features import physical
 from airshower.networks.layers.fronts import first_fit, fit_planes, weighted_mean
 from airshower.networks.layers.perceptron import Layers
 from airshower.networks.layers.starts import corrected, start_from_zero
-from airshower.networks.network import Network, check_channels
+from airshower.networks.network import Network, check_follows
 
 CHANNELS = ["charge", "time"]
 TANK = 2  # cells across a tank
@@ -91,12 +91,7 @@ class TankResNet(Network):
         """See `Network`."""
         if config.channels != CHANNELS:
             raise UserError(f"network.channels=[{','.join(config.channels)}]: must be [{','.join(CHANNELS)}]")
-        check_channels(config, data)
-        if data.time != config.time:
-            raise UserError(
-                f"data.time={data.time}: but network.time={config.time}; give network.time alone, which data.time "
-                "follows"
-            )
+        check_follows(config, data, "channels", "time")
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], Tensor]:
