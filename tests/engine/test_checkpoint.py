@@ -179,3 +179,31 @@ def test_weights_of_another_network_are_told_by_its_keys_and_outputs(tmp_path: P
     says = r"1 missing.*; it was trained with network\.channels=\['charge'\], the outputs type, energy$"
     with pytest.raises(UserError, match=says):
         checkpoint.load_weights(torch.nn.Linear(2, 1, bias=False), other, tmp_path)
+
+
+def test_training_starts_parts_anew_that_the_weights_lack(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trained = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 2), "old": torch.nn.Linear(2, 1)})
+    network = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 3)})
+    head = network["head"].weight.clone()
+    means = {"body.weight": torch.full((2, 2), 5.0)}
+    checkpoint.start_from(network, {"model": trained.state_dict(), "averages": [{"means": means}]}, tmp_path)
+    assert torch.equal(network["body"].weight, means["body.weight"])
+    assert torch.equal(network["body"].bias, trained["body"].bias)
+    assert torch.equal(network["head"].weight, head)
+    assert "head, which starts anew" in caplog.text
+    assert "weights of old are left out" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"body": torch.nn.Linear(2, 2, bias=False)},
+        {"body": torch.nn.Linear(3, 2), "head": torch.nn.Linear(2, 3)},
+        {"tail": torch.nn.Linear(2, 2)},
+    ],
+    ids=["a weight missing", "another shape", "nothing in common"],
+)
+def test_training_starts_from_no_other_network(tmp_path: Path, other: dict) -> None:
+    network = torch.nn.ModuleDict({"body": torch.nn.Linear(2, 2), "head": torch.nn.Linear(2, 3)})
+    with pytest.raises(UserError, match="another network"):
+        checkpoint.start_from(network, {"model": torch.nn.ModuleDict(other).state_dict()}, tmp_path)

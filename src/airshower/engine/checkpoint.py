@@ -8,12 +8,12 @@ import contextlib
 import hashlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from airshower.config.record import flat
 from airshower.engine import average, pretrained
@@ -139,12 +139,38 @@ def load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged:
     """Put a checkpoint's weights into `module`; `averaged`: their moving averages, if it has them. Raises
     `UserError`, naming what differs, for another network's."""
     with restoring(path):
-        _load_weights(module, state, path, averaged)
+        _load_weights(module, average.averaged(state) if averaged else dict(state["model"]), state, path)
 
 
-def _load_weights(module: nn.Module, state: dict[str, Any], path: Path, averaged: bool) -> None:
+def start_from(module: nn.Module, state: dict[str, Any], path: Path) -> None:
+    """As `load_weights`, to train on. Of the parts of a network (its submodules, such as a head), those that the
+    checkpoint has not keep the weights they have, and those that only the checkpoint has are left out; both are logged.
+    Other differences, and no part in common, raise `UserError`."""
+    with restoring(path):
+        weights = average.averaged(state)
+        own = module.state_dict()
+        mine, given = _parts(own), _parts(weights)
+        if mine & given:
+            for part in sorted(mine - given):
+                logger.warning("%s: has no weights of the network's %s, which starts anew", path, part)
+            for part in sorted(given - mine):
+                logger.warning("%s: its weights of %s are left out, as the network has no such part", path, part)
+            weights = {name: value for name, value in weights.items() if _part(name) not in given - mine}
+            weights |= {name: value for name, value in own.items() if _part(name) in mine - given}
+        _load_weights(module, weights, state, path)
+
+
+def _part(name: str) -> str:
+    return name.split(".")[0]
+
+
+def _parts(weights: Iterable[str]) -> set[str]:
+    """The submodules that these weights are of, by name."""
+    return {_part(name) for name in weights if "." in name}
+
+
+def _load_weights(module: nn.Module, theirs: Mapping[str, Tensor], state: dict[str, Any], path: Path) -> None:
     mine = module.state_dict()
-    theirs = average.averaged(state) if averaged else dict(state["model"])
     missing = sorted(set(mine) - set(theirs))
     surplus = sorted(set(theirs) - set(mine))
     shapes = [name for name in sorted(set(mine) & set(theirs)) if mine[name].shape != theirs[name].shape]

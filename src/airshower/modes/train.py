@@ -79,7 +79,7 @@ class Trainer:
         self.task.fit(job.splits.train, self.network)
         if self.mode.weights_location:
             path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))
-            checkpoint.load_weights(self.network, state, path)
+            checkpoint.start_from(self.network, state, path)
             logger.info("weights of %s", path)
         optimizer = self.mode.optimizer
         ranks = job.ranks
