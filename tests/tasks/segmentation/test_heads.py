@@ -101,7 +101,7 @@ REACH = 1.5
 
 def vertex_example(reach: float = REACH) -> tuple[Vertex, torch.Tensor, torch.Tensor]:
     """Two events of two planes, images of 8 x 16 pixels with cells of 4 x 4; plane 0 of the second has no vertex."""
-    head = Vertex(VertexConfig(weight=0.5, offset_weight=3.0, reach=reach), SPEC)
+    head = Vertex(VertexConfig(weight=0.5, offset_weight=3.0, reach=reach, same_tick=False), SPEC)
     truth = np.array([[[5.0, 9.0], [15.9, 31.0]], [[NAN, NAN], [0.2, 16.0]]], np.float32)  # as read, twice as fine
     target = head.target(batch(["NC", "NC"], [20, 20], vertex=truth))
     logits = torch.randn(2, 2, 3, 2, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -142,6 +142,22 @@ def test_a_vertex_that_is_found_exactly() -> None:
     assert named["Average/VertexDetection"] == named["Average/VertexWithin5cm"] == 1.0
     assert named["Average/VertexResolution"] == pytest.approx(0.0, abs=1e-4)
     torch.testing.assert_close(head.position(logits)[0], target[0], rtol=0, atol=1e-5)
+
+
+def test_planes_find_a_vertex_at_the_same_tick() -> None:
+    """A plane that is a little surer of another tick follows the one that is sure; the score is that of its cell."""
+    logits = torch.full((2, 2, 3, 4, 4), -4.0)
+    logits[0, 0, 0, 2, 1] = 5.0
+    logits[0, 1, 0, 2, 3] = 0.5
+    logits[0, 1, 0, 0, 0] = 1.0
+    logits[1, :, 0, 3, 2] = torch.tensor([-1.0, 1.0])
+    logits[1, :, 0, 1, 1] = torch.tensor([EMPTY, 2.0])
+    logits[:, :, 1:] = 0.0  # the middle of a cell, at any reach
+    joined, alone = (Vertex(VertexConfig(weight=1.0, same_tick=same), SPEC) for same in (True, False))
+    assert (joined.position(logits) / 2 - 0.5).tolist() == [[[2, 1], [2, 3]], [[3, 2], [3, 2]]]
+    assert (alone.position(logits) / 2 - 0.5).tolist() == [[[2, 1], [0, 0]], [[3, 2], [1, 1]]]
+    scores = joined.predictions(logits, None)["vertex1_score"]
+    assert scores == pytest.approx(torch.tensor([0.5, 1.0]).sigmoid().numpy())
 
 
 def test_resolution_is_in_cm() -> None:

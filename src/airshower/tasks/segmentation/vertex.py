@@ -29,6 +29,7 @@ class VertexConfig:
     weight: float = number(0.0, low=0.0)
     offset_weight: float = number(3.0, low=0.0)
     reach: float = number(2.0, low=0.0)
+    same_tick: bool = True
 
 
 class Vertex:
@@ -38,6 +39,9 @@ class Vertex:
     A sparse network has no output in cells without sites. There the nearest cell that has one stands for the vertex, if
     it is within `reach` cells; positions go that far beyond a cell, linear in a sigmoid. Farther ones are left out of
     the loss, and never found.
+
+    With `same_tick` the vertex is looked for in the row of cells in which the planes' largest probabilities have the
+    largest sum, since all planes see it at the time of its drift; else where each plane says so by itself.
 
     Presence: focal cross entropy with gamma 2 (Lin et al. 2017), summed over cells, mean over images. Position: squared
     distance in cells, mean over vertices. Both times `weight`, the second times `offset_weight`, too.
@@ -126,7 +130,7 @@ class Vertex:
         """Columns of a table of events: by plane the position found (pixels of the images as read), the probability of
         its cell, and the distance to the true one (cm, NaN without)."""
         position = self.position(logits)
-        score = logits[:, :, 0].flatten(2).amax(2).sigmoid()
+        score = self._at(logits, self._best(logits))[:, :, 0].sigmoid()
         distance = self.distance(position, torch.full_like(position, torch.nan) if target is None else target)
         position = position * 2**self.spec.downsample
         columns = {}
@@ -184,8 +188,13 @@ class Vertex:
         return ((place - 0.5).abs() <= 0.5 + self.config.reach).all(2)
 
     def _best(self, logits: Tensor) -> Tensor:
-        """[events, planes]: the most probable cell."""
-        return logits[:, :, 0].flatten(2).argmax(2)
+        """[events, planes]: the most probable cell; with `same_tick` in the same row of all planes."""
+        presence = logits[:, :, 0]
+        if not self.config.same_tick:
+            return presence.flatten(2).argmax(2)
+        row = presence.amax(3).sigmoid().sum(1).argmax(1)[:, None]
+        cells = presence.take_along_dim(row[:, :, None, None], 2)[:, :, 0]
+        return row * presence.shape[3] + cells.argmax(2)
 
     def _at(self, logits: Tensor, cell: Tensor) -> Tensor:
         """[events, planes, 3]: the logits of one cell in each image."""
