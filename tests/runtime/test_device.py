@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from airshower.config.schema import FrameworkConfig
+from airshower.config.schema import FrameworkConfig, RunConfig
 from airshower.errors import UserError
 from airshower.runtime import device
-from airshower.runtime.device import choose_device, prepare_machine
+from airshower.runtime.device import Precision, choose_device, prepare_machine
 from airshower.runtime.ranks import Ranks
 
 
@@ -88,3 +88,18 @@ def test_as_many_files_may_be_open_as_the_system_allows() -> None:
         assert resource.getrlimit(resource.RLIMIT_NOFILE) == (most, before[1])
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "chosen"),
+    [({"avx2": True}, "float32"), ({"avx512_bf16": False, "amx_bf16": True}, "bfloat16"), ({"bf16": True}, "bfloat16")],
+)
+def test_automatic_precision_follows_the_processor(
+    monkeypatch: pytest.MonkeyPatch, capabilities: dict, chosen: str
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities, raising=False)
+    precision = Precision(RunConfig(precision="auto"), torch.device("cpu"))
+    assert precision.name == chosen
+    with precision.autocast():
+        assert torch.mm(torch.eye(2), torch.eye(2)).dtype == getattr(torch, chosen)
+    assert Precision(RunConfig(precision="float32"), torch.device("cpu")).name == "float32"

@@ -22,7 +22,7 @@ class RunConfig:
     minibatch_size: int = number(2, low=1, free=False)
     aux_minibatch_size: int = number(0, low=0)
     compute_mode: str = choice("auto", "cpu", "gpu", "xpu", "mps")
-    precision: str = choice("float32", "bfloat16", "mixed", free=False)
+    precision: str = choice("float32", "bfloat16", "mixed", "auto", free=False)
     distributed: bool = False
     timeout: float = number(600.0, low=1.0)
     profile: bool = False

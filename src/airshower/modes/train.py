@@ -118,7 +118,7 @@ class Trainer:
         parameters = sum(p.numel() for p in self.network.parameters() if p.requires_grad)
         logger.info(
             "%d training events, %s parameters, %s on %s%s, output in %s", len(self.plan.entries), f"{parameters:,}",
-            self.run.precision, job.device, f", {job.ranks.size} ranks" if job.ranks.size > 1 else "", job.folder,
+            job.precision.name, job.device, f", {job.ranks.size} ranks" if job.ranks.size > 1 else "", job.folder,
         )  # fmt: skip
         hosts = job.ranks.gather(platform.node())
         if job.ranks.master:

@@ -92,21 +92,35 @@ def _refuse_shared(device: torch.device, ranks: Ranks) -> None:
 
 class Precision:
     """`run.precision`: float32; bfloat16 (autocast, weights and optimizer stay float32); mixed (float16 autocast with
-    loss scaling, for GPUs without fast bfloat16)."""
+    loss scaling, for GPUs without fast bfloat16); auto: bfloat16 where the device multiplies it, else float32.
+
+    `name` is what was chosen.
+    """
 
     def __init__(self, run: RunConfig, device: torch.device):
         self.device = device
-        self.name = run.precision
-        if run.precision == "mixed" and device.type == "cpu":
+        automatic = "bfloat16" if _multiplies_bfloat16(device) else "float32"
+        self.name = automatic if run.precision == "auto" else run.precision
+        if self.name == "mixed" and device.type == "cpu":
             raise UserError("run.precision=mixed: float16 needs an accelerator; on a CPU use bfloat16 or float32")
-        self.dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "mixed": torch.float16}[run.precision]
-        self.scaler = torch.amp.GradScaler(device.type, enabled=run.precision == "mixed")
+        self.dtype = {"float32": torch.float32, "bfloat16": torch.bfloat16, "mixed": torch.float16}[self.name]
+        self.scaler = torch.amp.GradScaler(device.type, enabled=self.name == "mixed")
 
     def autocast(self) -> AbstractContextManager:
         """The context in which the network's forward pass runs."""
         if self.name == "float32":
             return contextlib.nullcontext()
         return torch.autocast(self.device.type, self.dtype)
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16; where it has not, they are slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    if device.type == "cpu":
+        capabilities = getattr(torch.cpu, "get_capabilities", dict)()
+        return any(capabilities.get(name) for name in ("avx512_bf16", "amx_bf16", "bf16"))
+    return False
 
 
 def synchronize(device: torch.device) -> None:
