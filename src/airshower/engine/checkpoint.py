@@ -161,7 +161,7 @@ def start_from(module: nn.Module, state: dict[str, Any], path: Path) -> None:
 
 
 def _part(name: str) -> str:
-    return name.split(".")[0]
+    return name.split(".", maxsplit=1)[0]
 
 
 def _parts(weights: Iterable[str]) -> set[str]:
