@@ -11,6 +11,9 @@ from airshower.main import cli
 
 TINY = (
     "network=uresnet",
+    "task.loss_balance_scheme=focal",
+    "task.lovasz=0",
+    "run.precision=float32",
     "data.simulation.image_size=[128,96]",
     "data.simulation.cosmic_rate=4",
     "data.downsample=0",

@@ -13,6 +13,7 @@ import torch
 
 from airshower.data.simulated import TEST_SEED
 from airshower.detectors.lartpc.larcv.file import LarcvFile
+from airshower.engine.average import averaged
 from airshower.writers.scalars import read_table
 from tests.checkpoints import assert_same, newest
 from tests.command import TINY, TINY_INFERENCE, TINY_TRAIN, airshower
@@ -174,10 +175,10 @@ def test_a_mistake_with_overwrite_costs_nothing(run: Path, mistake: str) -> None
     assert newest(run)["step"] == 2
 
 
-def test_training_starts_from_given_weights(finished: Path, tmp_path: Path) -> None:
+def test_training_starts_from_the_averages_of_given_weights(finished: Path, tmp_path: Path) -> None:
     start = (f"output_dir={tmp_path}", f"mode.weights_location={finished}")
     assert airshower(*TRAIN, *start, "run.iterations=1", "mode.optimizer.learning_rate=1e-12").code == 0
-    first, second = newest(finished)["model"], newest(tmp_path)["model"]
+    first, second = averaged(newest(finished)), newest(tmp_path)["model"]
     weights = [name for name in first if name.endswith("conv.weight")]
     assert weights
     for name in weights:
