@@ -4,7 +4,7 @@ In each stage a body (see `bodies`) sees the hits relative to the front and the 
 makes of each hit come the weights with which both are fitted again.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
@@ -31,7 +31,7 @@ from airshower.networks.layers.fronts import (
 from airshower.networks.layers.perceptron import Layers
 from airshower.networks.layers.ragged import Groups, PaddedPoints, grouped
 from airshower.networks.layers.starts import corrected, start_from_zero
-from airshower.networks.network import Network, check_follows
+from airshower.networks.network import FITS, Network, Start, check_follows
 
 FEATURES = ["charge", "time", "central"]
 LENGTH_UNIT, TIME_UNIT = 100.0, 20.0  # m, ns
@@ -111,6 +111,11 @@ class PointsNetwork(Network):
             if name not in config.features:
                 raise UserError(f"network.features=[{','.join(config.features)}]: needs {name}")
         check_follows(config, data, "features", "time", "earliest", "latest")
+
+    @classmethod
+    def starts(cls, config: Any) -> Mapping[str, Start]:
+        """See `Network`."""
+        return FITS
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], Groups]:

@@ -1,6 +1,7 @@
 """What is learned of an event: a number, a direction or a position of its truth, each with its loss and its metrics."""
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
@@ -16,6 +17,7 @@ from airshower.data.truth import DIRECTION, NUMBER, POSITION, Column, Frame
 from airshower.data.units import factor
 from airshower.errors import UserError
 from airshower.geometry.sky import altitude_azimuth, direction_at, seen_from, separation, unit_vector
+from airshower.networks.network import Start
 from airshower.statistics.counts import contained, count_errors
 from airshower.tasks.reconstruction.judged import Judged
 
@@ -75,6 +77,15 @@ class Target(ABC):
     @abstractmethod
     def headline(self) -> dict[str, str]:
         """Metrics for a line on the console, and their short names."""
+
+    def check_start(self, start: Start) -> None:
+        """Raise `UserError` where outputs of this target can't begin as a fit like this."""
+        if self.column.kind != start.kind or self.column.whole_sky:
+            sky = " of the whole sky" if self.column.whole_sky else ""
+            raise UserError(
+                f"task.targets.{self.name}: the column {self.column.name} is a {self.column.kind}{sky}, but "
+                f"{self.name} of this network begins as the fit of a {start.kind}; give the target another name"
+            )
 
     @abstractmethod
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
@@ -311,6 +322,16 @@ class Position(Regression):
 
     def __init__(self, name: str, config: TargetConfig, column: Column, signal_only: bool):
         super().__init__(name, config, column, signal_only, len(column.parts), len(column.parts))
+
+    def check_start(self, start: Start) -> None:
+        """See `Target`: the fit's scale must be that of the outputs."""
+        super().check_start(start)
+        due = start.size * factor(start.unit, self.unit, f"task.targets.{self.name}.unit")
+        if not math.isclose(self.size, due):
+            raise UserError(
+                f"task.targets.{self.name}.scale={self.size:g}: this network's {self.name} begins as a fit in "
+                f"{start.size:g} {start.unit}; use task.targets.{self.name}.scale={due:g} with this unit, {self.unit}"
+            )
 
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """[entries, channels]."""
