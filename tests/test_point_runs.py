@@ -48,8 +48,14 @@ def test_inference_writes_predictions_with_the_ids_of_events(run: Path) -> None:
         assert file["events/event"][:].tolist() == [int(row["event"]) for row in rows]
         np.testing.assert_allclose(file["predictions/energy"][:], [float(row["energy"]) for row in rows], rtol=1e-5)
         assert set(file["predictions"]) == {
-            "prediction", "energy", "direction_alt", "direction_az", "core_x", "core_y"
+            "prediction", "energy", "direction_alt", "direction_az", "core_x", "core_y",
+            "log10_energy_error", "direction_error", "core_error",
         }  # fmt: skip
+        for name, of_table in (("log10_energy_error", 1.0), ("direction_error", 180 / np.pi), ("core_error", 1.0)):
+            errors = [float(row[name.removeprefix("log10_")]) for row in rows]
+            np.testing.assert_allclose(of_table * file[f"predictions/{name}"][:], errors, rtol=1e-5)
+        units = {name: file[f"predictions/{name}"].attrs["unit"] for name in ("log10_energy_error", "core_error")}
+        assert units == {"log10_energy_error": "decades", "core_error": "m"}
 
 
 def test_observed_events_are_predicted(run: Path, tmp_path: Path) -> None:

@@ -76,8 +76,9 @@ class ReconstructionReport(contextlib.ExitStack):
         self.batches.append(packed.columns)
         predicted: Columns = {}
         for target in self.targets.values():
-            for name, column in target.in_files(packed.columns).items():
-                predicted.setdefault(name, column)  # of several targets of a column the first
+            written = target.in_files(packed.columns)
+            if not written.keys() & predicted.keys():  # of several targets of a column the first
+                predicted |= written
         self.writer.append(packed.columns["entry"], predicted)
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from airshower.config.fields import choice, number
+from airshower.data.source import predicted_error
 from airshower.data.truth import DIRECTION, NUMBER, POSITION, Column, Frame
 from airshower.data.units import factor
 from airshower.errors import UserError
@@ -173,6 +174,19 @@ class Regression(Target):
         """See `Target`."""
         return {f"{self.name}/resolution": f"{self.name} ({self.unit})" if self.unit else self.name}
 
+    @property
+    def error_in_files(self) -> tuple[str, float]:
+        """The name of predicted errors in files, and the factor from `error_unit` to the unit there."""
+        return predicted_error(self.column.name), 1.0 / self.factor
+
+    def in_files(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Target`: also predicted errors."""
+        written = super().in_files(columns)
+        if self.likelihood:
+            name, in_file = self.error_in_files
+            written[name] = columns[self.error_column] * in_file
+        return written
+
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """[entries], not negative; of the values of outputs."""
         return (output - target).norm(dim=1)
@@ -253,6 +267,11 @@ class LogNumber(Number):
         """See `Regression`."""
         return "decades"
 
+    @property
+    def error_in_files(self) -> tuple[str, float]:
+        """See `Regression`."""
+        return predicted_error(self.column.name, log10=True), 1.0
+
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """[entries, 1]."""
         values = truth if self.factor == 1.0 else truth * self.factor
@@ -300,6 +319,11 @@ class Direction(Regression):
     def units(self) -> dict[str, str]:
         """See `Target`: angles, where errors are in degrees."""
         return super().units | dict.fromkeys(self.parts, "rad")
+
+    @property
+    def error_in_files(self) -> tuple[str, float]:
+        """See `Regression`: rad, as directions are."""
+        return predicted_error(self.column.name), math.pi / 180
 
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """Unit vectors [entries, 3], in the frame of the axis if there is one."""
