@@ -171,7 +171,8 @@ class ReconstructionReport(contextlib.ExitStack):
                 columns |= target.table(torch.from_numpy(estimates[target.column.name]))
         if not columns:
             return []
-        shared = {name for name in events if name.startswith("true_") or name in (*self.config.observables, "entry")}
+        others = (*self.config.observables, "entry", "pointing_alt")
+        shared = {name for name in events if name.startswith("true_") or name in others}
         estimated = {name: column for name, column in events.items() if name in shared} | columns
         errors = self._errors(estimated)
         curves = self._curves_of(estimated, errors)
