@@ -32,7 +32,8 @@ HELP = "docs/point_files.md has the format"
 @dataclass(frozen=True)
 class Header:
     """`axes` of points; `features` and those of these that are `scaled` already; `columns` of truth and those of these
-    that are `known`; names of columns of `events` and those of these that are `ids`."""
+    that are `known`; names of columns of `events` and those of these that are `ids`; the `unit` of positions as they
+    are read, m on the ground and deg on the sky."""
 
     axes: tuple[str, ...]
     features: tuple[Quantity, ...]
@@ -41,6 +42,7 @@ class Header:
     known: tuple[str, ...]
     events: tuple[str, ...]
     ids: tuple[str, ...]
+    unit: str
 
     @classmethod
     def of_file(cls, file: h5py.File, path: Path) -> Self:
@@ -68,6 +70,7 @@ class Header:
             tuple(name for name in truth if len(truth[name])),
             events,
             ids,
+            place(unit(position, "m"), f"{path}: {POINTS}/position")[0],
         )
 
     @property
@@ -80,11 +83,13 @@ class Header:
         """Inverse of `text`."""
         values = json.loads(text)
         parts = {"features": Quantity, "columns": Column}
+        unit = values.pop("unit")
         return cls(
             **{
                 name: tuple(_made(parts[name], item) if name in parts else item for item in items)
                 for name, items in values.items()
-            }
+            },
+            unit=unit,
         )
 
 
@@ -150,6 +155,14 @@ def length(unit: str, where: str) -> float:
         lengths = ", ".join(name for name, (measured, _) in UNITS.items() if measured == "length")
         raise DataError(f"{where}: its unit is '{unit}'; positions are in one of {lengths}")
     return size
+
+
+def place(unit: str, where: str) -> tuple[str, float]:
+    """The unit that positions of points are read in, m or deg, and how much of it a unit is. Raises `DataError` for
+    what is neither a length nor an angle."""
+    if unit in ANGLES:
+        return "deg", ANGLES[unit] / ANGLES["deg"]
+    return "m", length(unit, where)
 
 
 def angle(unit: str, where: str) -> float:
