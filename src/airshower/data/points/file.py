@@ -14,10 +14,11 @@ from airshower.data.index import FileIndex, Indexed
 from airshower.data.index_table import Entry
 from airshower.data.points import header as names
 from airshower.data.points.header import Header, angle, dataset, group, length
+from airshower.data.points.parquet import open_points
 from airshower.data.quantity import Quantity
 from airshower.data.truth import CLASS, DIRECTION, POSITION, Column
 from airshower.errors import DataError
-from airshower.runtime.hdf5_input import open_hdf5, reading
+from airshower.runtime.hdf5_input import reading
 
 VERSION = 2  # raise when entries of the index change
 GAP = 4096  # points between two events that are read and left out, as this is faster than reading twice
@@ -87,6 +88,12 @@ class PointFile:
             raise DataError(f"{where}: is {stored[row].tolist()} in event {event[row]}, which is no finite input")
 
 
+def read_columns(path: Path) -> tuple[Column, ...]:
+    """The columns of truth of a file."""
+    with open_points(path) as file, reading(str(path)):
+        return Header.of_file(file, path).columns
+
+
 def point_index() -> FileIndex:
     """The index of files of points."""
     return FileIndex(f"points version {VERSION}", lambda path, entry, _: {} if entry else read_entry(path))
@@ -96,7 +103,7 @@ def read_entry(path: Path) -> Entry:
     """What a file says of its events, without points: `header`, `counts`, columns as `truth/NAME` and `events/NAME`,
     `axis` and `origin` of the frame of each event, `sensors`, `centre`, the `size` of the unit of points in m or deg.
     Raises `DataError` naming the file and the dataset."""
-    with open_hdf5(path, "points") as file, reading(str(path)):
+    with open_points(path) as file, reading(str(path)):
         header = Header.of_file(file, path)
         counts = _counts(file, header, path)
         truth = {name: _truth(file, column, len(counts), path)
@@ -235,7 +242,7 @@ class _OpenFile:
     """An open file with its datasets of points: HDF5 keeps the chunks that were read last of a dataset that is open."""
 
     def __init__(self, path: Path):
-        self.file = open_hdf5(path, "points")
+        self.file = open_points(path)
         self.datasets: dict[str, h5py.Dataset] = {}
 
     def __getitem__(self, name: str) -> h5py.Dataset:

@@ -13,7 +13,6 @@ from airshower.data.quantity import Quantity
 from airshower.data.truth import CLASS, DIRECTION, NUMBER, POSITION, Column
 from airshower.data.units import UNITS
 from airshower.errors import DataError
-from airshower.runtime.hdf5_input import open_hdf5, reading
 
 FORMAT, VERSION = "airshower points", 1
 POINTS, TRUTH, EVENTS, FRAME, ARRAY = "points", "truth", "events", "frame", "array"
@@ -93,14 +92,8 @@ class Header:
         )
 
 
-def read_columns(path: Path) -> tuple[Column, ...]:
-    """The columns of truth of a file."""
-    with open_hdf5(path, "points") as file, reading(str(path)):
-        return Header.of_file(file, path).columns
-
-
 def is_points(path: Path) -> bool:
-    """True if a file is of this format, by its content."""
+    """True if an HDF5 file is of this format, by its content."""
     try:
         with h5py.File(path, "r") as file:
             return _text(file.attrs.get("format")) == FORMAT

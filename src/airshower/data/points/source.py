@@ -17,8 +17,9 @@ from airshower.data.files import FileData, FilesConfig, FileSource, Paths, match
 from airshower.data.index import FileIndex
 from airshower.data.order import OrderConfig
 from airshower.data.points import header as names
-from airshower.data.points.file import PointFile, point_index
-from airshower.data.points.header import Header, is_points, read_columns
+from airshower.data.points.file import PointFile, point_index, read_columns
+from airshower.data.points.header import Header
+from airshower.data.points.parquet import is_points
 from airshower.data.points.predictions import PointPredictions
 from airshower.data.quantity import Quantity
 from airshower.data.source import Contents
