@@ -73,13 +73,13 @@ class Geant4Showers:
         counts = np.diff(offsets)[rows]
         chosen = spans(offsets[:-1][rows], counts)
         pmt, charge, time = (self.columns[name][chosen] for name in OF_HITS)
-        hits = TankHits(
+        event, grid_id, time = (
             np.repeat(np.arange(len(rows)), counts),
             self.grid_id[pmt],
-            charge.astype(float),
             time.astype(float) + TRIGGER_TIME,
         )
-        return hits.rows(np.lexsort((hits.time, hits.grid_id, hits.event)))
+        order = np.lexsort((time, grid_id, event))
+        return TankHits(event, grid_id, charge.astype(float), time).rows(order)
 
 
 def to_xcdf(source: Path, target: Path) -> dict[Path, int]:
