@@ -1,10 +1,13 @@
 """Whole runs on simulated tanks of another array than HAWC."""
 
+import csv
 import json
+import math
 from pathlib import Path
 
 import pytest
 
+from airshower.detectors.hawc.xcdf.file import XcdfFile
 from airshower.writers.scalars import read_table
 from tests.command import TINY, Outcome, airshower
 
@@ -30,6 +33,21 @@ def test_a_run_on_swgo_trains_and_predicts(tmp_path: Path) -> None:
     run("mode=inference", *POINTS, f"output_dir={tmp_path}", "mode.displays=1")
     record = json.loads((tmp_path / "predictions" / "metrics.json").read_text())
     assert 15 <= record["events"] <= 20
+    drawn = {curve["against"]: curve["against_label"] for curve in record["curves"]}
+    assert drawn["true_offset"] == "true zenith angle"
+    assert {"true_energy", "hits", "true_core_distance"} <= drawn.keys()
+    assert "true zenith angle" in {curve["against_label"] for curve in record["estimates"]["curves"]}
+    fields = XcdfFile(tmp_path / "predictions" / "predictions.xcd").columns()
+    with (tmp_path / "predictions" / "events.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    for field, column, factor in (
+        ("logEnergyError", "energy_error", 1.0),
+        ("directionError", "direction_error", math.pi / 180),
+        ("coreError", "core_error", 1.0),
+        ("coreX", "core_x", 1.0),
+    ):
+        expected = [factor * float(row[column]) for row in rows]
+        assert fields[f"airshower.{field}"].tolist() == pytest.approx(expected, rel=1e-5)
     assert (tmp_path / "predictions" / "figures" / "event_0.png").exists()
 
 

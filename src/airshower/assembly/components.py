@@ -38,7 +38,10 @@ def components(cfg: DictConfig) -> dict[str, tuple[type, Any]]:
     if cfg.mode.name != "iotest":  # which builds no network
         network.check_data(network_config, data_config)
         _check_fit(network, task, data.gives(data_config))
-    task.check_columns(task_config, data.columns(data_config))
+    columns = data.columns(data_config)
+    task.check_columns(task_config, columns)
+    if cfg.mode.name != "iotest":
+        task.check_starts(task_config, columns, network.starts(network_config))
     return parts
 
 

@@ -106,9 +106,15 @@ class EventWriter(AbstractContextManager, Protocol):
     """Writes what is predicted of events in the detector's own format; a context manager."""
 
     def append(self, entries: np.ndarray, columns: dict[str, np.ndarray]) -> None:
-        """Add what is predicted for some entries [n], by name [n]: `prediction`, the score of the signal, and the parts
-        of columns of truth in the columns' units."""
+        """Add what is predicted for some entries [n], by name [n]: `prediction`, the score of the signal, the parts of
+        columns of truth in the columns' units, and where they are predicted their errors, see `predicted_error`."""
         ...
+
+
+def predicted_error(column: str, log10: bool = False) -> str:
+    """The name of the predicted errors of a column of truth, in its unit (an angle in rad of a direction), or with
+    `log10` of its logarithm, in decades: within which an error lies with 68.27 %."""
+    return f"log10_{column}_error" if log10 else f"{column}_error"
 
 
 class NothingWritten(contextlib.nullcontext):

@@ -1,6 +1,8 @@
 """The base class of all networks."""
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -8,7 +10,21 @@ from torch import Tensor, nn
 from airshower.data.batch import Batch
 from airshower.data.containers import Container
 from airshower.data.spec import Spec
+from airshower.data.truth import DIRECTION, POSITION
 from airshower.errors import UserError
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an output of a network begins as, or is: a fit of a column of this kind, whose 1 is `size` in `unit`."""
+
+    kind: str
+    size: float
+    unit: str
+
+
+FITS = MappingProxyType({"direction": Start(DIRECTION, 1.0, "deg"), "core": Start(POSITION, 100.0, "m")})
+"""The outputs that fits of showers give, by name of the target."""
 
 
 def check_follows(config: Any, data: Any, *keys: str) -> None:
@@ -47,6 +63,12 @@ class Network(nn.Module):
     @classmethod
     def check_data(cls, config: Any, data: Any) -> None:
         """Raise `UserError` where data with this config do not suit a network with this `config`."""
+
+    @classmethod
+    def starts(cls, config: Any) -> Mapping[str, Start]:
+        """Outputs that begin as a fit with this `config`, by name: targets of these names must be of the fit's kind and
+        scale, as a task checks."""
+        return MappingProxyType({})
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], Any]:

@@ -1,7 +1,7 @@
 """What the engine asks of a task."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Mapping, Sized
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +15,7 @@ from airshower.data.event_table import EventTable
 from airshower.data.spec import Spec
 from airshower.data.splits import Selection, Splits
 from airshower.data.truth import Column
-from airshower.networks.network import Network
+from airshower.networks.network import Network, Start
 from airshower.tasks.balance import UncertaintyBalance
 from airshower.tasks.loss_terms import LossTerms
 from airshower.writers.figures import Figure
@@ -76,6 +76,11 @@ class Task(ABC):
     @classmethod
     def check_columns(cls, config: Any, columns: tuple[Column, ...]) -> None:
         """Raise `UserError` where data with these columns of truth can't be trained on with this config."""
+
+    @classmethod
+    def check_starts(cls, config: Any, columns: tuple[Column, ...], starts: Mapping[str, Start]) -> None:
+        """Raise `UserError` where an output of a network that `starts` as a fit would be compared with something else
+        with this config."""
 
     def check(self, source: Any, /) -> None:
         """Raise `DataError` where a source's files do not hold the truth that training needs. Needs no batch."""

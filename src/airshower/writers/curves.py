@@ -41,7 +41,7 @@ class Curve:
 def curves_figure(panels: Sequence[dict[str, Curve]], log: bool = False, level: float | None = None) -> Figure:
     """A panel for each quantity on the x axis, with curves keyed by name, such as a run's. Curves without values are
     not drawn. `log` makes the y axis logarithmic; `level` draws a thin horizontal line."""
-    columns = min(len(panels), PANELS_A_ROW)
+    columns = 2 if len(panels) == 4 else min(len(panels), PANELS_A_ROW)
     rows = -(-len(panels) // PANELS_A_ROW)
     size = (4.6 * columns + 0.6, 3.7 * rows + 0.2)
     figure, axes = pyplot().subplots(rows, columns, figsize=size, squeeze=False, layout="constrained", sharey=True)

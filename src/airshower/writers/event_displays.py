@@ -9,7 +9,7 @@ import torch
 from airshower.data.batch import Batch
 from airshower.data.containers import CameraImages, Container, Images, Points, SparseImages, Table
 from airshower.data.quantity import Quantity
-from airshower.data.spec import Spec
+from airshower.data.spec import PointsSpec, Spec
 from airshower.data.truth import DIRECTION, POSITION, Columns
 from airshower.writers.event_text import number_text, truth_text
 from airshower.writers.figures import Figure, pyplot, set_title
@@ -52,7 +52,7 @@ def draw_event(spec: Spec, batch: Batch, row: int, title: str, marks: Mapping[st
             event = _on_host(container).taken(np.array([row]))
             features = spec[name].physical(event.features)
             if "charge" in features:
-                return array_display(spec[name].sensors, event.position, features, _cores(marks), title)
+                return _points_display(spec[name], event.position, features, marks, title)
     values = _table_values(spec, batch, row)
     return table_display(values, title) if values else None
 
@@ -107,6 +107,16 @@ def _table_values(spec: Spec, batch: Batch, row: int) -> list[tuple[Quantity, fl
                 for quantity, value in zip(spec.quantities(name), scaled, strict=True)
             ]
     return values
+
+
+def _points_display(
+    spec: PointsSpec, position: np.ndarray, features: Columns, marks: Mapping[str, Marks], title: str
+) -> Figure:
+    """Hits on the ground with cores, or pixels on the sky."""
+    if spec.unit == "m":
+        return array_display(spec.sensors, position, features, _cores(marks), title)
+    first, second = (f"offset in {axis} ({spec.unit})" for axis in spec.axes[:2])
+    return array_display(spec.sensors, position, features, {}, title, (first, second), "pixels")
 
 
 def _cores(marks: Mapping[str, Marks]) -> dict[str, np.ndarray]:

@@ -11,8 +11,9 @@ MARKS = {
     "true": {"marker": "o", "ms": 11, "mfc": "none", "mec": "#cc3311", "mew": 1.6, "ls": ""},
     "predicted": {"marker": "+", "ms": 12, "mec": "#ee7733", "mew": 2.0, "ls": ""},
 }
+EAST_NORTH = ("east (m)", "north (m)")
 MARGIN = 0.12  # of the array's size, around it
-LEAST_MARGIN = 1.0  # m
+LEAST_MARGIN = 1.0  # m or deg
 HIT_SIZES = 8, 16  # of markers, in lower cells and in all others
 OUTLIERS = 0.03  # of the times, beyond each end of the colour scale
 
@@ -23,12 +24,15 @@ def array_display(
     hits: Mapping[str, np.ndarray],
     cores: Mapping[str, np.ndarray],
     title: str,
+    labels: tuple[str, str] = EAST_NORTH,
+    what: str = "PMTs with a hit",
 ) -> Figure:
     """The hits of one event on an array of PMTs.
 
     `sensors` f8 [PMTs, 2 or more], none if they are not known, and `position` [hits, 2 or more] in m; `hits` by name:
     charge in p.e. and, if hits have it, time in ns [hits], and `lower`, 1 for those in lower cells, which are drawn
-    small; `cores` by name ("true", "predicted"), x and y in m. A core outside of the figure is only named.
+    small; `cores` by name ("true", "predicted"), x and y in m. A core outside of the figure is only named. Axes have
+    `labels`, and the title says how many hits there are of `what`.
     """
     from matplotlib.colors import LogNorm, Normalize
 
@@ -57,15 +61,15 @@ def array_display(
             inside = ((core > low - margin) & (core < high + margin)).all()
             axis.plot(*core, **MARKS[name], label=f"{name} core" if inside else f"{name} core, outside of the figure")
         axis.set(xlim=(low[0] - margin, high[0] + margin), ylim=(low[1] - margin, high[1] + margin), aspect="equal")
-        axis.set(xlabel="east (m)")
+        axis.set(xlabel=labels[0])
         figure.colorbar(
             drawn, ax=axis, shrink=0.8, label=label, extend="both" if label.startswith("time") else "neither"
         )
-    axes[0, 0].set_ylabel("north (m)")
+    axes[0, 0].set_ylabel(labels[1])
     if cores:
         figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(cores), fontsize=9)
     of_lower = f", {lower.sum():,} of them in lower cells (small)" if lower.any() else ""
-    set_title(figure, f"{title}\n{len(position):,} PMTs with a hit{of_lower}")
+    set_title(figure, f"{title}\n{len(position):,} {what}{of_lower}")
     return figure
 
 

@@ -57,7 +57,11 @@ FAULTS = {
     "a wide feature": (put("points/time", np.zeros((POINTS, 2))), "points/time: has 2 dimensions, 1 are due"),
     "text": (put("points/time", np.array([b"x"] * POINTS)), r"points/time: is of type \|S1, numbers are due"),
     "one axis": (put("points/position", np.zeros((POINTS, 1))), "points/position: has 1 columns"),
-    "no length": (attribute("points/position", "unit", "deg"), "points/position: its unit is 'deg'"),
+    "no length": (attribute("points/position", "unit", "ns"), "points/position: its unit is 'ns'"),
+    "sensors elsewhere": (
+        lambda file: add(file, "array/sensors", np.zeros((2, 2)), unit="deg"),
+        "array/sensors: its unit is not one of m, which positions of points are in",
+    ),
     "no width": (attribute("points/charge", "width", 0.0), "points/charge: its attribute width is 0.0"),
     "an unknown kind": (attribute("truth/energy", "kind", "energi"), "truth/energy: its attribute kind is 'energi'"),
     "a flat direction": (put("truth/direction", np.zeros(EVENTS), kind="direction"), "truth/direction: is an array"),

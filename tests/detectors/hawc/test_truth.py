@@ -162,6 +162,9 @@ def test_predictions_come_back(simulated: HawcEvents, tmp_path: Path) -> None:
         "az": np.array([0.0, 1.0, 6.0, 3.0]),
         "core_x": np.array([-4.25, 0.0, 100.0, 7.0]),
         "core_y": np.array([250.0, 1.0, 2.0, 3.0]),
+        "log10_energy_error": np.array([0.1, 0.2, 0.3, 0.4]),
+        "direction_error": np.array([0.01, 0.02, 0.03, 0.04]),
+        "core_error": np.array([5.0, 6.0, 7.0, 8.0]),
     }
     with simulated.event_writer(tmp_path / "predictions", {"step": "3"}) as writer:
         for part in (slice(0, 1), slice(1, 4)):
@@ -178,7 +181,10 @@ def test_predictions_come_back(simulated: HawcEvents, tmp_path: Path) -> None:
     np.testing.assert_array_equal(found["airshower.azimuthAngle"], columns["az"])
     np.testing.assert_array_equal(found["airshower.coreX"], columns["core_x"])
     np.testing.assert_array_equal(found["airshower.coreY"], columns["core_y"])
-    assert len(found) == 8
+    np.testing.assert_array_equal(found["airshower.logEnergyError"], columns["log10_energy_error"])
+    np.testing.assert_array_equal(found["airshower.directionError"], columns["direction_error"])
+    np.testing.assert_array_equal(found["airshower.coreError"], columns["core_error"])
+    assert len(found) == 11
 
 
 def test_only_what_is_predicted_is_written(simulated: HawcEvents, tmp_path: Path) -> None:

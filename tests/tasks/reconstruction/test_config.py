@@ -8,8 +8,9 @@ import pytest
 
 from airshower.assembly.components import components
 from airshower.assembly.compose import compose
-from airshower.data.truth import NUMBER, POSITION, Column
+from airshower.data.truth import DIRECTION, NUMBER, POSITION, Column
 from airshower.errors import DataError, UserError
+from airshower.networks.network import FITS
 from airshower.tasks.reconstruction.config import ReconstructionConfig, asked_targets
 from airshower.tasks.reconstruction.targets import TargetConfig
 from airshower.tasks.reconstruction.task import Reconstruction, logger
@@ -17,6 +18,8 @@ from tests.networks.telescopes.arrays import SPEC
 from tests.targets import reconstruction
 
 FIRST = "+task.targets.first={column: h_first_interaction, unit: km, scale: 10}"
+
+CORE_IN_KM = "+task.targets.place={column: core, unit: km, scale: 3}"
 
 
 def composed(*overrides: str) -> ReconstructionConfig:
@@ -98,6 +101,36 @@ def test_what_can_not_be_learned_is_refused(overrides: list[str], says: str) -> 
     with pytest.raises(UserError, match=rf"^task\.{says}") as error:
         composed(*overrides)
     assert "\n" not in str(error.value)
+
+
+STARTS = ("cta_stereo_hex", "tank_resnet", "hawc_fits", "points_latent", "points_set")
+
+
+@pytest.mark.parametrize("network", STARTS)
+def test_what_begins_as_a_fit_has_the_scale_of_the_fit(network: str) -> None:
+    """Once the fit was put beside outputs of any scale, and cores were wrong by its ratio without a word."""
+    core = "task.targets.core"
+    for fitting in ([f"{core}.scale=100"], [f"{core}.unit=km", f"{core}.scale=0.1"], [f"{core}.weight=0", CORE_IN_KM]):
+        components(compose([f"network={network}", *fitting]))
+    says = r"this network's core begins as a fit in 100 m; use task\.targets\.core\.scale="
+    with pytest.raises(UserError, match=rf"^task\.targets\.core\.scale=1000: {says}100 with this unit, m$"):
+        components(compose([f"network={network}", f"{core}.scale=1000"]))
+    with pytest.raises(UserError, match=rf"^task\.targets\.core\.scale=100: {says}0\.1 with this unit, km$"):
+        components(compose([f"network={network}", f"{core}.unit=km"]))
+    another = [f"{core}.{option}" for option in ("column=direction", "unit=''", "scale=1")]
+    says = "core: the column direction is a direction, but core of this network begins as"
+    with pytest.raises(UserError, match=says):
+        components(compose([f"network={network}", *another, "task.report.observables=[true_energy]"]))
+
+
+def test_without_a_start_any_scale_is_possible() -> None:
+    scaled = ["network=cta_stereo_hex", "task.targets.core.scale=1000"]
+    assert components(compose([*scaled, "network.axes=0"]))
+    assert components(compose([*scaled, "mode=iotest"]))
+    whole_sky = Column("direction", DIRECTION, "rad", parts=("alt", "az"), whole_sky=True)
+    Reconstruction.check_starts(reconstruction(), (whole_sky,), {})
+    with pytest.raises(UserError, match=r"column direction is a direction of the whole sky, but direction of this"):
+        Reconstruction.check_starts(reconstruction(), (whole_sky,), FITS)
 
 
 def test_data_without_the_columns_are_refused() -> None:

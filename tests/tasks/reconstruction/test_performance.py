@@ -64,6 +64,17 @@ def test_curves_are_of_all_events_and_leave_out_what_does_not_differ(events: dic
     assert record["value"] == pytest.approx([0.5] * len(record["value"]))
 
 
+def test_the_angle_to_the_zenith_is_called_so(events: dict[str, np.ndarray]) -> None:
+    errors = performance.event_errors(events, SHOWER, "gamma", only_signal=True)
+    events["true_offset"] = np.linspace(0.0, 50.0, COUNT)
+    for altitude, label in ((np.pi / 2, "true zenith angle"), (1.2, "true angle to the axis")):
+        events["pointing_alt"] = np.full(COUNT, altitude, np.float32)
+        found = performance.curves(events, errors, SHOWER, ["true_offset"])
+        assert {curve.against_label for curve in found} == {label}
+    del events["pointing_alt"]
+    assert performance.curves(events, errors, SHOWER, ["true_offset"])[0].against_label == "true angle to the axis"
+
+
 def test_areas(events: dict[str, np.ndarray]) -> None:
     """Twice the share of the simulation, half the area; an event of several images counts once."""
     cut = performance.gamma_cut(events, "gamma", 0.5)
@@ -97,6 +108,16 @@ def test_observables_are_checked() -> None:
     performance.check_report(ReportConfig(list(observables(SHOWER))), SHOWER)
     with pytest.raises(UserError, match="did you mean true_energy"):
         performance.check_report(ReportConfig(["true_enrgy"]), SHOWER)
+
+
+def test_what_curves_are_against_by_default_may_be_missing(events: dict[str, np.ndarray]) -> None:
+    """As usual targets may be, whose column data lack."""
+    energy = [target for target in SHOWER if target.name == "energy"]
+    config = ReportConfig(["true_energy", "true_offset", "true_core_distance"])
+    performance.check_report(config, energy)
+    errors = performance.event_errors(events, energy, "gamma", only_signal=True)
+    found = performance.curves(events, errors, energy, config.observables)
+    assert {curve.against for curve in found} == {"true_energy"}
 
 
 def test_areas_of_one_energy(events: dict[str, np.ndarray]) -> None:

@@ -224,3 +224,21 @@ def test_errors_of_logarithms_are_in_decades() -> None:
     np.testing.assert_allclose(predicted["energy"], [1.0, 10.0])
     np.testing.assert_allclose(predicted["energy_error"][0] / predicted["energy_error"][1], 2.0, rtol=1e-5)
     assert made.units == {"energy": "TeV", "energy_error": "decades"}
+
+
+def test_predicted_errors_are_in_files_in_units_of_files() -> None:
+    """Columns are in m and rad; of a logarithm the error stays one of the logarithm."""
+    for name, unit, options, expected in (
+        ("core", "km", {"unit": "km", "scale": 0.1}, {"core_error": 1000.0}),
+        ("height", "km", {"unit": "km"}, {"height_error": 1000.0}),
+        ("direction", "deg", {}, {"direction_error": np.pi / 180}),
+        ("energy", "decades", {"log10": True, "unit": "TeV"}, {"log10_energy_error": 1.0}),
+    ):
+        made, frame = target(name, loss="likelihood", **options)
+        predicted = made.physical(torch.zeros(3, made.channels), frame)
+        in_files = made.in_files(predicted)
+        assert made.units[f"{name}_error"] == unit
+        for error, factor in expected.items():
+            np.testing.assert_allclose(in_files[error], factor * predicted[f"{name}_error"])
+        without, _ = target(name, **options)
+        assert not expected.keys() & without.in_files(predicted).keys()

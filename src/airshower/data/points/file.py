@@ -14,12 +14,13 @@ from airshower.data.index import FileIndex, Indexed
 from airshower.data.index_table import Entry
 from airshower.data.points import header as names
 from airshower.data.points.header import Header, angle, dataset, group, length
+from airshower.data.points.parquet import open_points
 from airshower.data.quantity import Quantity
 from airshower.data.truth import CLASS, DIRECTION, POSITION, Column
 from airshower.errors import DataError
-from airshower.runtime.hdf5_input import open_hdf5, reading
+from airshower.runtime.hdf5_input import reading
 
-VERSION = 1  # raise when entries of the index change
+VERSION = 2  # raise when entries of the index change
 GAP = 4096  # points between two events that are read and left out, as this is faster than reading twice
 ZENITH = (np.pi / 2, 0.0)  # rad
 
@@ -46,8 +47,8 @@ class PointFile:
         return {name: self.entry[f"{group}/{name}"] for name in known}
 
     def read(self, events: np.ndarray, features: Sequence[Quantity]) -> tuple[np.ndarray, np.ndarray]:
-        """Positions in m, float32 [points, axes], and scaled features, float32 [points, features], of `events` [n] in
-        ascending order; an event may come several times. Raises `DataError` naming dataset and event."""
+        """Positions in m or deg, float32 [points, axes], and scaled features, float32 [points, features], of `events`
+        [n] in ascending order; an event may come several times. Raises `DataError` naming dataset and event."""
         parts = []
         with HANDLES.using(self.path, self.stamp, _OpenFile) as file:
             for run in self._runs(events):
@@ -67,7 +68,7 @@ class PointFile:
         rows = spans(self.first[run] - begin, self.counts[run])
         event = np.repeat(run, self.counts[run])
         position = self._values(file, names.POSITION_OF_POINTS, begin, end)[rows]
-        position = (position * float(self.entry["length"])).astype(np.float32)
+        position = (position * float(self.entry["size"])).astype(np.float32)
         self._check(names.POSITION_OF_POINTS, position, position, event)
         scaled = np.empty((len(rows), len(features)), np.float32)
         for column, quantity in enumerate(features):
@@ -87,6 +88,12 @@ class PointFile:
             raise DataError(f"{where}: is {stored[row].tolist()} in event {event[row]}, which is no finite input")
 
 
+def read_columns(path: Path) -> tuple[Column, ...]:
+    """The columns of truth of a file."""
+    with open_points(path) as file, reading(str(path)):
+        return Header.of_file(file, path).columns
+
+
 def point_index() -> FileIndex:
     """The index of files of points."""
     return FileIndex(f"points version {VERSION}", lambda path, entry, _: {} if entry else read_entry(path))
@@ -94,9 +101,9 @@ def point_index() -> FileIndex:
 
 def read_entry(path: Path) -> Entry:
     """What a file says of its events, without points: `header`, `counts`, columns as `truth/NAME` and `events/NAME`,
-    `axis` and `origin` of the frame of each event, `sensors`, `centre`, the `length` unit of points in m. Raises
-    `DataError` naming the file and the dataset."""
-    with open_hdf5(path, "points") as file, reading(str(path)):
+    `axis` and `origin` of the frame of each event, `sensors`, `centre`, the `size` of the unit of points in m or deg.
+    Raises `DataError` naming the file and the dataset."""
+    with open_points(path) as file, reading(str(path)):
         header = Header.of_file(file, path)
         counts = _counts(file, header, path)
         truth = {name: _truth(file, column, len(counts), path)
@@ -105,10 +112,11 @@ def read_entry(path: Path) -> Entry:
         entry: dict[str, np.ndarray] = {f"{names.TRUTH}/{name}": values for name, values in truth.items()}
         entry |= {f"{names.EVENTS}/{name}": values for name, values in events.items()}
         entry |= {"counts": counts, "header": np.array(header.text), **_array(file, header, path)}
-        entry |= _frame(file, header, entry["centre"], len(counts), path)
+        centre = entry["centre"] if header.unit == "m" else np.zeros_like(entry["centre"])
+        entry |= _frame(file, header, centre, len(counts), path)
         position = file[names.POINTS][names.POSITION_OF_POINTS]
         where = f"{path}: {names.POINTS}/{names.POSITION_OF_POINTS}"
-        entry["length"] = np.array(length(names.unit(position, "m"), where))
+        entry["size"] = np.array(names.place(names.unit(position, "m"), where)[1])
         size = file.id.get_filesize()
     content = hashlib.sha256(str(size).encode())
     for name in sorted(entry):
@@ -178,7 +186,9 @@ def _array(file: h5py.File, header: Header, path: Path) -> dict[str, np.ndarray]
             continue
         node = dataset(file[names.ARRAY], name, path, dimensions)
         where = f"{path}: {names.ARRAY}/{name}"
-        factor = length(names.unit(node, "m"), where)
+        unit, factor = names.place(names.unit(node, header.unit), where)
+        if unit != header.unit:
+            raise DataError(f"{where}: its unit is not one of {header.unit}, which positions of points are in")
         read[name] = node[:].astype(np.float64) * factor
         if node.shape[-1] != axes or not np.isfinite(read[name]).all():
             raise DataError(f"{where}: should be {axes} finite numbers for each place, one for each axis of points")
@@ -232,7 +242,7 @@ class _OpenFile:
     """An open file with its datasets of points: HDF5 keeps the chunks that were read last of a dataset that is open."""
 
     def __init__(self, path: Path):
-        self.file = open_hdf5(path, "points")
+        self.file = open_points(path)
         self.datasets: dict[str, h5py.Dataset] = {}
 
     def __getitem__(self, name: str) -> h5py.Dataset:

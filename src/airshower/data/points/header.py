@@ -13,7 +13,6 @@ from airshower.data.quantity import Quantity
 from airshower.data.truth import CLASS, DIRECTION, NUMBER, POSITION, Column
 from airshower.data.units import UNITS
 from airshower.errors import DataError
-from airshower.runtime.hdf5_input import open_hdf5, reading
 
 FORMAT, VERSION = "airshower points", 1
 POINTS, TRUTH, EVENTS, FRAME, ARRAY = "points", "truth", "events", "frame", "array"
@@ -32,7 +31,8 @@ HELP = "docs/point_files.md has the format"
 @dataclass(frozen=True)
 class Header:
     """`axes` of points; `features` and those of these that are `scaled` already; `columns` of truth and those of these
-    that are `known`; names of columns of `events` and those of these that are `ids`."""
+    that are `known`; names of columns of `events` and those of these that are `ids`; the `unit` of positions as they
+    are read, m on the ground and deg on the sky."""
 
     axes: tuple[str, ...]
     features: tuple[Quantity, ...]
@@ -41,6 +41,7 @@ class Header:
     known: tuple[str, ...]
     events: tuple[str, ...]
     ids: tuple[str, ...]
+    unit: str
 
     @classmethod
     def of_file(cls, file: h5py.File, path: Path) -> Self:
@@ -68,6 +69,7 @@ class Header:
             tuple(name for name in truth if len(truth[name])),
             events,
             ids,
+            place(unit(position, "m"), f"{path}: {POINTS}/position")[0],
         )
 
     @property
@@ -80,22 +82,18 @@ class Header:
         """Inverse of `text`."""
         values = json.loads(text)
         parts = {"features": Quantity, "columns": Column}
+        unit = values.pop("unit")
         return cls(
             **{
                 name: tuple(_made(parts[name], item) if name in parts else item for item in items)
                 for name, items in values.items()
-            }
+            },
+            unit=unit,
         )
 
 
-def read_columns(path: Path) -> tuple[Column, ...]:
-    """The columns of truth of a file."""
-    with open_hdf5(path, "points") as file, reading(str(path)):
-        return Header.of_file(file, path).columns
-
-
 def is_points(path: Path) -> bool:
-    """True if a file is of this format, by its content."""
+    """True if an HDF5 file is of this format, by its content."""
     try:
         with h5py.File(path, "r") as file:
             return _text(file.attrs.get("format")) == FORMAT
@@ -150,6 +148,14 @@ def length(unit: str, where: str) -> float:
         lengths = ", ".join(name for name, (measured, _) in UNITS.items() if measured == "length")
         raise DataError(f"{where}: its unit is '{unit}'; positions are in one of {lengths}")
     return size
+
+
+def place(unit: str, where: str) -> tuple[str, float]:
+    """The unit that positions of points are read in, m or deg, and how much of it a unit is. Raises `DataError` for
+    what is neither a length nor an angle."""
+    if unit in ANGLES:
+        return "deg", ANGLES[unit] / ANGLES["deg"]
+    return "m", length(unit, where)
 
 
 def angle(unit: str, where: str) -> float:

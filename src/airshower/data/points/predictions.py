@@ -6,6 +6,7 @@ from typing import Self
 import h5py
 import numpy as np
 
+from airshower.data.source import predicted_error
 from airshower.data.spec import Spec
 from airshower.runtime.hdf5_output import Hdf5Output
 
@@ -26,6 +27,8 @@ class PointPredictions:
         self.event_ids = event_ids
         self.provenance = provenance
         self.units = {part: column.unit for column in spec.truth for part in column.parts or (column.name,)}
+        for column in spec.truth:
+            self.units |= {predicted_error(column.name): column.unit, predicted_error(column.name, True): "decades"}
 
     def __enter__(self) -> Self:
         self.output = Hdf5Output(self.path)

@@ -1,5 +1,6 @@
 """`data=points`: files of ragged points with named columns, of any detector. See docs/point_files.md."""
 
+import dataclasses
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -16,8 +17,9 @@ from airshower.data.files import FileData, FilesConfig, FileSource, Paths, match
 from airshower.data.index import FileIndex
 from airshower.data.order import OrderConfig
 from airshower.data.points import header as names
-from airshower.data.points.file import PointFile, point_index
-from airshower.data.points.header import Header, is_points, read_columns
+from airshower.data.points.file import PointFile, point_index, read_columns
+from airshower.data.points.header import Header
+from airshower.data.points.parquet import is_points
 from airshower.data.points.predictions import PointPredictions
 from airshower.data.quantity import Quantity
 from airshower.data.source import Contents
@@ -60,7 +62,9 @@ class PointEvents(FileSource):
         self.event_ids = np.stack(ids, 1)[kept]
         self._shower = np.concatenate(list(map(_showers, self.files)))[kept]
         entry = self.files[0].entry
-        points = PointsSpec(self.header.axes, "m", self.features, entry["centre"].copy(), entry["sensors"].copy())
+        points = PointsSpec(
+            self.header.axes, self.header.unit, self.features, entry["centre"].copy(), entry["sensors"].copy()
+        )
         known = frozenset(self.header.known)
         self.spec = Spec({"points": points}, self.header.columns, known, self.header.ids or UNNUMBERED)
         self.digest = hashlib.sha256(" ".join(file.digest for file in self.files).encode()).hexdigest()[:16]
@@ -179,12 +183,13 @@ def _common(files: Sequence[PointFile]) -> Header:
         tuple(name for name in getattr(first.header, of) if all(name in getattr(f.header, of) for f in files))
         for of in ("known", "events")
     )
-    return Header(first.header.axes, first.header.features, (), first.header.columns, known, events, first.header.ids)
+    return dataclasses.replace(first.header, scaled=(), known=known, events=events)
 
 
 def _difference(one: Header, other: Header) -> str:
     """What is not the same in two headers, in a word."""
-    for name, what in (("axes", "axes"), ("features", "features"), ("columns", "columns of truth"), ("ids", "ids")):
+    named = ("axes", "axes"), ("unit", "units of positions")
+    for name, what in (*named, ("features", "features"), ("columns", "columns of truth"), ("ids", "ids")):
         if getattr(one, name) != getattr(other, name):
             return what
     return ""

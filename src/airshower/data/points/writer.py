@@ -8,6 +8,7 @@ import numpy as np
 
 from airshower.data.files import FileSource
 from airshower.data.points import header as names
+from airshower.data.points.parquet import SUFFIX, ParquetPoints
 from airshower.data.points.predictions import appended
 from airshower.data.quantity import Quantity
 from airshower.data.source import Source
@@ -24,20 +25,26 @@ CHUNK = 4096
 def write_points(source: Source, entries: np.ndarray, path: Path) -> None:
     """Write the events of these entries: points, truth, frame, ids, showers, and their tables as columns of events.
 
-    Features are written as networks take them, so that what is read back is the same to the bit. Raises `UserError`
-    for a source without points.
+    The ending .parquet asks for Parquet, any other for HDF5. Features are written as networks take them, so that what
+    is read back is the same to the bit. Raises `UserError` for a source without points, and where pyarrow is missing.
     """
     container = points_of(source.spec, "to_points")
     if not len(entries):
         raise UserError("to_points: there are no events to write")
+    parts = (_columns(source, container, part) for part in np.split(entries, range(AT_ONCE, len(entries), AT_ONCE)))
+    if path.suffix == SUFFIX:
+        with ParquetPoints(path, _attributes(source, source.spec[container]), _array(source.spec[container])) as output:
+            for columns in parts:
+                output.append(columns)
+        return
     with Hdf5Output(path) as output:
         file = output.file
         with output.writing():
             file.attrs.update({"format": names.FORMAT, "version": names.VERSION})
             for group in (names.POINTS, names.TRUTH, names.EVENTS):
                 file.create_group(group, track_order=True)
-            for part in np.split(entries, range(AT_ONCE, len(entries), AT_ONCE)):
-                for name, values in _columns(source, container, part).items():
+            for columns in parts:
+                for name, values in columns.items():
                     appended(file, name, values, CHUNKS.get(name.partition("/")[0], CHUNK))
             _describe(file, source, source.spec[container])
 
@@ -76,24 +83,35 @@ def _columns(source: Source, container: str, entries: np.ndarray) -> dict[str, n
 
 def _describe(file: Any, source: Source, spec: PointsSpec) -> None:
     """The attributes of datasets, and the array."""
-    for quantity in spec.features:
-        file[f"{names.POINTS}/{quantity.name}"].attrs.update({"scaled": True, **_of_quantity(quantity)})
-    file[f"{names.POINTS}/position"].attrs.update({"unit": spec.unit, "axes": list(spec.axes)})
     for column in source.spec.truth:
         path = f"{names.TRUTH}/{column.name}"
         if path not in file:  # it is not known of these events; the file says what would be
             file.create_dataset(path, (0, len(column.parts)) if column.parts else (0,), float)
-        file[path].attrs.update(_of_column(column))
+    for name, values in _array(spec).items():
+        file[f"{names.ARRAY}/{name}"] = values
+    for name, attributes in _attributes(source, spec).items():
+        if name in file:
+            file[name].attrs.update(attributes)
+
+
+def _array(spec: PointsSpec) -> dict[str, np.ndarray]:
+    """The places of sensors, and their middle."""
+    return {"sensors": spec.sensors, "centre": spec.centre}
+
+
+def _attributes(source: Source, spec: PointsSpec) -> dict[str, dict[str, Any]]:
+    """Attributes by name of a dataset or group; of the frame also those of what these events may not have."""
+    attributes = {
+        f"{names.POINTS}/{feature.name}": {"scaled": True, **_of_quantity(feature)} for feature in spec.features
+    }
+    attributes[f"{names.POINTS}/{names.POSITION_OF_POINTS}"] = {"unit": spec.unit, "axes": list(spec.axes)}
+    attributes |= {f"{names.TRUTH}/{column.name}": _of_column(column) for column in source.spec.truth}
     for table in source.spec.inputs.values():
         for quantity in table.quantities if isinstance(table, TableSpec) else ():
-            file[f"{names.EVENTS}/{quantity.name}"].attrs["unit"] = quantity.unit
-    file[names.EVENTS].attrs["ids"] = list(source.spec.ids)
-    for name in ("sensors", "centre"):
-        file[f"{names.ARRAY}/{name}"] = getattr(spec, name)
-        file[f"{names.ARRAY}/{name}"].attrs["unit"] = spec.unit
-    for name, unit in (("axis", "rad"), ("origin", "m")):
-        if f"{names.FRAME}/{name}" in file:
-            file[f"{names.FRAME}/{name}"].attrs["unit"] = unit
+            attributes[f"{names.EVENTS}/{quantity.name}"] = {"unit": quantity.unit}
+    attributes[names.EVENTS] = {"ids": list(source.spec.ids)}
+    attributes |= {f"{names.ARRAY}/{name}": {"unit": spec.unit} for name in _array(spec)}
+    return attributes | {f"{names.FRAME}/{name}": {"unit": unit} for name, unit in (("axis", "rad"), ("origin", "m"))}
 
 
 def _of_quantity(quantity: Quantity) -> dict[str, Any]:

@@ -2,22 +2,19 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import MappingProxyType
 
 from airshower.config.fields import number, section
-from airshower.data.containers import CameraImages
 from airshower.data.simulated import SimulatedConfig, SimulatedData, SimulatedFile
-from airshower.data.truth import Column
 from airshower.detectors.cta.dl1.writer import Dl1Writer
 from airshower.detectors.cta.simulation import OBS_IDS, CtaSimulation, simulate_events
 from airshower.detectors.cta.simulation.file_array import digest
-from airshower.detectors.cta.source import CtaConfig, CtaEvents, true_columns
+from airshower.detectors.cta.source import CtaConfig, CtaContents, CtaEvents
 from airshower.runtime.log import progress
 
 VERSION = 2  # raise when the simulation's physics changes: files made by an older one are then left alone
 
 
-class SimulatedCta(SimulatedData[CtaEvents]):
+class SimulatedCta(CtaContents, SimulatedData[CtaEvents]):
     """`data=cta_simulated`: gammas and protons made on first use."""
 
     @dataclass
@@ -28,13 +25,6 @@ class SimulatedCta(SimulatedData[CtaEvents]):
         validation_events: int = number(1000, low=1)
         test_events: int = number(1000, low=1, free=True)
         simulation: CtaSimulation = section(CtaSimulation)
-
-    containers = MappingProxyType({"images": CameraImages})
-
-    @classmethod
-    def columns(cls, config: Config) -> tuple[Column, ...]:
-        """See `Data`."""
-        return true_columns(config.classes)
 
     def source(self, name: str, events: int, seed: int) -> CtaEvents:
         """See `SimulatedData.source`."""

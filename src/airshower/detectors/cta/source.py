@@ -1,7 +1,7 @@
 """Images of Cherenkov telescopes as a source of entries: files of simulations, of observations, or of both."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -11,7 +11,7 @@ import torch
 
 from airshower.config.fields import choice, number
 from airshower.data.batch import Batch
-from airshower.data.containers import CameraImages, TelescopeImages, spans
+from airshower.data.containers import CameraImages, Container, Points, TelescopeImages, spans
 from airshower.data.cuts import Cut, check_names, parse_cuts
 from airshower.data.files import FileData, FilesConfig, FileSource, Paths, matching_files
 from airshower.data.index import FileIndex
@@ -23,6 +23,7 @@ from airshower.detectors.cta.dl1.dl2_writer import ShowerPredictionWriter
 from airshower.detectors.cta.image_file import PART, TRUTH, ImageFile
 from airshower.detectors.cta.keys import KEYS
 from airshower.detectors.cta.open_file import file_index, indexed_file, is_image_file
+from airshower.detectors.cta.points import POINT_FEATURES, TelescopePoints, point_features
 from airshower.detectors.cta.primaries import OBSERVED, class_ids, classified
 from airshower.detectors.cta.selection import CutFlow, Selector
 from airshower.detectors.cta.subarray import chosen_telescopes, merge_subarrays, spec_of
@@ -47,6 +48,8 @@ class CtaConfig(OrderConfig):
     multiplicity: int = number(1, low=1)
     classes: list[str] = field(default_factory=lambda: ["gamma", "proton"])
     bad_pixels: str = choice("error", "zero", "skip")
+    features: list[str] = field(default_factory=list)
+    point_features: list[str] = field(default_factory=lambda: list(POINT_FEATURES))
 
 
 class CtaEvents(FileSource):
@@ -70,7 +73,9 @@ class CtaEvents(FileSource):
         self.array = spec_of(array, allowed, config.mode)
         truth = true_columns(config.classes)
         known = frozenset(column.name for column in truth) if self.simulated else frozenset[str]()
-        self.spec = Spec({"images": self.array}, truth, known)
+        self.points = TelescopePoints(self.array, config.features) if config.features else None
+        inputs = {"images": self.array} | ({"points": self.points.spec} if self.points else {})
+        self.spec = Spec(inputs, truth, known)
         self.clean = all(file.has_clean for file in self.files)
         self._check_cuts(cuts)
         self.cut_flow = CutFlow()
@@ -86,9 +91,9 @@ class CtaEvents(FileSource):
         return len(self.event_ids)
 
     def read(self, entries: np.ndarray) -> Batch:
-        """See `Source`: the container `images`. Directions are learned relative to the common pointing of an event's
-        telescopes, cores to the telescope (mono) or to the middle of the array (stereo). Raises `DataError` naming
-        file, telescope and event."""
+        """See `Source`: the container `images`, and `points` if features are asked for. Directions are learned relative
+        to the common pointing of an event's telescopes, cores to the telescope (mono) or to the middle of the array
+        (stereo). Raises `DataError` naming file, telescope and event."""
         entries = np.asarray(entries, np.int64)
         batch_row, images = self._images_of(entries)
         camera = self.array.camera[self._telescope[images]]
@@ -99,7 +104,11 @@ class CtaEvents(FileSource):
             )
         )
         truth = Truth(self.truth, entries) if self.simulated else None
-        return Batch({"images": parts}, entries, self.event_ids[entries], truth, self._frame(parts, len(entries)))
+        frame = self._frame(parts, len(entries))
+        inputs: dict[str, Container] = {"images": parts}
+        if self.points is not None:
+            inputs["points"] = self.points.of(parts, frame, len(entries), lambda *of: self._where(entries, *of))
+        return Batch(inputs, entries, self.event_ids[entries], truth, frame)
 
     def file_ends(self) -> np.ndarray:
         """See `Source`."""
@@ -184,6 +193,12 @@ class CtaEvents(FileSource):
         if file.truth is not None or not self.simulated:
             return file.truth or {}
         return {name: np.full(len(file.events), np.nan) for name in TRUTH}
+
+    def _where(self, entries: np.ndarray, event: int, telescope: int) -> str:
+        """Which image a row of a batch and a row of the array's telescopes are, for messages."""
+        _, images = self._images_of(entries[[event]])
+        image = images[self._telescope[images] == telescope][0]
+        return self.files[self._file[image]].where(int(self._image[image]))
 
     def _images_of(self, entries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows among `entries` and of the index of selected images, int64 [images] each."""
@@ -310,24 +325,34 @@ def cta_index(config: CtaConfig) -> FileIndex:
     return file_index(config.bad_pixels != "error", parameters)
 
 
-class Cta(FileData[CtaEvents]):
+class CtaContents:
+    """The containers and the columns of truth of all data of Cherenkov telescopes."""
+
+    containers = MappingProxyType({"images": CameraImages, "points": Points})
+
+    @classmethod
+    def gives(cls, config: CtaConfig) -> Mapping[str, type[Container]]:
+        """See `Data`: points if features are asked for."""
+        point_features(config.features)
+        return {name: kind for name, kind in cls.containers.items() if name != "points" or config.features}
+
+    @classmethod
+    def columns(cls, config: CtaConfig) -> tuple[Column, ...]:
+        """See `Data`."""
+        return true_columns(config.classes)
+
+
+class Cta(CtaContents, FileData[CtaEvents]):
     """`data=cta`: files of telescopes' images."""
 
     @dataclass
     class Config(CtaConfig, FilesConfig):
         """`data.*`."""
 
-    containers = MappingProxyType({"images": CameraImages})
-
     @classmethod
     def recognises(cls, path: Path) -> bool:
         """See `Data`."""
         return is_image_file(path)
-
-    @classmethod
-    def columns(cls, config: Config) -> tuple[Column, ...]:
-        """See `Data`."""
-        return true_columns(config.classes)
 
     def source(self, paths: Paths) -> CtaEvents:
         """See `FileData.source`."""

@@ -8,6 +8,7 @@ import numpy as np
 
 from airshower.data.hits import TankHits
 from airshower.data.quantity import Quantity
+from airshower.data.source import predicted_error
 from airshower.detectors.hawc.event_fields import CHARGE, EVENT_FIELDS, GRID_ID, HIT_NUMBERS, PMT_POSITION, TIME
 from airshower.detectors.hawc.xcdf.block import Columns, Ragged
 from airshower.detectors.hawc.xcdf.format import Field, FieldType
@@ -22,6 +23,10 @@ PREDICTED: dict[str, tuple[str, Callable[[np.ndarray], np.ndarray]]] = {
     "az": ("airshower.azimuthAngle", lambda azimuth: azimuth),
     "core_x": ("airshower.coreX", lambda x: x),
     "core_y": ("airshower.coreY", lambda y: y),
+    predicted_error("energy"): ("airshower.energyError", lambda error: error),
+    predicted_error("energy", log10=True): ("airshower.logEnergyError", lambda error: error),
+    predicted_error("direction"): ("airshower.directionError", lambda error: error),
+    predicted_error("core"): ("airshower.coreError", lambda error: error),
 }  # names of fields, and the functions from predictions to their values
 LEAST_WRITTEN = 0.11  # p.e., the first number of a file above `LEAST_CHARGE`
 
@@ -99,7 +104,9 @@ class PredictedFile(contextlib.ExitStack):
 
     A row for each event: `event.file` and `event.number`, the file among those read and the event in it, from
     `event_ids` int64 [entries, 3]; `airshower.` and prediction (score of the signal), energy (GeV), zenithAngle and
-    azimuthAngle (rad), coreX and coreY (m), those that are predicted. `provenance` becomes comments.
+    azimuthAngle (rad), coreX and coreY (m), those that are predicted; within directionError (rad), coreError (m) and
+    logEnergyError (of log10 of the energy; energyError in GeV where the energy itself is learned) an error lies with
+    68.27 %. `provenance` becomes comments.
     """
 
     def __init__(self, path: Path, event_ids: np.ndarray, provenance: Mapping[str, str]):

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from airshower.config.fields import number
 from airshower.networks.layers.attention import mlp
 from airshower.networks.layers.neighbours import nearest, take
-from airshower.networks.points.network import NUMBERS, Body, PointsConfig, PointsNetwork
+from airshower.networks.points.body import NUMBERS, Body, PointsConfig
+from airshower.networks.points.network import PointsNetwork
 from airshower.networks.points.set import pooled
 
 

@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from airshower.config.fields import number
 from airshower.networks.layers.attention import Attention, TransformerBlock, mlp
-from airshower.networks.points.network import NUMBERS, Body, PointsConfig, PointsNetwork
+from airshower.networks.points.body import NUMBERS, Body, PointsConfig
+from airshower.networks.points.network import PointsNetwork
 
 
 @dataclass

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from airshower.networks.layers.attention import mlp
-from airshower.networks.points.network import NUMBERS, Body, PointsConfig, PointsNetwork
+from airshower.networks.points.body import NUMBERS, Body, PointsConfig
+from airshower.networks.points.network import PointsNetwork
 
 
 class SetBody(Body):

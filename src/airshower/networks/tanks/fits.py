@@ -19,7 +19,7 @@ from airshower.data.spec import Spec
 from airshower.errors import UserError
 from airshower.networks.layers.trees import Trees
 from airshower.networks.layers.weighted_sum import WeightedSum
-from airshower.networks.network import FittedNetwork, check_follows
+from airshower.networks.network import FITS, FittedNetwork, Start, check_follows
 from airshower.networks.tanks.shower_numbers import ShowerNumbers, check_names
 
 CHANNELS = ["charge"]
@@ -88,6 +88,11 @@ class HawcFits(FittedNetwork):
             raise UserError(f"network.channels=[{','.join(config.channels)}]: must be [{','.join(CHANNELS)}]")
         check_follows(config, data, "channels")
         check_names(data.parameters)
+
+    @classmethod
+    def starts(cls, config: Any) -> Mapping[str, Start]:
+        """See `Network`."""
+        return FITS
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], tuple[Tensor, Tensor, Tensor]]:

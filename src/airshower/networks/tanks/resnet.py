@@ -1,6 +1,6 @@
 """A residual network that reconstructs events of an array of water tanks from images of charge and time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 from types import MappingProxyType
@@ -21,7 +21,7 @@ from airshower.networks.layers.features import physical
 from airshower.networks.layers.fronts import first_fit, fit_planes, weighted_mean
 from airshower.networks.layers.perceptron import Layers
 from airshower.networks.layers.starts import corrected, start_from_zero
-from airshower.networks.network import Network, check_follows
+from airshower.networks.network import FITS, Network, Start, check_follows
 
 CHANNELS = ["charge", "time"]
 TANK = 2  # cells across a tank
@@ -92,6 +92,11 @@ class TankResNet(Network):
         if config.channels != CHANNELS:
             raise UserError(f"network.channels=[{','.join(config.channels)}]: must be [{','.join(CHANNELS)}]")
         check_follows(config, data, "channels", "time")
+
+    @classmethod
+    def starts(cls, config: Any) -> Mapping[str, Start]:
+        """See `Network`."""
+        return FITS
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], Tensor]:

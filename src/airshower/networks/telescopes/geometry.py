@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from airshower.geometry.sky import common_pointing, rising, with_pointing
+from airshower.networks.layers.tilted import on_the_ground
 from airshower.networks.telescopes.hexagonal import CameraMap, HexConv2d, wide
 
 LOOKS = 8  # channels from which the weights of pixels are computed
@@ -131,7 +132,7 @@ class Geometry(nn.Module):
         impact = (core[event] - tilted).square().sum(1).add(TINY).sqrt()[:, None, None].expand(-1, ways, 1)
         relative = torch.cat([axes.features, relative_position, impact, (impact + 0.1).log()], 2).flatten(1)
         addition = self.complete(torch.cat([features, relative], 1))
-        return addition, {"direction": direction, "core": _on_the_ground(core, common)}
+        return addition, {"direction": direction, "core": on_the_ground(core, common)}
 
 
 class Vote(nn.Module):
@@ -178,13 +179,3 @@ def in_frame(axes: Axes, frame: Tensor, common: Tensor) -> Axes:
     along = along / along.norm(dim=2, keepdim=True)
     across = torch.stack([-along[..., 1], along[..., 0]], 2)
     return Axes(centre, along, across, axes.features, axes.worth)
-
-
-def _on_the_ground(point: Tensor, frame: Tensor) -> Tensor:
-    """Projects points [entries, 2] of the plane perpendicular to the pointing, through the middle of the array, along
-    the pointing to the ground."""
-    a, b, c, d = frame[:, :2, :2].flatten(1).unbind(1)
-    determinant = a * d - b * c
-    determinant = determinant + (determinant == 0)  # an entry without images
-    x, y = point.unbind(1)
-    return torch.stack([d * x - b * y, a * y - c * x], 1) / determinant[:, None]

@@ -3,6 +3,7 @@ event (`combine`), and outputs for each target (`heads`). A single telescope is 
 event of one image. Weights are shared by the telescopes of a kind.
 """
 
+from collections.abc import Mapping
 from types import MappingProxyType
 
 import numpy as np
@@ -17,7 +18,7 @@ from airshower.errors import DataError
 from airshower.geometry.camera import CameraGeometry, lattice
 from airshower.geometry.mapping import camera_mapping
 from airshower.networks.layers.starts import corrected
-from airshower.networks.network import Network
+from airshower.networks.network import FITS, Network, Start
 from airshower.networks.telescopes.blocks import CameraLayers
 from airshower.networks.telescopes.combine import AUXILIARY, Telescopes, combination
 from airshower.networks.telescopes.config import TelescopeNetworkConfig, check
@@ -54,6 +55,11 @@ class TelescopeNetwork(Network):
         self.geometry = Geometry(channels, config.axes) if config.axes else None
         if self.geometry is not None:
             self.heads.start_from_zero(Geometry.votes)
+
+    @classmethod
+    def starts(cls, config: TelescopeNetworkConfig) -> Mapping[str, Start]:
+        """See `Network`: votes of images, if there are any."""
+        return {name: FITS[name] for name in Geometry.votes if config.axes}
 
     @classmethod
     def view(cls, spec: Spec) -> ArrayView:

@@ -67,7 +67,7 @@ SHOWN_LEVELS = {"bias": 0.0, "auc": 0.5, "coverage": 0.6827}
 OBSERVED = {
     "multiplicity": Observable("telescopes with an image", "", False),
     "intensity": Observable("charge of the images", "p.e.", True),
-    "hits": Observable("PMTs with a hit", "", True),
+    "hits": Observable("hits", "", True),
     "charge": Observable("charge", "p.e.", True),
 }
 """Of what is measured, whatever the targets."""
@@ -94,6 +94,20 @@ def observables(targets: list[Judged]) -> dict[str, Observable]:
             label = "true angle to the axis" if name == "direction" else f"true angle of the {name} to the axis"
             named[offset(name)] = Observable(label, "deg", False)
     return named
+
+
+USUAL = (Judged("energy", NUMBER), Judged("direction", DIRECTION), Judged("core", POSITION), Judged("x_max", NUMBER))
+"""Targets that curves may be against by default; data without them have no such curves."""
+AT_ZENITH = 1e-4  # rad from the zenith, of a frame's axis in float32
+
+
+def axis_label(name: str, label: str, targets: list[Judged], events: Columns) -> str:
+    """The label of an observable: an angle to the frames' axes is the zenith angle where these are all the zenith."""
+    angles = [offset(target.name) for target in targets if target.kind == DIRECTION]
+    altitude = events.get("pointing_alt")
+    if name not in angles or altitude is None or np.any(np.abs(altitude - np.pi / 2) > AT_ZENITH):
+        return label
+    return label.replace("true angle", "true zenith angle").removesuffix(" to the axis")
 
 
 def offset(name: str) -> str:

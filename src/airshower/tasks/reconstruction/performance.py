@@ -20,7 +20,7 @@ from airshower.statistics import bins
 from airshower.statistics.bootstrap import bootstrap_in_bins
 from airshower.statistics.roc import RocCurve, cut_for_efficiency, placements, roc_curve, thinned
 from airshower.tasks.reconstruction.effective_area import at_thrown_energies, effective_area, thrown_per_area
-from airshower.tasks.reconstruction.judged import Judged, merits, observables
+from airshower.tasks.reconstruction.judged import USUAL, Judged, axis_label, merits, observables
 from airshower.writers.curves import Curve
 from airshower.writers.figures import Figure
 
@@ -52,8 +52,9 @@ class ReportConfig:
 
 
 def check_report(config: ReportConfig, targets: list[Judged]) -> None:
-    """Raise `UserError` for unknown observables, bins that can't be and metrics that can't be imported."""
-    possible_names = observables(targets)
+    """Raise `UserError` for unknown observables, bins that can't be and metrics that can't be imported. Observables of
+    usual targets may be named that these data lack."""
+    possible_names = observables([*USUAL, *targets])
     for key, names in (("observables", config.observables), ("bins", list(config.bins))):
         for name in names:
             if name not in possible_names:
@@ -134,14 +135,14 @@ def curves(
     """Each figure of merit against each observable, but those that are the same for all events."""
     drawn = []
     for name in against:
-        observable = observables(targets)[name]
+        observable = observables(targets).get(name)
         x = events.get(name)
-        if x is None:
+        if x is None or observable is None:
             continue
         possible = np.isfinite(x) & ((x > 0) | (not observable.log))
         if not possible.any() or np.ptp(x[possible]) == 0:
             continue
-        axis = name, observable.label, observable.unit, observable.log
+        axis = name, axis_label(name, observable.label, targets, events), observable.unit, observable.log
         for merit in merits(targets):
             valid = possible & np.isfinite(errors.get(merit.errors, np.nan))
             if valid.any():

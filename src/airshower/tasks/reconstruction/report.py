@@ -76,8 +76,9 @@ class ReconstructionReport(contextlib.ExitStack):
         self.batches.append(packed.columns)
         predicted: Columns = {}
         for target in self.targets.values():
-            for name, column in target.in_files(packed.columns).items():
-                predicted.setdefault(name, column)  # of several targets of a column the first
+            written = target.in_files(packed.columns)
+            if not written.keys() & predicted.keys():  # of several targets of a column the first
+                predicted |= written
         self.writer.append(packed.columns["entry"], predicted)
 
     def finish(self, entries: np.ndarray, metrics: dict[str, float], counters: dict[str, Tensor]) -> list[Path]:
@@ -170,7 +171,8 @@ class ReconstructionReport(contextlib.ExitStack):
                 columns |= target.table(torch.from_numpy(estimates[target.column.name]))
         if not columns:
             return []
-        shared = {name for name in events if name.startswith("true_") or name in (*self.config.observables, "entry")}
+        others = (*self.config.observables, "entry", "pointing_alt")
+        shared = {name for name in events if name.startswith("true_") or name in others}
         estimated = {name: column for name, column in events.items() if name in shared} | columns
         errors = self._errors(estimated)
         curves = self._curves_of(estimated, errors)

@@ -1,6 +1,7 @@
 """What is learned of an event: a number, a direction or a position of its truth, each with its loss and its metrics."""
 
 import dataclasses
+import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from functools import cache
@@ -12,10 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from airshower.config.fields import choice, number
+from airshower.data.source import predicted_error
 from airshower.data.truth import DIRECTION, NUMBER, POSITION, Column, Frame
 from airshower.data.units import factor
 from airshower.errors import UserError
 from airshower.geometry.sky import altitude_azimuth, direction_at, seen_from, separation, unit_vector
+from airshower.networks.network import Start
 from airshower.statistics.counts import contained, count_errors
 from airshower.tasks.reconstruction.judged import Judged
 
@@ -75,6 +78,15 @@ class Target(ABC):
     @abstractmethod
     def headline(self) -> dict[str, str]:
         """Metrics for a line on the console, and their short names."""
+
+    def check_start(self, start: Start) -> None:
+        """Raise `UserError` where outputs of this target can't begin as a fit like this."""
+        if self.column.kind != start.kind or self.column.whole_sky:
+            sky = " of the whole sky" if self.column.whole_sky else ""
+            raise UserError(
+                f"task.targets.{self.name}: the column {self.column.name} is a {self.column.kind}{sky}, but "
+                f"{self.name} of this network begins as the fit of a {start.kind}; give the target another name"
+            )
 
     @abstractmethod
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
@@ -162,6 +174,19 @@ class Regression(Target):
         """See `Target`."""
         return {f"{self.name}/resolution": f"{self.name} ({self.unit})" if self.unit else self.name}
 
+    @property
+    def error_in_files(self) -> tuple[str, float]:
+        """The name of predicted errors in files, and the factor from `error_unit` to the unit there."""
+        return predicted_error(self.column.name), 1.0 / self.factor
+
+    def in_files(self, columns: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """See `Target`: also predicted errors."""
+        written = super().in_files(columns)
+        if self.likelihood:
+            name, in_file = self.error_in_files
+            written[name] = columns[self.error_column] * in_file
+        return written
+
     def error(self, output: Tensor, target: Tensor) -> Tensor:
         """[entries], not negative; of the values of outputs."""
         return (output - target).norm(dim=1)
@@ -242,6 +267,11 @@ class LogNumber(Number):
         """See `Regression`."""
         return "decades"
 
+    @property
+    def error_in_files(self) -> tuple[str, float]:
+        """See `Regression`."""
+        return predicted_error(self.column.name, log10=True), 1.0
+
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """[entries, 1]."""
         values = truth if self.factor == 1.0 else truth * self.factor
@@ -290,6 +320,11 @@ class Direction(Regression):
         """See `Target`: angles, where errors are in degrees."""
         return super().units | dict.fromkeys(self.parts, "rad")
 
+    @property
+    def error_in_files(self) -> tuple[str, float]:
+        """See `Regression`: rad, as directions are."""
+        return predicted_error(self.column.name), math.pi / 180
+
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """Unit vectors [entries, 3], in the frame of the axis if there is one."""
         return unit_vector(truth) if self.column.whole_sky else seen_from(frame.axis, truth)
@@ -311,6 +346,16 @@ class Position(Regression):
 
     def __init__(self, name: str, config: TargetConfig, column: Column, signal_only: bool):
         super().__init__(name, config, column, signal_only, len(column.parts), len(column.parts))
+
+    def check_start(self, start: Start) -> None:
+        """See `Target`: the fit's scale must be that of the outputs."""
+        super().check_start(start)
+        due = start.size * factor(start.unit, self.unit, f"task.targets.{self.name}.unit")
+        if not math.isclose(self.size, due):
+            raise UserError(
+                f"task.targets.{self.name}.scale={self.size:g}: this network's {self.name} begins as a fit in "
+                f"{start.size:g} {start.unit}; use task.targets.{self.name}.scale={due:g} with this unit, {self.unit}"
+            )
 
     def of(self, truth: Tensor, frame: Frame) -> Tensor:
         """[entries, channels]."""

@@ -1,6 +1,6 @@
 """Reconstruction of events: their class, energy, direction, position, or whatever columns of truth are asked for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from airshower.data.spec import CameraImagesSpec, Spec
 from airshower.data.splits import Selection, Splits
 from airshower.data.truth import Column, Frame
 from airshower.errors import DataError, UserError
-from airshower.networks.network import FittedNetwork
+from airshower.networks.network import FittedNetwork, Start
 from airshower.runtime.log import logger, progress
 from airshower.tasks.balance import UncertaintyBalance
 from airshower.tasks.loss_terms import LossTerms
@@ -88,6 +88,15 @@ class Reconstruction(PredictionTask):
     def check_columns(cls, config: ReconstructionConfig, columns: tuple[Column, ...]) -> None:
         """See `Task`: also where no target is left, and for a report that can't be made."""
         check_report(config.report, EventTargets(config, columns).judged)
+
+    @classmethod
+    def check_starts(
+        cls, config: ReconstructionConfig, columns: tuple[Column, ...], starts: Mapping[str, Start]
+    ) -> None:
+        """See `Task`."""
+        for name, target in EventTargets(config, columns).learned.items():
+            if name in starts:
+                target.check_start(starts[name])
 
     def check(self, source: Source) -> None:
         """Leaves out targets whose columns these simulated files lack. Raises `DataError` for observations."""

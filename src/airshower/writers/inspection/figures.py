@@ -72,7 +72,8 @@ def layout_figures(spec: Spec) -> Iterator[Drawn]:
     for name, part in spec.inputs.items():
         if isinstance(part, PointsSpec | ImagesSpec):
             sensors = part.sensors if isinstance(part, PointsSpec) else part.position
-            yield "inputs", f"{name}: sensors", lambda s=sensors: layout_display(s)
+            if len(sensors):
+                yield "inputs", f"{name}: sensors", lambda s=sensors: layout_display(s)
 
 
 def distribution_figure(name: str, unit: str, values: Mapping[str, np.ndarray], may_be_log: bool = False) -> Figure:

@@ -118,10 +118,10 @@ def _slab(rng: np.random.Generator, config: HawcSimulation, primary: str, array:
     charge, time = observe(rng, primaries, cascades, array)
     rows, when = triggered(rng, charge, time, array, threshold, config.noise)
     hits = read_out(rng, charge[rows], time[rows], when, array, config.noise)
-    return _columns(primaries[rows], hits, array)
+    return event_columns(primaries[rows], hits, array)
 
 
-def _columns(primaries: Primaries, hits: TankHits, array: TankArray) -> Columns:
+def event_columns(primaries: Primaries, hits: TankHits, array: TankArray) -> Columns:
     """The columns of files for events."""
     rec = reconstruct(hits, len(primaries), array)
     counts = np.bincount(hits.event, minlength=len(primaries))
