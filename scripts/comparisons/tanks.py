@@ -4,10 +4,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-import h5py
 import numpy as np
 from matplotlib import pyplot as plt
 
+from airshower.data.hits import TankHits
+from airshower.detectors.hawc.geant4_file import Geant4Showers
 from airshower.detectors.hawc.images import one_hit_each
 from airshower.detectors.hawc.simulation.showers import Primaries, axis_distance, develop, relative
 from airshower.detectors.hawc.simulation.tanks import observe, read_out
@@ -36,7 +37,7 @@ def figure(path: Path) -> plt.Figure:
     made, axes = plt.subplots(2, 5, figsize=(22, 9), layout="constrained")
     array = hawc_array()
     for row, name in zip(axes, ("gamma", "proton"), strict=True):
-        primaries, geant4 = read(path, name, array)
+        primaries, geant4 = read(path, name)
         own = simulated(primaries, array)
         _lateral(row[:3], name, geant4, own)
         _events(row[3:], name, geant4, own)
@@ -47,29 +48,23 @@ def figure(path: Path) -> plt.Figure:
     return made
 
 
-def read(path: Path, name: str, array: TankArray) -> tuple[Primaries, Hits]:
+def read(path: Path, name: str) -> tuple[Primaries, Hits]:
     """Geant4's showers of gammas or protons, with the largest hit of each PMT."""
-    with h5py.File(path) as file:
-        stored = {key: file[key][()] for key in file}
-    rows = np.flatnonzero((stored["is_proton"] > 0) == (name == "proton"))
-    core = np.stack([stored["core_x_m"], stored["core_y_m"]], 1)[rows] + array.centre
-    comes_from = np.radians(stored["azimuth_deg"][rows]) + np.pi  # the file's azimuth is where showers go to
-    primaries = Primaries(name, stored["energy_GeV"][rows], np.radians(stored["zenith_deg"][rows]), comes_from, core)
-    charge, time = np.zeros((2, len(rows), PMTS))
-    for event, row in enumerate(rows):
-        hits = slice(*stored["event_offsets"][row : row + 2])
-        order = np.argsort(stored["hit_charge_pe"][hits], kind="stable")
-        pmt = stored["hit_pmt"][hits][order]
-        charge[event, pmt] = stored["hit_charge_pe"][hits][order]
-        time[event, pmt] = stored["hit_time_ns"][hits][order]
-    return primaries, _hits(primaries, array, charge, time)
+    showers = Geant4Showers.read(path)
+    rows = showers.rows(name)
+    primaries = showers.primaries(name, rows)
+    return primaries, _largest(primaries, showers.array, showers.hits(rows))
 
 
 def simulated(primaries: Primaries, array: TankArray) -> Hits:
     """The same showers, simulated."""
     rng = np.random.default_rng(1)
     charge, time = observe(rng, primaries, develop(rng, primaries), array)
-    hits = one_hit_each(read_out(rng, charge, time, np.zeros(len(primaries)), array, NOISE), "largest")
+    return _largest(primaries, array, read_out(rng, charge, time, np.zeros(len(primaries)), array, NOISE))
+
+
+def _largest(primaries: Primaries, array: TankArray, hits: TankHits) -> Hits:
+    hits = one_hit_each(hits, "largest")
     charge, time = np.zeros((2, len(primaries), PMTS))
     charge[hits.event, hits.grid_id - 1] = hits.charge
     time[hits.event, hits.grid_id - 1] = hits.time

@@ -56,18 +56,23 @@ class Geant4Showers:
     def events(self, primary: str) -> Iterator[Columns]:
         """The gammas, or the protons, some at a time, as columns of the fields of XCDF files. What is reconstructed is
         so by the simulation's fits."""
-        rows = np.flatnonzero((self.columns["is_proton"] > 0) == (primary == "proton"))
+        rows = self.rows(primary)
         for part in np.split(rows, range(BLOCK_EVENTS, len(rows), BLOCK_EVENTS)):
             if len(part):
-                yield event_columns(self._primaries(primary, part), self._hits(part), self.array)
+                yield event_columns(self.primaries(primary, part), self.hits(part), self.array)
 
-    def _primaries(self, primary: str, rows: np.ndarray) -> Primaries:
+    def rows(self, primary: str) -> np.ndarray:
+        """The rows of the gammas, or of the protons, int64 [events]."""
+        return np.flatnonzero((self.columns["is_proton"] > 0) == (primary == "proton"))
+
+    def primaries(self, primary: str, rows: np.ndarray) -> Primaries:
+        """What was simulated in these rows."""
         of = {name: self.columns[name][rows].astype(float) for name in OF_EVENTS}
         comes_from = np.radians(of["azimuth_deg"]) + np.pi
         core = np.stack([of["core_x_m"], of["core_y_m"]], 1) + self.array.centre
         return Primaries(primary, of["energy_GeV"], np.radians(of["zenith_deg"]), comes_from, core)
 
-    def _hits(self, rows: np.ndarray) -> TankHits:
+    def hits(self, rows: np.ndarray) -> TankHits:
         """In the order of event, PMT and time; the median of an event's times is that of a trigger."""
         offsets = self.columns["event_offsets"].astype(np.int64)
         counts = np.diff(offsets)[rows]
