@@ -67,6 +67,15 @@ TINY_FITS = (
     "run.compute_mode=cpu",
 )
 """The same of a network that is fitted and has no steps."""
+TINY_HILLAS = (
+    *(item for item in TINY_SHOWERS if not item.startswith(("network.", "run."))),
+    "network=cta_hillas",
+    "network.trees=5",
+    "network.leaves=4",
+    "network.least=2",
+    "run.compute_mode=cpu",
+)
+"""The same of telescopes."""
 SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations"))) + ("data.events=7",)
 """Seven events: minibatches of two leave one, which some of several ranks have no part in."""
 SEVEN_TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from airshower.assembly.compose import conf_folder
 from airshower.config import build, schema
-from tests.command import TINY, TINY_FITS, TINY_SHOWERS, TINY_TANKS, airshower
+from tests.command import TINY, TINY_FITS, TINY_HILLAS, TINY_SHOWERS, TINY_TANKS, airshower
 
 CONF = conf_folder()
 COMPONENTS = [*CONF.glob("data/*.yaml"), *CONF.glob("network/*.yaml"), *CONF.glob("task/*.yaml")]
@@ -89,6 +89,8 @@ def test_every_network_trains_and_predicts(network: str, tmp_path: Path) -> None
         "tank": (TINY_TANKS, "predictions.xcd"),
         "points": (TINY_TANKS, "predictions.xcd"),
     }.get(network.split("_", maxsplit=1)[0], (TINY, "predictions.h5"))
+    if network == "cta_hillas":
+        tiny = TINY_HILLAS
     if network == "hawc_fits":
         tiny, left = TINY_FITS, "predictions.xcd"
     if "_map_" in network or "pixelcnn" in network:
