@@ -146,6 +146,7 @@ def performance_figure(names: Sequence[str], curves: dict[int, Curve]) -> Figure
     values = np.concatenate([curve.value[np.isfinite(curve.value)] for curve in curves.values()])
     if is_logarithmic(first.name) and len(values) and (values > 0).all():
         drawing.axis.set_yscale("log")
+        drawing.axis.set_ylim(values.min() / 2, values.max() * 2)  # an error bar may reach down to 0
         log_ticks(drawing.axis.yaxis, np.sort(values))
     elif (values < 0).any():
         drawing.axis.axhline(0, color="0.5", lw=0.8)
