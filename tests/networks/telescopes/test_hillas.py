@@ -133,6 +133,8 @@ def test_kinds_of_telescope_learn_apart() -> None:
     logits = trees(torch.from_numpy(features), torch.from_numpy(kind))
     assert logits.argmax(1)[kind < 2].tolist() == classes[kind < 2].tolist()
     assert not logits[kind == 2].any()
+    trees.fit(features, kind, classes, np.where(kind == 0, 1.0, 0.0))
+    assert trees.known.tolist() == [True, False, False], "of the others no image has a weight"
     of_three = KindTrees(TreesConfig(trees=20, leaves=4, least=5), 1, 1, classes=3)
     thirds = np.digitize(features[:, 0], [-0.5, 0.5])
     of_three.fit(features, np.zeros(300, int), thirds, np.ones(300))

@@ -70,7 +70,7 @@ class KindTrees(nn.Module):
         """Learn `values` [n], int64 of classes, of images that have a weight [n] above 0."""
         for row in range(len(self.trees)):
             rows = (kind == row) & (weight > 0)
-            self.known[row] = rows.any() and len(np.unique(values[rows])) >= self.classes
+            self.known[row] = bool(rows.any()) and len(np.unique(values[rows])) >= self.classes
             if self.known[row]:
                 model = boosted(self.config, self.seed, self.classes > 0)
                 model.fit(features[rows], values[rows], sample_weight=weight[rows])
