@@ -70,6 +70,22 @@ TINY_FITS = (
     "run.compute_mode=cpu",
 )
 """The same of a network that is fitted and has no steps."""
+TINY_HILLAS = (
+    *(item for item in TINY_SHOWERS if not item.startswith(("network.", "run."))),
+    "network=cta_hillas",
+    "network.trees=5",
+    "network.leaves=4",
+    "network.least=2",
+    "run.compute_mode=cpu",
+)
+"""The same of telescopes."""
+TINY_STACK = (
+    *(item for item in TINY_SHOWERS if not item.startswith(("network.", "run."))),
+    *(item.replace("network.", "network.member.") for item in TINY_SHOWERS if item.startswith("network.")),
+    *(item for item in TINY_HILLAS if item.startswith(("network.", "run."))),
+    "network=cta_stack",
+)
+"""The same over a network with the sizes of `TINY_SHOWERS`, which `mode.weights_location` names."""
 SEVEN = tuple(item for item in TINY if not item.startswith(("data.events", "run.iterations"))) + ("data.events=7",)
 """Seven events: minibatches of two leave one, which some of several ranks have no part in."""
 SEVEN_TRAIN = ("mode=train", *SEVEN, "mode.no_summary_images=true", "mode.validation_iteration=0")

@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 
 from airshower.assembly.compose import conf_folder
 from airshower.config import build, schema
-from tests.command import TINY, TINY_FITS, TINY_SHOWERS, TINY_TANKS, airshower
+from tests.command import TINY, TINY_FITS, TINY_HILLAS, TINY_SHOWERS, TINY_STACK, TINY_TANKS, airshower
 
 CONF = conf_folder()
 COMPONENTS = [*CONF.glob("data/*.yaml"), *CONF.glob("network/*.yaml"), *CONF.glob("task/*.yaml")]
@@ -89,6 +89,12 @@ def test_every_network_trains_and_predicts(network: str, tmp_path: Path) -> None
         "tank": (TINY_TANKS, "predictions.xcd"),
         "points": (TINY_TANKS, "predictions.xcd"),
     }.get(network.split("_", maxsplit=1)[0], (TINY, "predictions.h5"))
+    if network == "cta_hillas":
+        tiny = TINY_HILLAS
+    if network == "cta_stack":
+        tiny = TINY_STACK
+        member = airshower("mode=train", *TINY_SHOWERS, "network=cta_stereo_hex", f"output_dir={tmp_path / 'member'}")
+        assert member.code == 0, member.err
     if network == "hawc_fits":
         tiny, left = TINY_FITS, "predictions.xcd"
     if "_map_" in network or "pixelcnn" in network:
@@ -96,7 +102,8 @@ def test_every_network_trains_and_predicts(network: str, tmp_path: Path) -> None
     if "pixelcnn" in network:  # the paper's takes a minute
         tiny += ("network.filters=4", "network.resnets=1")
     where = (*tiny, f"network={network}", f"output_dir={tmp_path}")
-    trained = airshower("mode=train", *where, "mode.no_summary_images=true")
+    weights = (f"mode.weights_location={tmp_path / 'member'}",) if network == "cta_stack" else ()
+    trained = airshower("mode=train", *where, "mode.no_summary_images=true", *weights)
     assert trained.code == 0, trained.err
     predicted = airshower("mode=inference", *where, "mode.displays=0")
     assert predicted.code == 0, predicted.err

@@ -12,7 +12,7 @@ import torch
 import airshower as library
 from airshower.writers.scalars import read_table
 from tests.checkpoints import assert_same, newest
-from tests.command import TINY_FITS, airshower
+from tests.command import TINY_FITS, TINY_HILLAS, airshower
 
 TRAIN = ("mode=train", *TINY_FITS, "mode.no_summary_images=true")
 INFERENCE = ("mode=inference", "mode.displays=0", "task.report.worst=0")
@@ -92,6 +92,25 @@ def test_targets_may_be_left_out(tmp_path: Path) -> None:
     outcome = airshower(*TRAIN, f"output_dir={tmp_path}", "task.type.weight=0", "task.core.weight=0")
     assert outcome.code == 0, outcome.err
     assert newest(tmp_path)["outputs"] == ["energy", "direction"]
+
+
+def test_single_images_of_telescopes_are_fitted_by_the_same_command(tmp_path: Path) -> None:
+    """With another number than the usual ones, and without one of them."""
+    mono = ("data.mode=mono", "data.telescope_types=[LST]", "task.core.weight=0", "task.x_max.weight=1")
+    where = (*TINY_HILLAS, *mono, f"output_dir={tmp_path / 'run'}")
+    trained = airshower("mode=train", *where, "mode.no_summary_images=true")
+    assert trained.code == 0, trained.err
+    assert newest(tmp_path / "run")["outputs"] == ["type", "energy", "direction", "x_max"]
+    outcome = airshower(*INFERENCE, *where)
+    assert outcome.code == 0, outcome.err
+    with open(tmp_path / "run" / "predictions" / "events.csv") as file:
+        rows = list(csv.DictReader(file))
+    assert all(0 < float(row["x_max"]) < 1000 and np.isfinite(float(row["alt"])) for row in rows)
+    assert (tmp_path / "run" / "predictions" / "predictions.dl2.h5").exists()
+    refused = airshower("mode=train", *TINY_HILLAS, "task.energy.loss=likelihood", f"output_dir={tmp_path / 'none'}")
+    assert refused.code == 2
+    assert "task.targets.energy: the classical reconstruction gives type, direction, core" in refused.err
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(

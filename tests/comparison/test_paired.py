@@ -7,6 +7,7 @@ import pytest
 
 from airshower.comparison.paired import differences
 from airshower.comparison.runs import Run
+from airshower.errors import UserError
 from airshower.writers.tables import write_events
 
 EVENTS = 1000
@@ -72,3 +73,15 @@ def test_other_events_are_not_compared(tmp_path: Path) -> None:
     assert differences([first, run(tmp_path / "ids", **ids)]) == []
     (tmp_path / "empty").mkdir()
     assert differences([first, Run("empty", tmp_path / "empty", {}, (), [], [], None)]) == []
+
+
+def test_cuts_choose_events_by_columns_of_the_first(tmp_path: Path) -> None:
+    bright = np.arange(EVENTS) % 4 == 0
+    first = run(tmp_path / "first", **table(0.2), second_intensity=np.where(bright, 60.0, 40.0))
+    other = run(tmp_path / "other", **table(0.3))
+    found = differences([first, other], "second_intensity >= 50 and true_energy > 0")
+    assert {row.events for row in found} == {(bright & (np.arange(EVENTS) % 3 > 0)).sum()}
+    assert {row.metric for row in found} == {row.metric for row in differences([first, other])}
+    with pytest.raises(UserError, match=r"--cuts=true_enrgy > 1: there is no column true_enrgy.*true_energy"):
+        differences([first, other], "true_enrgy > 1")
+    assert differences([first, other], "true_energy < 0") == []

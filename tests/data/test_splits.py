@@ -38,6 +38,23 @@ class Simulated(SimulatedData[Any]):
         return {}
 
 
+def test_what_learns_from_a_trained_network_has_halves_of_the_held_out_showers() -> None:
+    class Showers(Events):
+        showers = np.repeat([b"a", b"b", b"c", b"d", b"e"], 4)
+
+    source: Any = Showers(20)
+    held_out = Selection(source, np.arange(4, 20))
+    splits = Splits(Selection(source, np.arange(4)), held_out, held_out).held_out(seed=1)
+    assert splits.validation is not None
+    parts = [splits.train.entries, splits.validation.entries]
+    assert sorted(np.concatenate(parts)) == list(range(4, 20))
+    assert [len(part) for part in parts] == [8, 8]
+    assert not set(source.showers[parts[0]]) & set(source.showers[parts[1]])
+    assert splits.test is held_out
+    with pytest.raises(UserError, match="validation_fraction"):
+        Splits(held_out, None, held_out).held_out(seed=1)
+
+
 def test_simulated_events_are_made_when_they_are_first_used() -> None:
     data = Simulated(SimulatedConfig(events=5, validation_events=3, test_events=2, seed=4))
     splits = data.open()

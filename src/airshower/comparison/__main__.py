@@ -4,6 +4,7 @@ examples:
   scripts/compare output/torch/cta_mono_resnet/*          every run of a network
   scripts/compare output/torch/*/first --output first     one run id of several networks, into the folder first
   scripts/compare copied/a copied/b --overwrite           folders copied from elsewhere; replace what was there
+  scripts/compare RUN HILLAS --cuts 'second_intensity >= 50'   paired differences of events with two images of 50 p.e.
 
 What is made:
   index.html        the runs, their metrics (click a column to sort, the best is marked), what differs in their configs,
@@ -48,20 +49,24 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="a run's folder, as output/torch/uresnet/run")
     parser.add_argument("--output", type=Path, default=Path("output/comparison"), help="folder (output/comparison)")
     parser.add_argument("--overwrite", action="store_true", help="replace the comparison that is in that folder")
+    parser.add_argument(
+        "--cuts", default="", help="events of paired.csv, by columns of events.csv: 'second_intensity >= 50'"
+    )
     arguments = parser.parse_args()
     try:
-        compare(arguments.runs, arguments.output, arguments.overwrite)
+        compare(arguments.runs, arguments.output, arguments.overwrite, arguments.cuts)
     except UserError as error:
         sys.exit(_failed(str(error), error.exit_code))
     except OSError as error:
         sys.exit(_failed(f"{error.filename or arguments.output}: {error.strerror or error}", 1))
 
 
-def compare(folders: list[Path], output: Path, overwrite: bool) -> None:
-    """Compare the runs in `folders`; all are read before anything is written."""
+def compare(folders: list[Path], output: Path, overwrite: bool, cuts: str = "") -> None:
+    """Compare the runs in `folders`; all are read before anything is written. `cuts` choose the events of the paired
+    differences."""
     check_output(output, overwrite)
     comparison = Comparison(read_runs(folders))
-    paired = differences(comparison.runs)
+    paired = differences(comparison.runs, cuts)
     show(comparison)
     show_paired(comparison.runs[0].name, paired)
     write(comparison, output)

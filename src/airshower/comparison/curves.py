@@ -8,6 +8,7 @@ from airshower.comparison.runs import Curve, Row, Run, Scores
 from airshower.comparison.table import is_overall
 from airshower.statistics.roc import roc_curve, thinned
 from airshower.writers import page
+from airshower.writers.curves import is_logarithmic, log_ticks
 from airshower.writers.figures import Figure, pyplot
 
 COLOURS = ("#4477aa", "#cc3311", "#228833", "#aa3377", "#ccaa22", "#33aacc", "#ee7733", "#888888")
@@ -142,7 +143,12 @@ def performance_figure(names: Sequence[str], curves: dict[int, Curve]) -> Figure
     drawing.axis.set_ylabel(_with_unit(first.label, first.unit), parse_math=False)
     if first.log:
         drawing.axis.set_xscale("log")
-    if any((curve.value < 0).any() for curve in curves.values()):
+    values = np.concatenate([curve.value[np.isfinite(curve.value)] for curve in curves.values()])
+    if is_logarithmic(first.name) and len(values) and (values > 0).all():
+        drawing.axis.set_yscale("log")
+        drawing.axis.set_ylim(values.min() / 2, values.max() * 2)  # an error bar may reach down to 0
+        log_ticks(drawing.axis.yaxis, np.sort(values))
+    elif (values < 0).any():
         drawing.axis.axhline(0, color="0.5", lw=0.8)
     else:
         drawing.axis.set_ylim(0)

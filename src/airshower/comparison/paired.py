@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from airshower.comparison.runs import Run
+from airshower.data.cuts import Cut, check_names, parse_cuts
 from airshower.errors import DataError
 from airshower.geometry.separation import angular_separation
 from airshower.statistics.containment import containment, containment_radius
@@ -41,15 +42,30 @@ class Difference:
         return self.first - self.other
 
 
-def differences(runs: Sequence[Run]) -> list[Difference]:
-    """Of the first run and each other that predicted the same events; none where they have no such tables."""
+def differences(runs: Sequence[Run], cuts: str = "") -> list[Difference]:
+    """Of the first run and each other that predicted the same events; none where they have no such tables. Events are
+    those that pass the `cuts`, see `data.cuts`, on the columns of the first run's table. Raises `UserError` for cuts on
+    other columns."""
+    chosen = parse_cuts(cuts, "--cuts")
     tables = [_table(run.folder / "predictions" / "events.csv") for run in runs]
     found = []
     for run, table in zip(runs[1:], tables[1:], strict=True):
         pair = _common(tables[0], table) if tables[0] and table else None
         if pair:
+            pair = _cut(*pair, chosen)
             found += _differences(run.name, *pair)
     return found
+
+
+def _cut(first: Columns, other: Columns, cuts: Sequence[Cut]) -> tuple[Columns, Columns]:
+    """The events of two tables that pass all cuts on columns of the first."""
+    numbers = [name for name, column in first.items() if column.dtype.kind == "f"]
+    check_names(list(cuts), set(numbers), numbers, "--cuts")
+    kept = np.ones(len(next(iter(first.values()))), bool)
+    for cut in cuts:
+        kept &= cut.keeps(first)
+    one, two = ({name: column[kept] for name, column in table.items()} for table in (first, other))
+    return one, two
 
 
 def _differences(name: str, first: Columns, other: Columns) -> list[Difference]:

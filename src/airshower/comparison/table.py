@@ -19,6 +19,7 @@ BETTER = {
     HIGHER: {"accuracy", "auc", "iou", "detection", "label", "negative", "efficiency", "purity", "likelihood"},
     LOWER: {
         "loss", "error", "resolution", "distance", "difference", "closure", "ks", "kuiper", "wasserstein", "classifier",
+        "leakage",
     },
     ZERO: {"bias", "fpd", "kpd"},
 }  # fmt: skip

@@ -61,6 +61,21 @@ class Splits(Generic[SourceT_co]):
         """The selections of these names, without a validation that is None."""
         return [part for part in map(self._selection, names) if part is not None]
 
+    def held_out(self, seed: int) -> "Splits[SourceT_co]":
+        """The same splits where the events to validate on take the place of those to train on: one half of their
+        showers is trained on, the other validated on. For what learns from the outputs of a network that was trained
+        on the others. Raises `UserError` where there are none."""
+        validation = self.validation
+        if validation is None:
+            raise UserError(
+                "data: no events are held out from the network's training, which a stack learns from; give "
+                "data.validation_fraction or data.aux_file, as for the network"
+            )
+        source: Any = validation.source
+        entries = validation.entries
+        train, validated, _ = split_by_shower(entries, source.showers[entries], 0.5, 0.0, seed)
+        return Splits(Selection(source, train), Selection(source, validated), self._parts["test"] or validation)
+
     def tested_on(self, test: Selection[SourceT_co]) -> "Splits[SourceT_co]":
         """The same splits with another `test`."""
         train, validation, _ = self._parts.values()

@@ -24,7 +24,9 @@ from airshower.engine.step import Step, TrainedPhase
 from airshower.errors import UserError
 from airshower.modes.evaluate import Evaluation, RegularEvaluation, evaluate
 from airshower.modes.job import Job
+from airshower.modes.pace import Pace
 from airshower.modes.profile import StepProfile
+from airshower.modes.trunk import over_trunk
 from airshower.runtime import run_folder, seeds
 from airshower.runtime.device import peak_memory
 from airshower.runtime.lock import Lock
@@ -76,8 +78,10 @@ class Trainer:
             if selection is not None:
                 self.task.check(selection.source)
         self.network = job.build_network(self.task.outputs)
+        if (trunk := getattr(self.network, "trunk", None)) is not None:
+            self.job = job = over_trunk(job, trunk)
         self.task.fit(job.splits.train, self.network)
-        if self.mode.weights_location:
+        if self.mode.weights_location and trunk is None:
             path, state = job.ranks.from_master(lambda: checkpoint.find_and_load(self.mode.weights_location))
             checkpoint.start_from(self.network, state, path)
             logger.info("weights of %s", path)
@@ -374,27 +378,3 @@ class Trainer:
                 "run.iterations=%d: the schedule of the learning rate was for %d steps; mode.extension=%s: %s", total,
                 before.end, extension, EXTENSIONS[extension],
             )  # fmt: skip
-
-
-class Pace:
-    """Images per second and the fraction of time spent waiting for data, since the last count."""
-
-    def __init__(self, feeder: Feeder):
-        self.feeder = feeder
-        self.restart()
-
-    def restart(self) -> None:
-        """Exclude the time since the last count from the next."""
-        self.time = time.perf_counter()
-        self.waited = self.feeder.waited
-
-    def leave_out(self, seconds: float) -> None:
-        """Exclude time spent on other work."""
-        self.time += seconds
-
-    def count(self, images: int) -> dict[str, float]:
-        """Close the interval in which `images` were trained on."""
-        passed = max(time.perf_counter() - self.time, 1e-9)
-        waited = self.feeder.waited - self.waited
-        self.restart()
-        return {"images_per_second": images / passed, "wait_share": min(1.0, waited / passed)}

@@ -82,6 +82,12 @@ class FittedNetwork(Network):
     optimized = False
     channels_last = False
 
+    @property
+    def trunk(self) -> nn.Module | None:
+        """A trained network over whose outputs this one is fitted; None if there is none. Its weights are those of
+        `mode.weights_location`, and the fit is to events that it was not trained on."""
+        return None
+
     def fit(self, examples: Iterable[tuple[Any, Mapping[str, tuple[Tensor, Tensor]]]]) -> None:
         """Learn from all events to train on, batch by batch: the input of `forward`, and for each output what it is to
         be, as losses compare it (int64 classes or [n, channels]), with the weights [n] of the events. The same

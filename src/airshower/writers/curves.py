@@ -38,6 +38,11 @@ class Curve:
         }
 
 
+def is_logarithmic(name: str) -> bool:
+    """True for a figure of merit that is drawn on a logarithmic axis: resolutions, as the field has them."""
+    return name.endswith("_resolution")
+
+
 def curves_figure(panels: Sequence[dict[str, Curve]], log: bool = False, level: float | None = None) -> Figure:
     """A panel for each quantity on the x axis, with curves keyed by name, such as a run's. Curves without values are
     not drawn. `log` makes the y axis logarithmic; `level` draws a thin horizontal line."""
@@ -63,6 +68,8 @@ def curves_figure(panels: Sequence[dict[str, Curve]], log: bool = False, level: 
         axis.set_ylabel(_titled(some.label, some.unit))
     if log and any((curve.value > 0).any() for curves in panels for curve in curves.values()):
         axes[0, 0].set_yscale("log")
+        drawn = np.concatenate([curve.value for curves in panels for curve in curves.values()])
+        log_ticks(axes[0, 0].yaxis, np.sort(drawn[drawn > 0]))
     elif level is None:
         axes[0, 0].set_ylim(0)
     return figure

@@ -8,7 +8,6 @@ import pytest
 import yaml
 
 from airshower.config.fields import check
-from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
 from airshower.detectors.cta.simulation import CtaSimulation, atmosphere, cherenkov, event, simulate_events
 from airshower.detectors.cta.simulation.hadrons import simulate_protons, thin
 from airshower.detectors.cta.simulation.light import cascade_light
@@ -25,6 +24,7 @@ from airshower.detectors.cta.simulation.showers import (
 )
 from airshower.detectors.cta.simulation.telescopes import ALTITUDE, LST, Array
 from airshower.errors import UserError
+from airshower.geometry.image_parameters import SkyPixels, clean, image_parameters
 from airshower.geometry.sky import north_west_up, pointing_frame
 
 ZENITH_20 = np.radians(70.0)

@@ -6,11 +6,11 @@ import torch
 
 from airshower.detectors.cta.dl1.file import Dl1File
 from airshower.detectors.cta.image_file import TRUTH
-from airshower.detectors.cta.image_parameters import SkyPixels
 from airshower.detectors.cta.open_file import open_file
 from airshower.detectors.cta.primaries import UNKNOWN
 from airshower.errors import DataError
 from airshower.geometry.camera import builtin_camera, lattice
+from airshower.geometry.image_parameters import SkyPixels
 from airshower.geometry.sky import tangent_offset
 from tests.detectors.cta import layouts
 from tests.detectors.cta.layouts import charge

@@ -9,6 +9,8 @@ from sklearn.ensemble import (
     ExtraTreesRegressor,
     GradientBoostingClassifier,
     GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
     RandomForestClassifier,
     RandomForestRegressor,
 )
@@ -22,6 +24,8 @@ MODELS = [
     (RandomForestRegressor(20, min_samples_leaf=3, random_state=1), "predict"),
     (ExtraTreesRegressor(20, max_leaf_nodes=30, random_state=1), "predict"),
     (RandomForestClassifier(20, min_samples_leaf=3, random_state=1), "predict_proba"),
+    (HistGradientBoostingRegressor(max_iter=20, max_leaf_nodes=8, early_stopping=False), "predict"),
+    (HistGradientBoostingClassifier(max_iter=20, max_leaf_nodes=8, early_stopping=False), "decision_function"),
 ]
 
 
@@ -44,6 +48,15 @@ def test_sums_are_those_of_scikit_learn(model: Any, method: str) -> None:
     np.testing.assert_allclose(sums.numpy().squeeze(), wanted, rtol=1e-6, atol=1e-6)
 
 
+def test_each_class_of_several_has_a_sum() -> None:
+    features, target = events(800, seed=1)
+    model = HistGradientBoostingClassifier(max_iter=10, max_leaf_nodes=8, early_stopping=False)
+    model.fit(features, np.digitize(target, [-0.5, 0.5]))
+    others, _ = events(3000, seed=2)
+    sums = Trees.from_sklearn(model)(torch.from_numpy(others))
+    np.testing.assert_allclose(sums.numpy(), model.decision_function(others), rtol=1e-5, atol=1e-6)
+
+
 def test_features_at_thresholds_go_the_same_way() -> None:
     """Neighbouring float32 numbers have a threshold between them that is none."""
     low = np.float32(1.0)
@@ -53,9 +66,16 @@ def test_features_at_thresholds_go_the_same_way() -> None:
     np.testing.assert_array_equal(sums.numpy()[:, 0], model.predict(features))
 
 
-def test_shapes_do_not_depend_on_what_was_learned() -> None:
+@pytest.mark.parametrize(
+    "model",
+    [
+        GradientBoostingRegressor(n_estimators=7, max_leaf_nodes=10, max_depth=None),
+        HistGradientBoostingRegressor(max_iter=7, max_leaf_nodes=10, early_stopping=False),
+    ],
+    ids=lambda item: type(item).__name__,
+)
+def test_shapes_do_not_depend_on_what_was_learned(model: Any) -> None:
     features, target = events(300, seed=1)
-    model = GradientBoostingRegressor(n_estimators=7, max_leaf_nodes=10, max_depth=None)
     of_much = Trees.from_sklearn(model.fit(features, target))
     of_nothing = Trees.from_sklearn(model.fit(features, np.full(300, 2.5)))
     shapes = [{name: value.shape for name, value in trees.state_dict().items()} for trees in (of_much, of_nothing)]

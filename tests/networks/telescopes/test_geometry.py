@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from airshower.config.schema import FrameworkConfig
 from airshower.data.containers import TelescopeImages
 from airshower.data.spec import CameraImagesSpec
-from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
+from airshower.geometry.image_parameters import SkyPixels, clean, image_parameters
 from airshower.geometry.sky import (
     common_pointing,
     direction_at,

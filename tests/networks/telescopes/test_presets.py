@@ -22,7 +22,8 @@ WEIGHTS = {
     "cta_stereo_mobilenet": 274_923,
     "cta_stereo_resnet": 524_779,
 }
-PRESETS = sorted(conf_folder().glob("network/cta_*.yaml"))
+FITTED = ("cta_hillas", "cta_stack")  # without weights of their own
+PRESETS = sorted(path for path in conf_folder().glob("network/cta_*.yaml") if path.stem not in FITTED)
 
 
 def simulated(mode: str) -> CameraImagesSpec:

@@ -42,6 +42,11 @@ def test_merits_of_gammas(events: dict[str, np.ndarray]) -> None:
     found = performance.summary(errors, SHOWER)
     pairs = events["score_gamma"][:300, None] > events["score_gamma"][300:]
     expected = {"angular_resolution": 0.5, "energy_resolution": 0.1, "energy_bias": 0.1, "auc": pairs.mean()}
+    cut = performance.gamma_cut(events, "gamma", 0.8)
+    expected["background_leakage"] = cut["background_efficiency"]
+    assert 0 < cut["background_efficiency"] < 1
+    other = performance.event_errors(events, SHOWER, "gamma", only_signal=True, efficiency=0.99)
+    assert performance.summary(other, SHOWER)["background_leakage"] > cut["background_efficiency"]
     assert found == pytest.approx(expected)
     every = performance.event_errors(events, SHOWER, "gamma", only_signal=False)
     assert np.isfinite(every["direction_separation"]).all()
@@ -54,7 +59,7 @@ def test_curves_are_of_all_events_and_leave_out_what_does_not_differ(events: dic
     found = performance.curves(events, errors, SHOWER, against)
     assert {curve.against for curve in found} == {"true_energy", "true_core_distance"}
     for curve in found:
-        assert curve.events.sum() == 300
+        assert curve.events.sum() == (100 if curve.name == "background_leakage" else 300)
         assert len(curve.edges) == len(curve.value) + 1 == len(curve.error) + 1
         assert curve.log == (curve.against == "true_energy")
     record = found[0].record()

@@ -80,6 +80,11 @@ def test_simulations(tmp_path: Path, mode: str) -> None:
     assert record["metrics"]["AUC"] == json.loads((tmp_path / "many" / "metrics.json").read_text())["metrics"]["AUC"]
     charge = [np.where(part.clean, part.charge, 0).sum() for part in source.read(np.array([0]))["images"].cameras]
     assert float(table[0]["intensity"]) == pytest.approx(sum(charge))
+    for entry in range(len(source)):
+        images = source.read(np.array([entry]))["images"].cameras
+        sizes = np.sort(np.concatenate([np.where(part.clean, part.charge, 0).sum(1) for part in images]))
+        second = sizes[-2] if len(sizes) > 1 else 0.0
+        assert float(table[entry]["second_intensity"]) == pytest.approx(second, rel=1e-5)
     offset = [float(row["true_offset"]) for row in table]
     assert all(0 <= value < 180 for value in offset)
 

@@ -146,7 +146,7 @@ def test_two_class_targets_have_signals_and_names_of_their_own() -> None:
     assert {"score_proton", "score_gamma", "shape_score_track", "shape_score_double"} <= predicted.keys()
     assert made.events.true_columns(sample)["shape"].tolist() == ["track", "cascade", "double", "other"]
     in_files = {name: target.in_files(predicted) for name, target in made.targets.items()}
-    (auc,) = merits(made.events.judged)
+    auc, _ = merits(made.events.judged)
     assert auc.label == "AUC of gammas against all others"
     assert in_files["shape"] == {}
     np.testing.assert_array_equal(in_files["type"]["prediction"], predicted["score_gamma"])

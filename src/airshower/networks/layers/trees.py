@@ -35,12 +35,16 @@ class Trees(nn.Module):
 
     @classmethod
     def from_sklearn(cls, model: Any) -> Self:
-        """The trees of a fitted forest (RandomForest, ExtraTrees) or of boosted trees (GradientBoosting) of
-        scikit-learn. The sum is what `predict` of a regressor, `predict_proba` of a forest of classifiers and
-        `decision_function` of boosted classifiers of two classes return.
+        """The trees of a fitted forest (RandomForest, ExtraTrees) or of boosted trees (GradientBoosting,
+        HistGradientBoosting) of scikit-learn. The sum is what `predict` of a regressor, `predict_proba` of a forest of
+        classifiers and `decision_function` of boosted classifiers return; of GradientBoosting, classifiers of two
+        classes alone. Features must be finite.
 
-        With `max_leaf_nodes` the shapes follow from the model's parameters, whatever it learned.
+        With `max_leaf_nodes` the shapes follow from the model's parameters and its number of classes, whatever it
+        learned.
         """
+        if hasattr(model, "_predictors"):
+            return cls._from_histograms(model)
         grown = [estimator.tree_ for estimator in np.ravel(model.estimators_)]
         outputs = grown[0].value.shape[2]
         leaves = model.max_leaf_nodes or max(tree.n_leaves for tree in grown)
@@ -51,6 +55,25 @@ class Trees(nn.Module):
             trees._set(row, tree, scale)
         if boosted:
             trees.start += _initial(model.init_)
+        return trees
+
+    @classmethod
+    def _from_histograms(cls, model: Any) -> Self:
+        """The trees of HistGradientBoosting, which has them as arrays of nodes without public names. One iteration has
+        a tree for each output; leaves' values have the learning rate in them."""
+        outputs = len(model._predictors[0])
+        trees = cls(len(model._predictors) * outputs, model.max_leaf_nodes, outputs)
+        grown = [(tree.nodes, output) for of_step in model._predictors for output, tree in enumerate(of_step)]
+        for row, (nodes, output) in enumerate(grown):
+            used = len(nodes)
+            leaf = nodes["is_leaf"].astype(bool)
+            own = np.arange(used)
+            trees.feature[row, :used] = torch.from_numpy(np.where(leaf, 0, nodes["feature_idx"]))
+            trees.threshold[row, :used] = torch.from_numpy(_rounded_down(nodes["num_threshold"]))
+            trees.left[row, :used] = torch.from_numpy(np.where(leaf, own, nodes["left"]).astype(np.int64))
+            trees.right[row, :used] = torch.from_numpy(np.where(leaf, own, nodes["right"]).astype(np.int64))
+            trees.value[row, :used, output] = torch.from_numpy(np.where(leaf, nodes["value"], 0.0))
+        trees.start += torch.from_numpy(model._baseline_prediction.reshape(-1))
         return trees
 
     def forward(self, features: Tensor) -> Tensor:

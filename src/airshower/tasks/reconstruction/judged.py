@@ -62,11 +62,14 @@ class Observable:
     log: bool
 
 
+LEAKAGE = "leakage"
+"""The column of errors that is 1 for events of the background that pass the cut on the score, and 0 for others."""
 SHOWN_LEVELS = {"bias": 0.0, "auc": 0.5, "coverage": 0.6827}
 """Values of figures of merit that are drawn as a line, by the last word of their names."""
 OBSERVED = {
     "multiplicity": Observable("telescopes with an image", "", False),
     "intensity": Observable("charge of the images", "p.e.", True),
+    "second_intensity": Observable("charge of the second brightest image", "p.e.", True),
     "hits": Observable("hits", "", True),
     "charge": Observable("charge", "p.e.", True),
 }
@@ -134,7 +137,11 @@ def _merits(target: Judged) -> list[Merit]:
     name = target.name
     errors = target.error_column
     if target.kind == CLASS:
-        return [Merit("auc", f"AUC of {target.signal}s against all others", "", errors, _mean)]
+        leakage = f"background that passes the cut on {target.signal}s"
+        return [
+            Merit("auc", f"AUC of {target.signal}s against all others", "", errors, _mean),
+            Merit("background_leakage", leakage, "", LEAKAGE, _mean),
+        ]
     if target.kind == DIRECTION:
         label = "angular" if name == "direction" else name
         return [Merit(f"{label}_resolution", f"{label} resolution (68 %)", "deg", errors, containment_radius)]

@@ -12,13 +12,14 @@ from airshower.data.spec import PointsSpec, Spec
 from airshower.data.truth import Frame
 
 Columns = dict[str, np.ndarray]
-UNITS = {"intensity": "p.e.", "charge": "p.e.", "pointing_alt": "rad", "pointing_az": "rad"}
+UNITS = {"intensity": "p.e.", "second_intensity": "p.e.", "charge": "p.e.", "pointing_alt": "rad", "pointing_az": "rad"}
 """Of what is `observed`."""
 
 
 def observed(batch: Batch, spec: Spec, frame: Frame | None) -> Columns:
-    """Columns [events] of a batch on the device: of telescopes their number and the charge of their images (p.e.), of
-    arrays of PMTs the number of hits and their charge (p.e.); where the frame's axis is (rad)."""
+    """Columns [events] of a batch on the device: of telescopes their number, the charge of their images and that of the
+    second brightest (p.e., 0 where there is no second one), of arrays of PMTs the number of hits and their charge
+    (p.e.); where the frame's axis is (rad)."""
     columns: dict[str, Any] = {}
     for name, container in batch.inputs.items():
         if isinstance(container, CameraImages):
@@ -38,7 +39,19 @@ def _of_telescopes(images: CameraImages, events: int) -> dict[str, Tensor]:
     return {
         "multiplicity": torch.bincount(event, minlength=events),
         "intensity": charge.new_zeros(events).index_add(0, event, charge),
+        "second_intensity": _second(charge, event, events),
     }
+
+
+def _second(charge: Tensor, event: Tensor, events: int) -> Tensor:
+    """The second largest of the charges [images] of each event [events], 0 where there is none."""
+    falling = charge.argsort(descending=True)
+    order = falling[event[falling].argsort(stable=True)]
+    second = torch.searchsorted(event[order], torch.arange(events, device=event.device)) + 1
+    several = torch.bincount(event, minlength=events) > 1
+    found = charge.new_zeros(events)
+    found[several] = charge[order][second[several]]
+    return found
 
 
 def _of_array(images: Images, spec: Any) -> dict[str, Tensor]:

@@ -20,7 +20,7 @@ from airshower.statistics import bins
 from airshower.statistics.bootstrap import bootstrap_in_bins
 from airshower.statistics.roc import RocCurve, cut_for_efficiency, placements, roc_curve, thinned
 from airshower.tasks.reconstruction.effective_area import at_thrown_energies, effective_area, thrown_per_area
-from airshower.tasks.reconstruction.judged import USUAL, Judged, axis_label, merits, observables
+from airshower.tasks.reconstruction.judged import LEAKAGE, USUAL, Judged, axis_label, merits, observables
 from airshower.writers.curves import Curve
 from airshower.writers.figures import Figure
 
@@ -44,7 +44,9 @@ class BinsConfig:
 class ReportConfig:
     """`task.report.*`: outputs of inference beside the predictions."""
 
-    observables: list[str] = field(default_factory=lambda: ["true_energy", "multiplicity", "true_core_distance"])
+    observables: list[str] = field(
+        default_factory=lambda: ["true_energy", "multiplicity", "true_core_distance", "true_offset"]
+    )
     bins: dict[str, BinsConfig] = field(default_factory=dict)
     gamma_efficiency: float = number(0.8, low=0.01, high=1.0)
     worst: int = number(2, low=0)
@@ -81,11 +83,14 @@ def own_metric(path: str) -> Any:
     return function
 
 
-def event_errors(events: Columns, targets: list[Judged], signal: str, only_signal: bool) -> Columns:
+def event_errors(
+    events: Columns, targets: list[Judged], signal: str, only_signal: bool, efficiency: float = 0.8
+) -> Columns:
     """Errors of each event, a column for each target (see `Judged.error_column`): the angle in deg, relative errors or
     differences of numbers, distances, and `placement`, the share of other classes' events with a lower score (of the
-    signal alone). Where errors are predicted, `Judged.pull_column` is the size of the error over the predicted one.
-    NaN where the truth is not known and, with `only_signal`, for other classes."""
+    signal alone); `LEAKAGE` (of the others alone) is 1 for those that pass the cut on the score which this share of the
+    signal passes, else 0. Where errors are predicted, `Judged.pull_column` is the size of the error over the predicted
+    one. NaN where the truth is not known and, with `only_signal`, for other classes."""
     is_signal = events["true_type"] == signal if "true_type" in events else np.ones(len(events["entry"]), bool)
     judged = is_signal | (not only_signal)
     if "true_energy" in events:
@@ -103,6 +108,9 @@ def event_errors(events: Columns, targets: list[Judged], signal: str, only_signa
         placement = np.full(len(is_signal), np.nan)
         placement[is_signal] = placements(score[is_signal], score[~is_signal])
         errors["placement"] = placement
+        if is_signal.any():
+            passes = score >= cut_for_efficiency(score[is_signal], efficiency)
+            errors[LEAKAGE] = np.where(is_signal, np.nan, passes)
     return errors
 
 

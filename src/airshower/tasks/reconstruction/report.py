@@ -18,7 +18,7 @@ from airshower.tasks.reconstruction.event_targets import EventTargets
 from airshower.tasks.reconstruction.judged import SHOWN_LEVELS, merits
 from airshower.tasks.reconstruction.sample import ReconstructionSample
 from airshower.writers import figures, shower_figures
-from airshower.writers.curves import Curve, curves_figure
+from airshower.writers.curves import Curve, curves_figure, is_logarithmic
 from airshower.writers.event_displays import draw_event
 from airshower.writers.tables import write_events, write_metrics
 
@@ -122,7 +122,7 @@ class ReconstructionReport(contextlib.ExitStack):
 
     def _errors(self, events: Columns) -> Columns:
         only_signal = any(target.signal_only for target in self.targets.values())
-        return performance.event_errors(events, self.judged, self.signal, only_signal)
+        return performance.event_errors(events, self.judged, self.signal, only_signal, self.config.gamma_efficiency)
 
     def _curves_of(self, events: Columns, errors: Columns) -> list[Curve]:
         return performance.curves(events, errors, self.judged, self.config.observables, self.config.bins)
@@ -192,7 +192,8 @@ class ReconstructionReport(contextlib.ExitStack):
                         panel["the files' own"] = curve
             if panels:
                 level = SHOWN_LEVELS.get(merit.name.split("_")[-1])
-                paths.append(self._save(merit.name, curves_figure(panels, level=level)))
+                figure = curves_figure(panels, log=is_logarithmic(merit.name), level=level)
+                paths.append(self._save(merit.name, figure))
         return paths
 
     def _own(self, events: Columns, record: dict[str, Any]) -> list[Path]:

@@ -13,10 +13,10 @@ import pytest
 
 from airshower.detectors.cta.dl1.file import Dl1File
 from airshower.detectors.cta.dl1.writer import Dl1Writer
-from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
 from airshower.detectors.cta.simulation import OBS_IDS, CtaSimulation, SimulatedEvent, simulate_events
 from airshower.errors import DataError, UserError
 from airshower.geometry.camera import CameraGeometry
+from airshower.geometry.image_parameters import SkyPixels, clean, image_parameters
 
 CONFIG = CtaSimulation(msts=3)
 TIMING = {"timing_intercept", "timing_deviation", "timing_slope"}  # ctapipe's fit is another one

@@ -10,7 +10,7 @@ from airshower.detectors.cta.dl1 import columns as dl1
 from airshower.detectors.cta.dl1.format import Camera, Telescope, TelescopeImage, ThrownRun, TrueShower
 from airshower.detectors.cta.dl1.pytables import Table, make_group
 from airshower.detectors.cta.foreign.tables_file import TablesFile
-from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
+from airshower.geometry.image_parameters import SkyPixels, clean, image_parameters
 
 BUFFERED = 2048  # images that are written at once, some 30 MB
 PARAMETRISED = 256  # images whose parameters are computed at once

@@ -13,8 +13,8 @@ from airshower.data.index_table import OPTIONAL, Entry
 from airshower.detectors.cta.dl1.hdf5 import Hdf5
 from airshower.detectors.cta.entry import unpack_events, unpack_images, unpack_subarray, unpack_truth
 from airshower.detectors.cta.image_file import PART, TRUTH, ImageFile, ImageIndex, where, without_bad_pixels
-from airshower.detectors.cta.image_parameters import SkyPixels, clean, image_parameters
 from airshower.errors import DataError
+from airshower.geometry.image_parameters import SkyPixels, clean, image_parameters
 
 # altitude and azimuth in rad; at exactly 90 degrees rounding would change the azimuth
 ZENITH = (np.radians(89.999), 0.0)

@@ -1,1 +1,0 @@
-"""Classical reconstruction, which networks are compared with: Hillas parameters, axes that meet, random forests."""
