@@ -11,10 +11,10 @@ import torch
 import airshower
 from airshower.data.containers import CameraImages, TelescopeImages
 from airshower.data.truth import Frame
-from airshower.detectors.cta.image_parameters import PICTURE, SkyPixels, clean
 from airshower.detectors.cta.points import POINT_FEATURES, TelescopePoints
 from airshower.detectors.cta.source import CtaConfig, CtaEvents
 from airshower.errors import DataError, UserError
+from airshower.geometry.image_parameters import PICTURE, SkyPixels, clean
 from airshower.geometry.sky import direction_at, pointing_frame
 from tests.detectors.cta.small_dl1 import write_dl1
 from tests.networks.telescopes.arrays import ARRAY

@@ -103,7 +103,7 @@ def test_what_can_not_be_learned_is_refused(overrides: list[str], says: str) -> 
     assert "\n" not in str(error.value)
 
 
-STARTS = ("cta_stereo_hex", "tank_resnet", "hawc_fits", "points_latent", "points_set")
+STARTS = ("cta_stereo_hex", "cta_hillas", "cta_stack", "tank_resnet", "hawc_fits", "points_latent", "points_set")
 
 
 @pytest.mark.parametrize("network", STARTS)

@@ -10,8 +10,8 @@ from airshower.data.containers import CameraImages, Points, TelescopeImages
 from airshower.data.quantity import Quantity
 from airshower.data.spec import CameraImagesSpec, PointsSpec
 from airshower.data.truth import Frame
-from airshower.detectors.cta.image_parameters import SkyPixels, clean
 from airshower.errors import DataError, UserError
+from airshower.geometry.image_parameters import SkyPixels, clean
 from airshower.geometry.sky import MOST_OFFSET, rising, with_pointing
 
 KINDS = ("LST", "MST", "SST", "other")

@@ -16,7 +16,7 @@ from airshower.data.containers import CameraImages
 from airshower.data.spec import Spec
 from airshower.data.truth import Frame
 from airshower.errors import UserError
-from airshower.networks.network import FittedNetwork
+from airshower.networks.network import FITS, FittedNetwork, Start
 from airshower.networks.telescopes.ellipses import Cleaning
 from airshower.networks.telescopes.kind_trees import KindTrees, TreesConfig, named
 from airshower.networks.telescopes.lone_images import LoneImages, lone_targets
@@ -74,6 +74,11 @@ class HillasNetwork(FittedNetwork):
             self.trees[f"of_{name}"] = KindTrees(config, framework.seed, self.measure.kinds, classes)  # no "type" there
             self.register_buffer(f"usual_{name}", torch.zeros(outputs[name]))
         self.lone = LoneImages(config, framework.seed, self.measure.kinds)
+
+    @classmethod
+    def starts(cls, config: HillasConfig) -> Mapping[str, Start]:
+        """See `Network`: what its planes and images give is of this scale."""
+        return FITS
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], ArrayImages]:

@@ -16,7 +16,7 @@ from airshower.config.schema import FrameworkConfig
 from airshower.data.batch import Batch
 from airshower.data.containers import CameraImages
 from airshower.data.spec import Spec
-from airshower.networks.network import FittedNetwork
+from airshower.networks.network import FITS, FittedNetwork, Start
 from airshower.networks.telescopes.config import TelescopeNetworkConfig
 from airshower.networks.telescopes.ellipses import MISSING, Cleaning
 from airshower.networks.telescopes.inputs import ArrayInput, ArrayView
@@ -70,6 +70,11 @@ class StackNetwork(FittedNetwork):
                 classes = channels if name == CLASSES else 0
                 self.trees[f"of_{name}"] = KindTrees(config, framework.seed, 1, classes)  # a ModuleDict has a "type"
         self.eval()
+
+    @classmethod
+    def starts(cls, config: StackConfig) -> Mapping[str, Start]:
+        """See `Network`."""
+        return FITS
 
     @classmethod
     def view(cls, spec: Spec) -> Callable[[Batch], StackInput]:
