@@ -4,12 +4,12 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from airshower.comparison.runs import Curve, Row, Run, Scores
+from airshower.comparison.runs import Curve, Run, Scores
 from airshower.comparison.table import is_overall
 from airshower.statistics.roc import roc_curve, thinned
 from airshower.writers import page
 from airshower.writers.curves import is_logarithmic, log_ticks
-from airshower.writers.figures import Figure, pyplot
+from airshower.writers.figures import Figure, over_steps, pyplot
 
 COLOURS = ("#4477aa", "#cc3311", "#228833", "#aa3377", "#ccaa22", "#33aacc", "#ee7733", "#888888")
 MARKERS = "os^Dv"
@@ -117,7 +117,7 @@ def learning_figure(runs: Sequence[Run], metric: str) -> Figure:
             (run.train, {"lw": 0.8, "alpha": 0.5, "listed": not run.validation}),
             (run.validation, {"lw": 1.5, "ms": 4, "marker": drawing.marker(index)}),
         ):
-            x, y = _thinned(rows, metric)
+            x, y = over_steps(rows, metric, MOST_POINTS)
             if len(x):
                 drawing.line(index, x, y, **more)
                 lowest = min(lowest, y.min())
@@ -186,15 +186,6 @@ def score_figure(names: Sequence[str], scores: dict[int, Scores]) -> Figure:
 def svg(figure: Figure, name: str) -> str:
     """The figure as SVG for a page, see `writers.page.svg`; a run's elements have the class run0, run1 ..."""
     return page.svg(figure, name).replace('<g id="run', '<g class="run')
-
-
-def _thinned(rows: Sequence[Row], metric: str) -> Numbers:
-    """Steps and values of a metric where it is finite, averaged over intervals if there are more than `MOST_POINTS`."""
-    points = np.array([(row["step"], row.get(metric, np.nan)) for row in rows], np.float64).reshape(-1, 2)
-    points = points[np.isfinite(points[:, 1])]
-    if len(points) > MOST_POINTS:
-        points = np.array([part.mean(0) for part in np.array_split(points, MOST_POINTS)])
-    return points[:, 0], points[:, 1]
 
 
 def _with_unit(label: str, unit: str) -> str:

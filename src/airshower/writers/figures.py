@@ -2,7 +2,7 @@
 
 import functools
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -19,6 +19,7 @@ Figure: TypeAlias = "matplotlib.figure.Figure"
 CLASS_COLOURS = ("#f4f4f4", "#4477aa", "#cc3311")
 ERROR_COLOURS = ("#f4f4f4", "#bbbbbb", "#ee7733", "#aa3377")
 LETTERS = 12.5  # of a title, per inch
+INTERVALS = 120  # of steps, in which a curve of training is averaged
 ERRORS = ("background", "right", "missed (predicted background)", "wrong class or false")
 
 
@@ -107,17 +108,17 @@ def training_curves(
     training_set: list[dict[str, float]],
     names: dict[str, str],
 ) -> Figure:
-    """The losses, and the other columns that `names` labels, over steps; thin: training, with dots: validation, dashed:
-    evaluations of the training set."""
+    """The losses, and the other columns that `names` labels, over steps; thin: training, averaged over intervals, with
+    dots: validation, dashed: evaluations of the training set."""
     figure, (left, right) = pyplot().subplots(1, 2, figsize=(12, 4.2), layout="constrained")
     losses = [key for key in names if key.endswith("loss")]
     for key, light, dark in zip(losses, ("0.6", "#ddaa99"), ("k", "#cc3311"), strict=False):
         ends = {light: "training", dark: "validation"} if key == "loss" else {light: names[key], dark: None}
-        left.plot(*_column(train, key), color=light, lw=0.8, label=ends[light])
-        left.plot(*_column(validation, key), "o-", color=dark, ms=4, label=ends[dark])
+        left.plot(*over_steps(train, key, INTERVALS), color=light, lw=0.8, label=ends[light])
+        left.plot(*over_steps(validation, key), "o-", color=dark, ms=4, label=ends[dark])
         if training_set:
             label = "training set" if key == "loss" else None
-            left.plot(*_column(training_set, key), "s--", color=dark, ms=3, lw=0.8, label=label)
+            left.plot(*over_steps(training_set, key), "s--", color=dark, ms=3, lw=0.8, label=label)
     positive = all(
         row.get(key, 1.0) > 0 for row in train + validation for key in losses if np.isfinite(row.get(key, 1))
     )
@@ -126,9 +127,9 @@ def training_curves(
     for colour, (key, name) in zip(
         ("#228833", "#4477aa", "#cc3311", "#aa3377", "#ccbb44"), others.items(), strict=False
     ):
-        right.plot(*_column(train, key), color=colour, lw=0.6, alpha=0.35)
-        right.plot(*_column(validation, key), "o-", color=colour, ms=4, label=name)
-        right.plot(*_column(training_set, key), "s--", color=colour, ms=3, lw=0.8)
+        right.plot(*over_steps(train, key, INTERVALS), color=colour, lw=0.6, alpha=0.35)
+        right.plot(*over_steps(validation, key), "o-", color=colour, ms=4, label=name)
+        right.plot(*over_steps(training_set, key), "s--", color=colour, ms=3, lw=0.8)
     title = f"validation (thin: training{', dashed: training set' if training_set else ''})"
     right.set(xlabel="optimizer step", ylabel="metric", title=title)
     largest = max((row.get(key, 0.0) for row in validation for key in others), default=0.0)
@@ -248,5 +249,11 @@ def _legend(axis: Any, names: Sequence[str], colours: Sequence[str]) -> None:
     axis.legend(handles=handles[1:], loc="upper right", fontsize=7, framealpha=0.8)
 
 
-def _column(rows: list[dict[str, float]], key: str) -> tuple[list[float], list[float]]:
-    return [row["step"] for row in rows], [row.get(key, np.nan) for row in rows]
+def over_steps(rows: Sequence[Mapping[str, float]], key: str, most: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Steps and values of a metric where it is finite; averaged over intervals if there are more than `most` (0:
+    never), since minibatches of few events scatter more than a training moves."""
+    points = np.array([(row["step"], row.get(key, np.nan)) for row in rows], np.float64).reshape(-1, 2)
+    points = points[np.isfinite(points[:, 1])]
+    if 0 < most < len(points):
+        points = np.array([part.mean(0) for part in np.array_split(points, most)])
+    return points[:, 0], points[:, 1]
