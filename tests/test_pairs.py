@@ -75,7 +75,7 @@ def test_data_without_the_containers_are_refused_as_such(network: str, data: str
 
 
 def test_all_shapes_are_paired() -> None:
-    wires, telescopes, parameters, images, both, points = 8 * 3, 6 * 2, 4 * 5, 6 * 4, 1 * 4, 4 * 5
+    wires, telescopes, parameters, images, both, points = 8 * 3, 8 * 2, 4 * 5, 6 * 4, 1 * 4, 4 * 7
     assert len(FITTING) == wires + telescopes + parameters + images + both + points
     assert set(REFUSED) <= set(FITTING)
 

@@ -17,7 +17,7 @@ from tests.command import TINY, TINY_TRAIN, Outcome, airshower
 from tests.processes import start
 
 TORCH_LOG = re.compile(r"[WE]\d{4} [\d:.]+ \d+ ")  # lines of torch's own log, about a module that it could not open
-TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=1", "mode.validation_iteration=0")
+TRAIN = (*TINY_TRAIN, "mode.checkpoint_iteration=1", "mode.validation_iteration=0", "mode.optimizer.learning_rate=1e-3")
 
 
 @pytest.fixture(scope="module")
