@@ -20,6 +20,7 @@ from airshower.data.spec import PointsSpec
 from airshower.errors import UserError
 from airshower.geometry.sky import rising, with_pointing
 from airshower.networks.layers.features import physical
+from airshower.networks.layers.normal_equations import solved
 from airshower.networks.layers.ragged import Groups, PaddedPoints, grouped
 from airshower.networks.layers.starts import start_from_zero
 from airshower.networks.layers.tilted import on_the_ground
@@ -170,15 +171,9 @@ def crossing(hits: Pixels, weight: Tensor) -> tuple[Tensor, Tensor]:
             precision = across * (worth / narrow**2)[..., None, None] + along * (some / wide**2)[..., None, None]
             prior = PRIOR * unit / (1.0 if name == "direction" else LENGTH_UNIT**2)
             right = (precision @ places[name][..., None]).sum(1)
-            fitted.append(_solved(precision.sum(1) + prior, right[..., 0]))
+            xx, xy, _, yy = (precision.sum(1) + prior).flatten(1).unbind(1)
+            fitted.append(solved(xx, xy, yy, *right[..., 0].unbind(1)))
         return fitted[0], fitted[1]
-
-
-def _solved(matrix: Tensor, right: Tensor) -> Tensor:
-    """Solutions [n, 2] of symmetric positive definite equations [n, 2, 2]."""
-    a, b, _, d = matrix.flatten(1).unbind(1)
-    x, y = right.unbind(1)
-    return torch.stack([d * x - b * y, a * y - b * x], 1) / (a * d - b * b)[:, None]
 
 
 class SkyStage(nn.Module):

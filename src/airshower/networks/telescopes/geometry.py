@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from airshower.geometry.sky import common_pointing, rising, with_pointing
+from airshower.networks.layers.normal_equations import solved
 from airshower.networks.layers.tilted import on_the_ground
 from airshower.networks.telescopes.hexagonal import CameraMap, HexConv2d, wide
 
@@ -161,9 +162,7 @@ class Vote(nn.Module):
             vector = (vector + (matrix @ origin[..., None])[..., 0]).sum(1)
             a, b, _, d = matrix.new_zeros(entries, 4).index_add(0, event, matrix.sum(1).flatten(1)).unbind(1)
             x, y = vector.new_zeros(entries, 2).index_add(0, event, vector).unbind(1)
-            a = a + PRIOR
-            d = d + PRIOR
-            return torch.stack([d * x - b * y, a * y - b * x], 1) / (a * d - b * b)[:, None]
+            return solved(a + PRIOR, b, d + PRIOR, x, y)
 
 
 def in_frame(axes: Axes, frame: Tensor, common: Tensor) -> Axes:
